@@ -1,0 +1,188 @@
+"""The sections of a configuration that every method shares, as frozen dataclasses.
+
+The `model` section depends on `config.method`; its dataclass lives beside the model and is found through
+`glowdiff.registry`. Each field's comment is its documentation; `check` methods word what is wrong with a single
+section, `glowdiff.config.checks` what is wrong between sections.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot work; the message names the key, its value, and what was expected."""
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise `ConfigError(message)` unless `condition` holds."""
+    if not condition:
+        raise ConfigError(message)
+
+
+def require_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise `ConfigError` unless `value` is one of `choices`."""
+    require(value in choices, f"{key} is {value!r}; it must be one of {', '.join(choices)}.")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which images, and how they are read."""
+
+    name: str = "digits"  # digits | photos | folder | arrays | the name of any TFDS data set (cifar10, lsun/bedroom ...)
+    path: str | None = None  # folder: the folder of images (sub-folder = class); arrays: the .npz file
+    dir: str | None = None  # where prepared sets are kept; default ~/.cache/glowdiff/data
+    size: int | None = None  # side in pixels: photos 16, 32 or 64; folder and TFDS: centre-cropped and resized to it
+    train_split: str = "train"  # TFDS only: split used for training
+    test_split: str = "test"  # TFDS only: split used for evaluation
+    flip: bool = False  # training images are mirrored at random
+    shift: int = 0  # training images are shifted at random by up to this many pixels, edges repeated
+    max_bad: float = 0.5  # folder: the share of files that may be refused before preparing the set fails
+    test_fraction: float = 0.1  # folder and arrays without a test set of their own: the share held out, by a fixed hash
+
+    def check(self) -> None:
+        """Raise `ConfigError` for values that no data set accepts."""
+        require(bool(self.name), "data.name is empty; try digits, photos, folder or a TFDS name such as cifar10.")
+        needs_path = self.name in ("folder", "arrays")
+        require(
+            not needs_path or bool(self.path),
+            f"data.name is {self.name!r}, which needs data.path: "
+            + ("the folder of your images." if self.name == "folder" else "an .npz file (arr_0 uint8 NHWC)."),
+        )
+        require(
+            needs_path or not self.path,
+            f"data.path is {self.path!r}, but data.name is {self.name!r}; did you mean data.name=folder?",
+        )
+        require(self.size is None or self.size > 0, f"data.size is {self.size}; it must be a positive number of pixels.")
+        require(self.shift >= 0, f"data.shift is {self.shift}; it must be 0 or more pixels.")
+        require(0 <= self.max_bad <= 1, f"data.max_bad is {self.max_bad}; it is a share, from 0 to 1.")
+        require(0 < self.test_fraction < 1, f"data.test_fraction is {self.test_fraction}; it is a share between 0 and 1.")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How long, how much at once, and what is kept."""
+
+    steps: int = 10_000  # optimiser steps in all
+    batch: int = 64  # images per step, over all devices and processes
+    accumulate: int = 1  # micro-batches per step, whose gradients are averaged
+    ema_decay: float = 0.999  # of the averaged weights, min(ema_decay, (1 + step) / (10 + step)); 0: no averaging
+    clip: float | None = None  # gradients are scaled down to this global norm; None: never
+    max_skips: int = 20  # consecutive non-finite steps after which training aborts
+    log_every: int = 100  # steps between lines of metrics.jsonl
+    checkpoint_every: int = 1_000  # steps between checkpoints (one is also written at the end and at SIGTERM)
+
+    def check(self) -> None:
+        """Raise `ConfigError` for impossible values."""
+        for key in ("steps", "batch", "accumulate", "max_skips", "log_every", "checkpoint_every"):
+            value = getattr(self, key)
+            require(value > 0, f"train.{key} is {value}; it must be at least 1.")
+        require(
+            self.batch % self.accumulate == 0,
+            f"train.batch is {self.batch}, which train.accumulate={self.accumulate} does not divide.",
+        )
+        require(0 <= self.ema_decay < 1, f"train.ema_decay is {self.ema_decay}; it must be in [0, 1).")
+        require(self.clip is None or self.clip > 0, f"train.clip is {self.clip}; it must be positive, or None.")
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Update rule and learning rate."""
+
+    name: str = "adam"  # adam | adamw | adamax (Glow's own)
+    learning_rate: float = 1e-3  # after warm-up
+    warmup_steps: int = 0  # linear, from 0
+    decay: str = "constant"  # constant | cosine | linear, from the end of warm-up to 0 at decay_steps
+    decay_steps: int | None = None  # None: train.steps
+    b1: float = 0.9
+    b2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.0  # adamw only
+
+    def check(self) -> None:
+        """Raise `ConfigError` for impossible values."""
+        require_choice("optimizer.name", self.name, ("adam", "adamw", "adamax"))
+        require_choice("optimizer.decay", self.decay, ("constant", "cosine", "linear"))
+        require(self.learning_rate > 0, f"optimizer.learning_rate is {self.learning_rate}; it must be positive.")
+        require(self.warmup_steps >= 0, f"optimizer.warmup_steps is {self.warmup_steps}; it must be 0 or more.")
+        require(
+            self.decay_steps is None or self.decay_steps > self.warmup_steps,
+            f"optimizer.decay_steps is {self.decay_steps}; it must exceed optimizer.warmup_steps={self.warmup_steps}.",
+        )
+        for key in ("b1", "b2"):
+            value = getattr(self, key)
+            require(0 <= value < 1, f"optimizer.{key} is {value}; it must be in [0, 1).")
+        require(self.eps > 0, f"optimizer.eps is {self.eps}; it must be positive.")
+        require(
+            self.weight_decay == 0 or self.name == "adamw",
+            f"optimizer.weight_decay is {self.weight_decay}, but optimizer.name is {self.name!r}; "
+            "only adamw decays weights.",
+        )
+
+
+@dataclass(frozen=True)
+class MeshConfig:
+    """How the devices are arranged; data * fsdp must be their number."""
+
+    data: int = -1  # copies of the model; -1: whatever remains
+    fsdp: int = 1  # devices over which parameters and optimiser state are split
+
+    def check(self) -> None:
+        """Raise `ConfigError` for impossible values."""
+        require(self.data == -1 or self.data > 0, f"mesh.data is {self.data}; it must be positive, or -1 for the rest.")
+        require(self.fsdp > 0, f"mesh.fsdp is {self.fsdp}; it must be at least 1.")
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """What is measured while training."""
+
+    every: int = 1_000  # steps between evaluations on the test set; 0: only at the end
+    images: int | None = None  # test images used each time; None: all
+    batch: int | None = None  # images per evaluation batch; None: train.batch
+
+    def check(self) -> None:
+        """Raise `ConfigError` for impossible values."""
+        require(self.every >= 0, f"eval.every is {self.every}; it must be 0 (only at the end) or more.")
+        for key in ("images", "batch"):
+            value = getattr(self, key)
+            require(value is None or value > 0, f"eval.{key} is {value}; it must be positive, or None.")
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """The pictures drawn while training, and the defaults of `sample.py`."""
+
+    every: int = 1_000  # steps between pictures of samples; 0: only at the end
+    images: int = 64  # samples per picture
+    temperature: float = 1.0  # standard deviation of the latents
+
+    def check(self) -> None:
+        """Raise `ConfigError` for impossible values."""
+        require(self.every >= 0, f"sampling.every is {self.every}; it must be 0 (only at the end) or more.")
+        require(self.images > 0, f"sampling.images is {self.images}; it must be at least 1.")
+        require(self.temperature >= 0, f"sampling.temperature is {self.temperature}; it must be 0 or more.")
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole, checked configuration."""
+
+    method: str
+    model: Any  # the dataclass that glowdiff.registry names for the method
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    mesh: MeshConfig = field(default_factory=MeshConfig)
+    dtype: str = "float32"  # of the networks' arithmetic: float32 | bfloat16 | float64 (references; needs JAX_ENABLE_X64)
+    eval: EvalConfig = field(default_factory=EvalConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    seed: int = 0
+
+    def check(self) -> None:
+        """Raise `ConfigError` for values wrong in any section by itself."""
+        require_choice("dtype", self.dtype, ("float32", "bfloat16", "float64"))
+        require(self.seed >= 0, f"seed is {self.seed}; it must be 0 or more.")
+        for section in (self.model, self.data, self.train, self.optimizer, self.mesh, self.eval, self.sampling):
+            section.check()
