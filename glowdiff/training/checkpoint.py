@@ -1,0 +1,365 @@
+"""Checkpoints: atomic, checked when they are read, and independent of how many devices wrote them.
+
+A step is one folder, `WORKDIR/checkpoints/STEP/`, which appears whole or not at all. It holds the state's arrays, the
+data pipeline's position and a manifest (`glowdiff.training.manifest`). Only this module knows Orbax.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging as python_logging
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+from absl import logging
+from etils import epath
+from jax.experimental import multihost_utils
+
+from glowdiff.training import manifest as manifests
+from glowdiff.training.checksum import as_array, leaves_by_path
+from glowdiff.training.manifest import DamagedError
+
+PyTree = Any
+T = TypeVar("T")
+
+_NEWEST = 2  # steps that are kept, besides the best one
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that cannot be written, or cannot be read into what was asked for."""
+
+
+class Restored(NamedTuple):
+    """A step that was read and found intact."""
+
+    step: int
+    state: PyTree
+    data: dict[str, Any]
+    metrics: dict[str, float]
+
+
+class Checkpoints:
+    """The checkpoints of a workdir.
+
+    Making one touches no file: only `save` and `restore_latest` write. `steps`, `best_step`, `restore` and
+    `restore_part` read only, so they are safe while a training run is writing. In a multi-process run every process
+    must make the same calls in the same order.
+
+    Args:
+        workdir: the run's folder; local or `gs://`.
+        best: the metric whose lowest value marks the best step, which is kept besides the newest two.
+    """
+
+    def __init__(self, workdir: epath.PathLike, *, best: str = "test_bits_per_dim") -> None:
+        root = epath.Path(workdir) / "checkpoints"
+        self._root = root if root.is_absolute() else root.resolve()
+        self._best = best
+        self._metrics: dict[int, dict[str, float]] = {}
+        self._manager: ocp.CheckpointManager | None = None
+        self._saving: int | None = None
+        logging.get_absl_logger().addFilter(_quiet)
+
+    def __enter__(self) -> Checkpoints:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def steps(self) -> list[int]:
+        """Return the steps that were saved completely, in order."""
+        return sorted(found.step for found in ocp.path.step.standard_name_format().find_all(self._root))
+
+    def best_step(self) -> int | None:
+        """Return the step with the lowest value of the `best` metric, the later one of equals; None if none has one."""
+        return self._best_of(self.steps())
+
+    def save(self, step: int, state: PyTree, data: dict[str, Any], metrics: dict[str, float]) -> None:
+        """Start saving a step; returns once the arrays may be changed or donated. Does nothing if it is saved already.
+
+        Args:
+            step: the number of training steps that led to `state`.
+            state: a tree of arrays, typed PRNG keys among them.
+            data: the data pipeline's position, as JSON.
+            metrics: numbers by name.
+
+        Raises:
+            CheckpointError: this save, or the one before it, could not be written; or a later step exists.
+            TypeError: a leaf of `state` is not an array, or `data` is not JSON.
+        """
+        self.wait()
+        steps = _from_first_process(self.steps())
+        if step in steps:
+            return
+        if steps and step < steps[-1]:
+            raise CheckpointError(
+                f"Step {step} is not saved: {self._root} holds the later step {steps[-1]}. To go on from an earlier "
+                "step, train in another workdir or remove the later ones."
+            )
+        arrays = {path: as_array(path, leaf) for path, leaf in leaves_by_path(state).items()}
+        data = json.loads(json.dumps(data))
+        manifest = manifests.describe(arrays, data, metrics)
+        self._metrics[step] = manifest["metrics"]
+        # Orbax does not save empty arrays; the manifest is enough to make them again.
+        tree = _nested({path: manifests.stored(array) for path, array in arrays.items() if array.size})
+        with self._blaming(step):
+            self._saving = step
+            self._open().save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.PyTreeSave(tree), data=ocp.args.JsonSave(data), meta=ocp.args.JsonSave(manifest)
+                ),
+                force=True,  # whether to save is decided above
+            )
+
+    def wait(self) -> None:
+        """Wait until the step being saved is complete.
+
+        Raises:
+            CheckpointError: it could not be written. Earlier steps are intact.
+        """
+        if self._manager is not None and self._saving is not None:
+            with self._blaming(self._saving):
+                self._manager.wait_until_finished()
+            self._saving = None
+
+    def close(self) -> None:
+        """Wait as `wait` does, and let go of Orbax's threads."""
+        try:
+            self.wait()
+        finally:
+            self._shut()
+            logging.get_absl_logger().removeFilter(_quiet)
+
+    def restore_latest(self, like: PyTree) -> Restored | None:
+        """Return the newest intact step, or None if no step was ever saved completely.
+
+        Damaged steps newer than it are moved aside, to `checkpoints/damaged-STEP`, with a warning each. What a killed
+        run left half-written is removed.
+
+        Args:
+            like: a tree of `jax.ShapeDtypeStruct` (with the `sharding` to restore to) or arrays, the whole state's.
+
+        Raises:
+            CheckpointError: every step is damaged (none is moved then), or the state differs from `like` in its
+                leaves, their shapes or dtypes.
+        """
+        self.wait()
+        self._open()
+        restored, damaged = self._newest_intact(like, part=False)
+        for step in damaged:
+            self._move_aside(step)
+        return restored
+
+    def restore(self, step: int, like: PyTree) -> Restored:
+        """Return one step. Moves and removes nothing.
+
+        Raises:
+            CheckpointError: there is no such step, it is damaged, or it differs from `like`.
+        """
+        return self._read_one(step, like, part=False)
+
+    def restore_part(self, like: PyTree, step: int | None = None) -> Restored:
+        """Return some leaves of a step without reading the others. Moves and removes nothing.
+
+        Args:
+            like: the leaves to read, at their places in the state, such as `{"ema": ..., "variables": ...}`.
+            step: which step; default the newest whose leaves are intact.
+
+        Raises:
+            CheckpointError: there is no (such) step, every step is damaged, or a leaf is missing or differs.
+        """
+        if step is not None:
+            return self._read_one(step, like, part=True)
+        restored, _ = self._newest_intact(like, part=True)
+        if restored is None:
+            raise CheckpointError(f"There is no checkpoint in {self._root}.")
+        return restored
+
+    def _newest_intact(self, like: PyTree, *, part: bool) -> tuple[Restored | None, list[int]]:
+        steps = _from_first_process(self.steps())
+        damaged: dict[int, str] = {}
+        for step in reversed(steps):
+            try:
+                return self._read(step, like, part=part), list(damaged)
+            except DamagedError as error:
+                damaged[step] = f"{self._root / str(step)} is damaged: {error}"
+                logging.warning("%s. Trying the step before.", damaged[step])
+        if damaged:
+            reasons = "\n  ".join(damaged.values())
+            raise CheckpointError(f"No checkpoint can be used.\n  {reasons}\nNothing was changed.")
+        if self._root.exists() and list(self._root.glob("damaged-*")):
+            raise CheckpointError(f"{self._root} holds only damaged checkpoints. To start afresh, use another workdir.")
+        return None, []
+
+    def _read_one(self, step: int, like: PyTree, *, part: bool) -> Restored:
+        steps = _from_first_process(self.steps())
+        if step not in steps:
+            raise CheckpointError(f"There is no step {step} in {self._root}; it holds {steps or 'none'}.")
+        try:
+            return self._read(step, like, part=part)
+        except DamagedError as error:
+            raise CheckpointError(f"{self._root / str(step)} is damaged: {error}.") from error
+
+    def _read(self, step: int, like: PyTree, *, part: bool) -> Restored:
+        folder = self._root / str(step)
+        manifest, data = _together(lambda: _read_json(folder))
+        wanted = leaves_by_path(like)
+        if different := manifests.differences(manifest, wanted, part=part):
+            raise CheckpointError(f"{folder} does not fit this configuration:\n  {different}")
+        arrays = _together(lambda: _read_arrays(folder, manifest, wanted))
+        manifests.check_checksums(manifest, arrays)
+        state = jax.tree.unflatten(jax.tree.structure(like), [arrays[path] for path in wanted])
+        return Restored(step, state, data, manifest["metrics"])
+
+    def _move_aside(self, step: int) -> None:
+        """Take a damaged step out of Orbax's way, which would not save that step again."""
+        if jax.process_index() == 0:
+            target, copies = self._root / f"damaged-{step}", 0
+            while target.exists():
+                copies += 1
+                target = self._root / f"damaged-{step}.{copies}"
+            (self._root / str(step)).rename(target)
+            logging.warning("Moved the damaged checkpoint %s to %s.", self._root / str(step), target)
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices(f"moved aside {step}")
+        self._metrics.pop(step, None)
+        self._open().reload()
+
+    def _best_of(self, steps: Sequence[int]) -> int | None:
+        values: dict[int, float] = {}
+        for step in steps:
+            if step not in self._metrics:
+                try:
+                    self._metrics[step] = _read_json(self._root / str(step))[0]["metrics"]
+                except Exception:  # Damaged in whatever way: it cannot be the best.
+                    self._metrics[step] = {}
+            value = self._metrics[step].get(self._best, np.nan)
+            if not np.isnan(value):
+                values[step] = value
+        return min(values, key=lambda step: (values[step], -step), default=None)
+
+    def _open(self) -> ocp.CheckpointManager:
+        """Start Orbax for writing; it removes what a killed run left half-written."""
+        if self._manager is None:
+            options = ocp.CheckpointManagerOptions(
+                preservation_policy=_NewestAndBest(self._best_of), cleanup_tmp_directories=True
+            )
+            self._manager = ocp.CheckpointManager(self._root, options=options)
+        return self._manager
+
+    def _shut(self) -> None:
+        manager, self._manager, self._saving = self._manager, None, None
+        if manager is not None:
+            manager.close()
+
+    @contextlib.contextmanager
+    def _blaming(self, step: int) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            # Orbax counts the failed step among the saved ones; a manager opened afresh does not.
+            with contextlib.suppress(Exception):
+                self._shut()
+            self._manager, self._saving = None, None
+            self._metrics.pop(step, None)
+            raise CheckpointError(
+                f"Step {step} could not be saved in {self._root} (is the disk full?): {_first_line(error)}. "
+                "Earlier steps are intact."
+            ) from error
+
+
+class _NewestAndBest:
+    """Which steps Orbax keeps: its own `best_fn` would delete the newest step when that is not among the best."""
+
+    def __init__(self, best_of: Callable[[Sequence[int]], int | None]) -> None:
+        self._best_of = best_of
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> Sequence[bool]:
+        del context
+        steps = [checkpoint.step for checkpoint in checkpoints]
+        kept = {*sorted(steps)[-_NEWEST:], self._best_of(steps)}
+        return [step in kept for step in steps]
+
+
+def _read_json(folder: epath.Path) -> tuple[manifests.Manifest, dict[str, Any]]:
+    manifest, data = (json.loads((folder / item / "metadata").read_text()) for item in ("meta", "data"))
+    manifests.check_digest(manifest, data)
+    return manifest, data
+
+
+def _read_arrays(folder: epath.Path, manifest: manifests.Manifest, like: dict[str, Any]) -> dict[str, jax.Array]:
+    entries = {path: manifest["leaves"][path] for path in like}
+    structs = {path: manifests.stored_like(leaf, entries[path]) for path, leaf in like.items()}
+    full = _nested({path: struct for path, struct in structs.items() if struct.size})
+    found: dict[str, jax.Array] = {}
+    if full:
+        arguments = jax.tree.map(
+            lambda s: ocp.ArrayRestoreArgs(sharding=s.sharding, global_shape=s.shape, dtype=s.dtype), full
+        )
+        # The handler itself: Orbax's checkpointers end in a barrier, which the processes that read would wait at for
+        # ever when one of them cannot.
+        with contextlib.closing(ocp.PyTreeCheckpointHandler()) as handler:
+            read = handler.restore(
+                folder / "state", args=ocp.args.PyTreeRestore(full, restore_args=arguments, partial_restore=True)
+            )
+        found = leaves_by_path(read)
+    for path, struct in structs.items():
+        if not struct.size:
+            found[path] = jnp.zeros(struct.shape, struct.dtype, device=struct.sharding)
+    return {path: manifests.unstored(found[path], entries[path]) for path in like}
+
+
+def _nested(leaves: dict[str, Any]) -> dict[str, Any]:
+    """Plain dicts for every container, so that what is stored does not depend on any class of ours or of Optax."""
+    tree: dict[str, Any] = {}
+    for path, leaf in leaves.items():
+        *parents, name = path.split("/")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = leaf
+    return tree
+
+
+def _together(read: Callable[[], T]) -> T:
+    """Return `read()`; raise `DamagedError` in every process if it failed in any."""
+    result, problem = None, ""
+    try:
+        result = read()
+    except (MemoryError, jax.errors.JaxRuntimeError):
+        raise  # says nothing about the files
+    except Exception as error:  # Orbax's errors for damaged files are of many types.
+        problem = _first_line(error)
+    problems = [problem]
+    if jax.process_count() > 1:
+        failed = np.ravel(multihost_utils.process_allgather(np.array(bool(problem))))
+        problems = [problem or f"process {index} could not read it" for index in np.flatnonzero(failed)]
+    if any(problems):
+        raise DamagedError(problems[0])
+    return result  # pyright: ignore[reportReturnType]
+
+
+def _from_first_process(steps: list[int]) -> list[int]:
+    """What process 0 sees, so that all decide alike on a file system that shows changes late."""
+    if jax.process_count() == 1:
+        return steps
+    count = int(multihost_utils.broadcast_one_to_all(np.array(len(steps))))
+    mine = np.array([*steps, *[0] * count][:count], np.int32)
+    return [int(step) for step in multihost_utils.broadcast_one_to_all(mine)] if count else []
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    text = lines[0][:300] if lines else ""
+    return text if isinstance(error, DamagedError) else f"{type(error).__name__}: {text}"
+
+
+def _quiet(record: python_logging.LogRecord) -> bool:
+    """Drop Orbax's messages below warnings, some twenty per save, and nobody else's."""
+    return record.levelno >= python_logging.WARNING or "orbax" not in record.pathname
