@@ -1,0 +1,123 @@
+"""How channels are mixed between couplings: reversed, shuffled, or by invertible 1x1 convolutions (Glow, section 3.2).
+
+A level mixes its channels once per step, and all of its steps are parameterised here together, as arrays with a
+leading axis [depth]. So log|det W| of a level is one batched call, and so is the inversion of its matrices; the scan
+over steps receives one slice each and contains neither.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.scipy.linalg import solve_triangular
+
+from glowdiff.flows.numerics import HIGHEST, promote
+
+KINDS = ("reverse", "shuffle", "conv")
+Mixing = jax.Array | None  # what one step needs: nothing (reverse), indices [C] (shuffle), or a matrix [C, C] (conv)
+
+
+def mix(x: jax.Array, mixing: Mixing) -> jax.Array:
+    """Mix the channels of x [B, H, W, C] as `mixing` says."""
+    if mixing is None:
+        return x[..., ::-1]
+    if mixing.ndim == 1:
+        return x[..., mixing]
+    return jnp.einsum("bhwc,cd->bhwd", x, mixing.astype(x.dtype), precision=HIGHEST)
+
+
+def orthogonal(key: jax.Array, depth: int, channels: int, dtype: Any) -> jax.Array:
+    """`depth` random rotations [depth, C, C], uniform over the orthogonal group."""
+    return jax.random.orthogonal(key, channels, (depth,), dtype)
+
+
+def decompose(kernel: jax.Array) -> dict[str, jax.Array]:
+    """The LU parameters of matrices [depth, C, C]: W[permutation] = (lower + I) (upper + diag(sign exp(log_s)))."""
+    lu, _, permutation = jax.lax.linalg.lu(kernel)
+    diagonal = jnp.diagonal(lu, axis1=-2, axis2=-1)
+    return {
+        "lower": jnp.tril(lu, -1),
+        "upper": jnp.triu(lu, 1),
+        "log_s": jnp.log(jnp.abs(diagonal)),
+        "sign": jnp.sign(diagonal),
+        "permutation": permutation.astype(jnp.int32),
+    }
+
+
+class Permutations(nn.Module):
+    """The mixings of `depth` steps.
+
+    Attributes:
+      kind: reverse | shuffle | conv.
+      depth: number of steps.
+      lu: a conv's matrix is P (L + I) (U + diag(sign * exp(log_s))), whose log-determinant is sum(log_s).
+      param_dtype: of the parameters.
+    """
+
+    kind: str
+    depth: int
+    lu: bool = False
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, channels: int, inverse: bool = False) -> tuple[Mixing, jax.Array]:
+        """Mixings with a leading axis [depth], inverted if asked, and their log-determinants per pixel [depth]."""
+        volume_preserving = jnp.zeros(self.depth, self.param_dtype)
+        if self.kind == "reverse":
+            return None, volume_preserving
+        if self.kind == "shuffle":
+            indices = self.variable("constants", "indices", self._shuffles, channels).value
+            return (jnp.argsort(indices, axis=-1) if inverse else indices), volume_preserving
+        return self._lu_matrices(channels, inverse) if self.lu else self._plain_matrices(channels, inverse)
+
+    def _shuffles(self, channels: int) -> jax.Array:
+        keys = jax.random.split(self.make_rng("params"), self.depth)
+        return jax.vmap(lambda key: jax.random.permutation(key, channels))(keys).astype(jnp.int32)
+
+    def _plain_matrices(self, channels: int, inverse: bool) -> tuple[jax.Array, jax.Array]:
+        kernel = promote(self.param("kernel", orthogonal, self.depth, channels, self.param_dtype))
+        logdet = jnp.linalg.slogdet(kernel)[1]
+        return (jnp.linalg.inv(kernel), -logdet) if inverse else (kernel, logdet)
+
+    def _lu_matrices(self, channels: int, inverse: bool) -> tuple[jax.Array, jax.Array]:
+        # One rotation is shared by all initialisers; afterwards its key is irrelevant.
+        key = self.make_rng("params") if self.is_initializing() else jax.random.key(0)
+
+        def initial(name: str) -> jax.Array:
+            return decompose(orthogonal(key, self.depth, channels, self.param_dtype))[name]
+
+        lower = promote(self.param("lower", lambda _: initial("lower")))
+        upper = promote(self.param("upper", lambda _: initial("upper")))
+        log_s = promote(self.param("log_s", lambda _: initial("log_s")))
+        sign = self.variable("constants", "sign", lambda: initial("sign")).value
+        permutation = self.variable("constants", "permutation", lambda: initial("permutation")).value
+
+        # Only the strict triangles are used, whatever an optimiser has written elsewhere; W[permutation] = lower @ upper.
+        identity = jnp.broadcast_to(jnp.eye(channels, dtype=lower.dtype), lower.shape)
+        lower = jnp.tril(lower, -1) + identity
+        upper = jnp.triu(upper, 1) + identity * (sign * jnp.exp(log_s))[:, None, :]
+        logdet = log_s.sum(-1)
+        if inverse:
+            rows = jnp.take_along_axis(identity, permutation[:, :, None], axis=1)
+            halfway = solve_triangular(lower, rows, lower=True, unit_diagonal=True)
+            return solve_triangular(upper, halfway, lower=False), -logdet
+        product = jnp.matmul(lower, upper, precision=HIGHEST)
+        return jnp.take_along_axis(product, jnp.argsort(permutation, axis=-1)[:, :, None], axis=1), logdet
+
+
+class Permutation(nn.Module):
+    """One mixing as a bijection of its own; see `Permutations` for the attributes."""
+
+    kind: str
+    lu: bool = False
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, inverse: bool = False) -> tuple[jax.Array, jax.Array]:
+        """Map x [B, H, W, C]; return it with its log-determinant [B]."""
+        mixings, logdet = Permutations(self.kind, 1, self.lu, self.param_dtype)(x.shape[-1], inverse)
+        pixels = x.shape[1] * x.shape[2]
+        return mix(x, None if mixings is None else mixings[0]), jnp.full(x.shape[:1], logdet[0] * pixels)

@@ -1,0 +1,25 @@
+"""The arithmetic of likelihoods: at least float32, full precision, standard normals."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+HIGHEST = jax.lax.Precision.HIGHEST  # "float32" products are TF32 on GPUs and bfloat16 on TPUs unless one asks
+
+
+def promote(x: jax.Array) -> jax.Array:
+    """`x` in at least float32; float64 stays, so that references in double precision work."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def sum_per_example(x: jax.Array) -> jax.Array:
+    """Sum of `x` [B, ...] over everything but its first axis: [B]."""
+    return x.sum(axis=tuple(range(1, x.ndim)))
+
+
+def standard_normal_logp(eps: jax.Array) -> jax.Array:
+    """log N(eps; 0, 1) summed per example: [B]."""
+    return sum_per_example(-0.5 * (eps**2 + math.log(2 * math.pi)))

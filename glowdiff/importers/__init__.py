@@ -1,0 +1,5 @@
+"""From the names and axes of published checkpoints to our parameters."""
+
+from glowdiff.importers.glow import glow
+
+__all__ = ["glow"]

@@ -1,0 +1,82 @@
+"""Turning a flat dictionary of an original's weights into our variables, with every mismatch named."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Path = tuple[str, ...]
+
+
+class WeightsError(ValueError):
+    """Weights that do not fit the model; the message names the keys."""
+
+
+class Source(NamedTuple):
+    """Where one of our arrays comes from: the original's keys, and how their arrays become ours."""
+
+    keys: tuple[str, ...]
+    convert: Callable[..., np.ndarray]
+
+
+def convert(weights: Mapping[str, np.ndarray], sources: Mapping[Path, Source], ignored: Iterable[str] = ()) -> dict:
+    """Build our nested variables.
+
+    Args:
+      weights: the original's arrays by its names.
+      sources: for each of our arrays (its path), where it comes from.
+      ignored: keys that may be present and have no counterpart.
+
+    Returns:
+      Nested dictionaries of jax arrays.
+
+    Raises:
+      WeightsError: a key is missing, or was not expected.
+    """
+    needed = {key for source in sources.values() for key in source.keys}
+    missing = sorted(needed - set(weights))
+    extra = sorted(set(weights) - needed - set(ignored))
+    if missing or extra:
+        lines = [_describe("missing", missing, extra), _describe("not expected", extra, missing)]
+        raise WeightsError("The weights do not fit the flags. " + " ".join(line for line in lines if line))
+    tree: dict[str, Any] = {}
+    for path, source in sources.items():
+        array = source.convert(*(np.asarray(weights[key]) for key in source.keys))
+        node = tree
+        for name in path[:-1]:
+            node = node.setdefault(name, {})
+        node[path[-1]] = jnp.asarray(array)
+    return tree
+
+
+def check_shapes(variables: Any, expected: Any, sources: Mapping[Path, Source]) -> None:
+    """Raise `WeightsError` naming the original's keys, if an array has another shape than the module's."""
+    shapes = {_path(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(expected)}
+    ours = {_path(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(variables)}
+    wrong = [
+        f"{', '.join(sources[path].keys[:2])}: {ours[path]}, where the flags ask for {shape}"
+        for path, shape in shapes.items()
+        if ours.get(path) != shape
+    ]
+    if wrong:
+        raise WeightsError("Shapes that do not fit the flags (after conversion): " + "; ".join(wrong[:8]) + ".")
+
+
+def _path(path: tuple[Any, ...]) -> Path:
+    return tuple(str(entry.key) for entry in path)
+
+
+def _describe(what: str, keys: list[str], others: list[str]) -> str:
+    if not keys:
+        return ""
+    shown = []
+    for key in keys[:8]:
+        close = difflib.get_close_matches(key, others, 1)
+        shown.append(f"{key} (similar: {close[0]})" if close else key)
+    more = f" and {len(keys) - 8} more" if len(keys) > 8 else ""
+    return f"{what.capitalize()}: {', '.join(shown)}{more}."
