@@ -10,7 +10,6 @@ import contextlib
 import json
 import logging as python_logging
 from collections.abc import Callable, Iterator, Sequence
-from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -22,7 +21,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from glowdiff.training import manifest as manifests
-from glowdiff.training.checksum import as_array, leaves_by_path
+from glowdiff.training.checksum import as_array, key_data, leaves_by_path
 from glowdiff.training.manifest import DamagedError
 
 PyTree = Any
@@ -68,7 +67,7 @@ class Checkpoints:
     def __enter__(self) -> Checkpoints:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def steps(self) -> list[int]:
@@ -106,7 +105,7 @@ class Checkpoints:
         manifest = manifests.describe(arrays, data, metrics)
         self._metrics[step] = manifest["metrics"]
         # Orbax does not save empty arrays; the manifest is enough to make them again.
-        tree = _nested({path: manifests.stored(array) for path, array in arrays.items() if array.size})
+        tree = manifests.nested({path: key_data(array) for path, array in arrays.items() if array.size})
         with self._blaming(step):
             self._saving = step
             self._open().save(
@@ -296,7 +295,7 @@ def _read_json(folder: epath.Path) -> tuple[manifests.Manifest, dict[str, Any]]:
 def _read_arrays(folder: epath.Path, manifest: manifests.Manifest, like: dict[str, Any]) -> dict[str, jax.Array]:
     entries = {path: manifest["leaves"][path] for path in like}
     structs = {path: manifests.stored_like(leaf, entries[path]) for path, leaf in like.items()}
-    full = _nested({path: struct for path, struct in structs.items() if struct.size})
+    full = manifests.nested({path: struct for path, struct in structs.items() if struct.size})
     found: dict[str, jax.Array] = {}
     if full:
         arguments = jax.tree.map(
@@ -312,19 +311,11 @@ def _read_arrays(folder: epath.Path, manifest: manifests.Manifest, like: dict[st
     for path, struct in structs.items():
         if not struct.size:
             found[path] = jnp.zeros(struct.shape, struct.dtype, device=struct.sharding)
+    for path, struct in structs.items():
+        array = found.get(path)  # a leaf that the files do not name comes back as the struct it was asked for with
+        if not isinstance(array, jax.Array) or (array.shape, array.dtype) != (struct.shape, struct.dtype):
+            raise DamagedError(f"{path} is missing from its files, or has another shape or dtype there")
     return {path: manifests.unstored(found[path], entries[path]) for path in like}
-
-
-def _nested(leaves: dict[str, Any]) -> dict[str, Any]:
-    """Plain dicts for every container, so that what is stored does not depend on any class of ours or of Optax."""
-    tree: dict[str, Any] = {}
-    for path, leaf in leaves.items():
-        *parents, name = path.split("/")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[name] = leaf
-    return tree
 
 
 def _together(read: Callable[[], T]) -> T:

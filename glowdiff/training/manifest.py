@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from glowdiff.training.checksum import as_array, checksums, key_data, leaves_by_path
+from glowdiff.training.checksum import as_array, checksums
 
 PyTree = Any
 Manifest = dict[str, Any]
@@ -89,9 +89,16 @@ def differences(manifest: Manifest, like: Mapping[str, Any], *, part: bool = Fal
     return _some(found, "\n  ")
 
 
-def stored(array: jax.Array) -> jax.Array:
-    """Return what is written for `array`: keys have no file format of their own, so their integers are."""
-    return key_data(array)
+def nested(leaves: dict[str, Any]) -> dict[str, Any]:
+    """Return leaves by path as nested dicts, whatever the containers: what is stored depends on no class."""
+    tree: dict[str, Any] = {}
+    for path, leaf in leaves.items():
+        *parents, name = path.split("/")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = leaf
+    return tree
 
 
 def stored_like(leaf: Any, entry: Mapping[str, Any]) -> jax.ShapeDtypeStruct:
