@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -15,3 +17,31 @@ class DataSpec:
     train_size: int
     test_size: int
     classes: tuple[str, ...] = ()  # names of the labels, in order; empty: no labels
+
+
+def spec_to_json(spec: DataSpec) -> dict[str, Any]:
+    """Return `spec` as a dict that `json.dumps` accepts.
+
+    >>> spec_to_json(DataSpec("digits", (8, 8, 1), 17, 1437, 360))["shape"]
+    [8, 8, 1]
+    """
+    fields = dataclasses.asdict(spec)
+    return fields | {"shape": list(spec.shape), "classes": list(spec.classes)}
+
+
+def spec_from_json(fields: dict[str, Any]) -> DataSpec:
+    """Return the `DataSpec` of which `spec_to_json` made `fields`.
+
+    >>> spec = DataSpec("digits", (8, 8, 1), 17, 1437, 360, classes=("0", "1"))
+    >>> spec_from_json(spec_to_json(spec)) == spec
+    True
+    """
+    height, width, channels = (int(side) for side in fields["shape"])
+    return DataSpec(
+        name=str(fields["name"]),
+        shape=(height, width, channels),
+        levels=int(fields["levels"]),
+        train_size=int(fields["train_size"]),
+        test_size=int(fields["test_size"]),
+        classes=tuple(str(name) for name in fields["classes"]),
+    )

@@ -1,0 +1,30 @@
+"""How far the reading of a folder has come, on a terminal as a bar and elsewhere as lines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from glowdiff.data.folder_report import progress_console
+
+T = TypeVar("T")
+_EVERY = 10.0  # seconds between lines where there is no terminal
+
+
+def counted(items: Iterable[T], what: str, total: int) -> Iterator[T]:
+    """Yield `items`, of which there are `total`, showing how many are done."""
+    console = progress_console()
+    if console.is_terminal:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console, transient=True) as progress:
+            yield from progress.track(items, total=total, description=what)
+        return
+    last = time.monotonic()
+    for done, item in enumerate(items, start=1):
+        yield item
+        if time.monotonic() - last > _EVERY:
+            last = time.monotonic()
+            console.print(f"{what}: {done} of {total}", markup=False, highlight=False)

@@ -1,0 +1,130 @@
+"""One image file of a user's folder, whatever its format, as RGB pixels; or the reason why it is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+
+PIXEL_LIMIT = 89_478_485  # of a file, by its header; Pillow's own limit, 256 MiB decoded
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000")
+_ORIENTATION = 0x0112  # EXIF tag; 5 to 8 swap the sides
+_ZEROS = 64  # no WebP or AVIF file ends in so many
+
+
+class Refused(Exception):
+    """A file that is not used; the message says why."""
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """Return height and width of the upright image at `path`, from its header.
+
+    Raises:
+        Refused: when the file is empty, is no image, or has more than `PIXEL_LIMIT` pixels.
+    """
+    try:
+        with _open(path) as picture:
+            width, height = picture.size
+            turned = picture.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+            return (width, height) if turned else (height, width)
+    except Refused:
+        raise
+    except Exception as error:
+        raise Refused(_unreadable(error)) from error
+
+
+def read_image(path: Path, size: int | None) -> np.ndarray:
+    """Return the image at `path` as uint8 [H, W, 3].
+
+    Rotation by EXIF is applied, transparency is composited on white, 16-bit values are rescaled, and of an animation
+    the first frame is taken. Colour profiles are ignored.
+
+    Args:
+        path: the file.
+        size: cut the centre square and resize it to this side; None: keep the image as it is.
+
+    Raises:
+        Refused: as for `read_size`, and when the pixels are damaged or incomplete.
+    """
+    # Another library may have switched this on, and it gives half-grey images.
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    try:
+        _check_whole(path)
+        with _open(path) as picture:
+            picture.load()
+            upright = ImageOps.exif_transpose(picture)
+            colours = _as_rgb(upright)
+            return np.array(colours if size is None else centre_square(colours, size))
+    except Refused:
+        raise
+    except Exception as error:  # damaged files make Pillow raise nearly anything
+        raise Refused(_unreadable(error)) from error
+
+
+def centre_square(picture: Image.Image, size: int) -> Image.Image:
+    """Return the largest square in the middle of `picture`, resized (antialiased) to `size` pixels."""
+    side = min(picture.size)
+    if picture.size == (size, size):
+        return picture
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    box = (left, top, left + side, top + side)
+    return picture.resize((size, size), Image.Resampling.LANCZOS, box=box)
+
+
+def _open(path: Path) -> Image.Image:
+    """Return the image with its header read only."""
+    if path.stat().st_size == 0:
+        raise Refused("the file is empty")
+    try:
+        picture = Image.open(path, formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise Refused(f"it has more than {PIXEL_LIMIT:,} pixels (a decompression bomb?)") from error
+    except UnidentifiedImageError as error:
+        raise Refused("it is not an image, or not in a format that is read: " + ", ".join(FORMATS)) from error
+    width, height = picture.size
+    if width * height > PIXEL_LIMIT:
+        picture.close()
+        raise Refused(f"it has {width}x{height} pixels, more than {PIXEL_LIMIT:,} (a decompression bomb?)")
+    return picture
+
+
+def _check_whole(path: Path) -> None:
+    """Refuse damage that Pillow decodes without complaint: files whose end is missing or was filled with zeros."""
+    with _open(path) as picture:
+        if picture.format == "PNG":
+            picture.verify()  # checks the sums of all chunks, which loading does not
+        tail_matters = picture.format in ("WEBP", "AVIF")
+    if tail_matters:
+        with path.open("rb") as file:
+            file.seek(-min(_ZEROS, path.stat().st_size), 2)
+            if not any(file.read()):
+                raise Refused("its end is filled with zeros (an unfinished download?)")
+
+
+def _as_rgb(picture: Image.Image) -> Image.Image:
+    """Return `picture`, of any mode, as RGB."""
+    if picture.mode == "I" or picture.mode.startswith("I;"):
+        return _rescaled(np.asarray(picture).astype(np.int32))
+    if picture.mode == "F":
+        raise Refused("its pixels are floating-point numbers, whose range is not known")
+    if "transparency" in picture.info or picture.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+        opaque = Image.new("RGBA", picture.size, "white")
+        opaque.alpha_composite(picture.convert("RGBA"))
+        return opaque.convert("RGB")
+    return picture.convert("RGB")
+
+
+def _rescaled(values: np.ndarray) -> Image.Image:
+    """Return gray values of 16 bits, int32 [H, W] in 0 ... 65535, as RGB; Pillow itself would clip them at 255."""
+    if values.min() < 0 or values.max() > 65535:
+        raise Refused("its pixels are 32-bit integers, whose range is not known")
+    return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
+
+
+def _unreadable(error: Exception) -> str:
+    """Return a reason for any error of reading a file, without its address in memory or its path."""
+    text = str(error) if isinstance(error, (OSError, SyntaxError, ValueError)) else ""
+    if isinstance(error, OSError) and error.strerror:
+        text = error.strerror
+    return f"it cannot be read ({text or type(error).__name__})"

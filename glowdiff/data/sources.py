@@ -1,0 +1,98 @@
+"""Random access to a split's examples, from memory or from disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypedDict
+
+import numpy as np
+
+MEMORY_LIMIT = 512 * 2**20  # bytes of decoded pixels up to which a split is held in memory
+_CHUNK = 1024  # examples read at once; reading singly takes twice as long
+
+
+class Example(TypedDict):
+    """One image and its conditions."""
+
+    image: np.ndarray  # uint8 [H, W, C]
+    cond: dict[str, np.ndarray]  # "label": int32 scalar; empty without labels
+
+
+class Source(Protocol):
+    """A split: a `grain.sources.RandomAccessDataSource` of `Example`s."""
+
+    def __len__(self) -> int:
+        """Return the number of examples."""
+        ...
+
+    def __getitem__(self, index: int) -> Any:
+        """Return the `Example` at `index`."""
+        ...
+
+
+class Memory:
+    """A split held in memory."""
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray | None = None) -> None:
+        """Keep `images`, uint8 [N, H, W, C], and `labels`, int32 [N] (None: no labels)."""
+        self.images = images
+        self.labels = labels
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Example:
+        return {
+            "image": self.images[index],
+            "cond": {} if self.labels is None else {"label": np.asarray(self.labels[index])},
+        }
+
+    def __repr__(self) -> str:
+        return f"Memory({len(self)} images of {self.images.shape[1:]})"
+
+
+class Records:
+    """A split on disk, decoded at each access."""
+
+    def __init__(self, records: Sequence[Any], decode: Callable[[Any], Example]) -> None:
+        """Read `records` (of TFDS), each turned into an `Example` by `decode`."""
+        self.records = records
+        self.decode = decode
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> Example:
+        return self.decode(self.records[index])
+
+    def __repr__(self) -> str:
+        return f"Records({len(self)} images)"
+
+
+def in_memory(source: Records, shape: tuple[int, int, int]) -> Source:
+    """Return `source` decoded into memory where it fits in `MEMORY_LIMIT`, else `source` itself.
+
+    Decoding takes 0.1 to 0.5 ms an image: done for each batch anew it would hold up a fast training step.
+
+    Args:
+        source: the split, whose images all have `shape`.
+        shape: height, width, channels.
+    """
+    count = len(source)
+    if count * int(np.prod(shape)) > MEMORY_LIMIT:
+        return source
+    images = np.empty((count, *shape), np.uint8)
+    labels: list[np.ndarray] = []
+    for start in range(0, count, _CHUNK):
+        keys = list(range(start, min(start + _CHUNK, count)))
+        for index, record in zip(keys, _read(source.records, keys), strict=True):
+            example = source.decode(record)
+            images[index] = example["image"]
+            labels.extend(example["cond"].values())
+    return Memory(images, np.asarray(labels, np.int32) if labels else None)
+
+
+def _read(records: Sequence[Any], keys: list[int]) -> list[Any]:
+    """Return `records` at `keys`, at once where the source can."""
+    many = getattr(records, "__getitems__", None)
+    return list(many(keys)) if many else [records[key] for key in keys]
