@@ -28,6 +28,7 @@ PyTree = Any
 T = TypeVar("T")
 
 _NEWEST = 2  # steps that are kept, besides the best one
+_ORBAX = str(epath.Path(ocp.__file__).parent)
 
 
 class CheckpointError(RuntimeError):
@@ -188,7 +189,7 @@ class Checkpoints:
                 return self._read(step, like, part=part), list(damaged)
             except DamagedError as error:
                 damaged[step] = f"{self._root / str(step)} is damaged: {error}"
-                logging.warning("%s. Trying the step before.", damaged[step])
+                logging.warning("%s. It is not used.", damaged[step])
         if damaged:
             reasons = "\n  ".join(damaged.values())
             raise CheckpointError(f"No checkpoint can be used.\n  {reasons}\nNothing was changed.")
@@ -353,4 +354,4 @@ def _first_line(error: BaseException) -> str:
 
 def _quiet(record: python_logging.LogRecord) -> bool:
     """Drop Orbax's messages below warnings, some twenty per save, and nobody else's."""
-    return record.levelno >= python_logging.WARNING or "orbax" not in record.pathname
+    return record.levelno >= python_logging.WARNING or not record.pathname.startswith(_ORBAX)
