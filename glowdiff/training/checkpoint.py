@@ -266,7 +266,6 @@ class Checkpoints:
             # Orbax counts the failed step among the saved ones; a manager opened afresh does not.
             with contextlib.suppress(Exception):
                 self._shut()
-            self._manager, self._saving = None, None
             self._metrics.pop(step, None)
             raise CheckpointError(
                 f"Step {step} could not be saved in {self._root} (is the disk full?): {_first_line(error)}. "

@@ -15,10 +15,10 @@ from jax.experimental import multihost_utils
 class Preemption:
     """Notices SIGTERM while it is entered, and says at which step to save and stop.
 
-    Enter it after `jax.distributed.initialize`, if that is called, and before anything compiles: a signal that comes while XLA compiles, or during evaluation or sampling, is
-    remembered and reported at the next `requested`. A plain process sets a flag from a handler of its own. After
-    `jax.distributed.initialize` JAX has one already, which agrees with the other processes on a step that none has
-    passed yet; this class then leaves the signal alone and asks JAX.
+    Enter it before anything compiles (but after `jax.distributed.initialize`, if that is called): a signal that comes
+    while XLA compiles, or during evaluation or sampling, is remembered and reported at the next `requested`. A plain
+    process sets a flag from a handler of its own. After `jax.distributed.initialize` JAX has a handler, which agrees
+    with the other processes on a step that none has passed yet; then the signal is left to it.
 
         with Preemption() as preemption:
             for step in range(start, steps):

@@ -30,7 +30,7 @@ pytestmark = [
 
 
 class Moments(NamedTuple):
-    count: jax.Array
+    taken: jax.Array
     mu: dict[str, Any]
     nothing: None = None
 
@@ -196,11 +196,15 @@ def test_nothing_is_pickled(workdir: Path):
                 list(pickletools.genops(path.read_bytes()))
 
 
-def test_orbax_is_quiet_and_nobody_else(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+def test_orbax_is_quiet_and_nobody_else(tmp_path: Path):
     before = (logging.get_verbosity(), list(logging.get_absl_logger().filters))
-    messages: list[python_logging.LogRecord] = []
-    handler = python_logging.Handler()
-    handler.emit = messages.append
+    messages: list[str] = []
+
+    class Collector(python_logging.Handler):
+        def emit(self, record: python_logging.LogRecord) -> None:
+            messages.append(record.getMessage())
+
+    handler = Collector()
     logger = logging.get_absl_logger()
     logger.addHandler(handler)
     logging.set_verbosity(logging.INFO)
@@ -212,7 +216,7 @@ def test_orbax_is_quiet_and_nobody_else(tmp_path: Path, capfd: pytest.CaptureFix
     finally:
         logging.set_verbosity(before[0])
         logger.removeHandler(handler)
-    assert [record.getMessage() for record in messages] == ["from a user"]
+    assert messages == ["from a user"]
     assert logger.filters == before[1]
 
 

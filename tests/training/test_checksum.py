@@ -39,7 +39,7 @@ def test_every_bit_of_a_key_counts():
     data = np.asarray(jax.random.key_data(key))
     before = checksums({"key": key})
     for bit in range(data.size * 32):
-        assert checksums({"key": jax.random.wrap_key_data(flipped(data, bit))}) != before
+        assert checksums({"key": jax.random.wrap_key_data(jnp.asarray(flipped(data, bit)))}) != before
 
 
 def test_the_sum_is_the_documented_one():
