@@ -69,6 +69,8 @@ def _write(scratch: Path, folder: Path, files: list[File], config: DataConfig, r
         report.require_few(config.max_bad, refusals)
         if len(places) < 2:
             raise ConfigError(f"data.path is {folder}, which holds {len(places)} usable images; at least 2 are needed.")
+        if config.size is None:
+            _refuse_damaged_exceptions(folder, places, sizes, report)
         height, width = _common_size(folder, [sizes[file.name] for file in places], config.size)
         classes = tuple(sorted({where.group for where in places.values() if where.group is not None}))
         splits = {
@@ -112,6 +114,19 @@ def _places(files: list[File], sizes: dict[str, tuple[int, int]], report: Report
         else:
             kept[file] = where
     return kept
+
+
+def _refuse_damaged_exceptions(
+    folder: Path, places: dict[File, Place], sizes: dict[str, tuple[int, int]], report: Report
+) -> None:
+    """Take damaged files of an exceptional size out of `places`, lest they alone make the sizes differ."""
+    usual = Counter(sizes[file.name] for file in places).most_common(1)[0][0]
+    for file in [file for file in places if sizes[file.name] != usual]:
+        pixels = _read(folder / file.name, None)
+        if not isinstance(pixels, Refused):
+            return  # the sizes do differ
+        report.refused[file.name] = str(pixels)
+        del places[file]
 
 
 def _common_size(folder: Path, sizes: Sequence[tuple[int, int]], size: int | None) -> tuple[int, int]:

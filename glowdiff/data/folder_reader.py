@@ -92,14 +92,16 @@ def _open(path: Path) -> Image.Image:
 def _check_whole(path: Path) -> None:
     """Refuse damage that Pillow decodes without complaint: files whose end is missing or was filled with zeros."""
     with _open(path) as picture:
-        if picture.format == "PNG":
+        kind = picture.format
+        if kind == "PNG":
             picture.verify()  # checks the sums of all chunks, which loading does not
-        tail_matters = picture.format in ("WEBP", "AVIF")
-    if tail_matters:
-        with path.open("rb") as file:
-            file.seek(-min(_ZEROS, path.stat().st_size), 2)
-            if not any(file.read()):
-                raise Refused("its end is filled with zeros (an unfinished download?)")
+    if kind in ("JPEG", "MPO"):
+        content = path.read_bytes()
+        # In a scan 0xff is followed by 0x00, so the end-of-image marker after the last start of a scan is a true one.
+        if content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda"):
+            raise Refused("its end is missing (an unfinished download?)")
+    elif kind in ("WEBP", "AVIF") and not any(path.read_bytes()[-_ZEROS:]):
+        raise Refused("its end is filled with zeros (an unfinished download?)")
 
 
 def _as_rgb(picture: Image.Image) -> Image.Image:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
-from absl import logging as absl_logging
 from PIL import Image
 from tensorflow_datasets.core.registered import DatasetNotFoundError
 
@@ -35,7 +34,7 @@ def read(config: DataConfig) -> tuple[DataSpec, Source, Source]:
     builder = _prepared(config)
     features = builder.info.features
     shape = _shape(config, features)
-    label = features.get("label")
+    label = features["label"] if "label" in features else None  # noqa: SIM401 (it has no get)
     classes = tuple(label.names) if isinstance(label, tfds.features.ClassLabel) else ()
     decode = functools.partial(_decode, size=config.size, labelled=bool(classes))
     train, test = (
@@ -59,10 +58,7 @@ def _prepared(config: DataConfig) -> Any:
     builder = _builder(config)
     if not builder.is_prepared():
         if not _has_tensorflow():
-            raise ConfigError(
-                f"data.name is {config.name!r}, which is not prepared in {data_dir(config.dir)}, and preparing it "
-                f"needs TensorFlow (reading it will not):\n  pip install 'glowdiff[tfds]'\n  {command(config)}"
-            )
+            raise ConfigError(_needs_tensorflow(config))
         try:
             builder.download_and_prepare()
         except Exception as error:
@@ -79,8 +75,6 @@ def command(config: DataConfig) -> str:
 
 
 def _builder(config: DataConfig) -> Any:
-    # Without OpenCV, TFDS decodes with Pillow, and says so once per process: nothing a user has to do about.
-    absl_logging.get_absl_logger().addFilter(lambda record: "OpenCV is not installed" not in str(record.msg))
     try:
         return tfds.builder(
             config.name, data_dir=os.fspath(data_dir(config.dir)), try_gcs=False, file_format="array_record"
@@ -88,6 +82,8 @@ def _builder(config: DataConfig) -> Any:
     except DatasetNotFoundError as error:
         raise ConfigError(_unknown(config.name)) from error
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and not _has_tensorflow():  # some builders import it at once
+            raise ConfigError(_needs_tensorflow(config)) from error
         if "file format" in str(error).lower():
             raise ConfigError(
                 f"data.name is {config.name!r}, which is prepared in {data_dir(config.dir)} in a format that only "
@@ -97,6 +93,13 @@ def _builder(config: DataConfig) -> Any:
         raise ConfigError(
             f"data.name is {config.name!r}, which TFDS cannot set up ({type(error).__name__}: {error})."
         ) from error
+
+
+def _needs_tensorflow(config: DataConfig) -> str:
+    return (
+        f"data.name is {config.name!r}, which is not prepared in {data_dir(config.dir)}, and preparing it "
+        f"needs TensorFlow (reading it will not):\n  pip install 'glowdiff[tfds]'\n  {command(config)}"
+    )
 
 
 def _unknown(name: str) -> str:
