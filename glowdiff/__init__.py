@@ -1,0 +1,11 @@
+"""glowdiff: normalizing flows and diffusion models in JAX.
+
+>>> import glowdiff
+>>> glowdiff.__version__
+'0.1.0'
+"""
+
+from glowdiff.model import Model, load
+
+__version__ = "0.1.0"
+__all__ = ["Model", "load"]

@@ -74,6 +74,10 @@ def prepare_once(target: Path, write: Callable[[Path], Path]) -> Path:
 
 def _put_into_place(finished: Path, target: Path) -> None:
     """Rename `finished` to `target`, unless somebody else has been faster."""
+    for file in finished.rglob("*"):  # or a power cut could leave the name without the content
+        if file.is_file():
+            with file.open("r+b") as written:
+                os.fsync(written.fileno())
     try:
         finished.rename(target)
     except OSError:

@@ -1,0 +1,115 @@
+"""Glow as a `Method`."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from glowdiff.data.spec import DataSpec
+from glowdiff.flows import dequantization
+from glowdiff.flows.config import GlowConfig
+from glowdiff.flows.glow import Glow
+from glowdiff.flows.glow import Latents as GlowLatents
+from glowdiff.method import Aux, Batch, Cond, Method, SampleOptions, Variables, example_keys
+
+# Steps per turn of the scan, where the configuration leaves it open. On the CPU a scanned training step runs 2 to 3
+# times slower than an unrolled one (benchmarks/unroll.py); accelerators lose nothing and compile faster.
+DEFAULT_UNROLL = {"cpu": 8}
+
+
+def glow_module(config: GlowConfig, spec: DataSpec, dtype: str) -> Glow:
+    """The module of a configuration."""
+    n_bits = config.n_bits or 8
+    coarsen = 2 ** (8 - n_bits) if spec.levels == 256 else 1
+    return Glow(
+        levels=config.levels,
+        depth=config.depth,
+        width=config.width,
+        permutation=config.permutation,
+        lu=config.lu,
+        coupling=config.coupling,
+        learn_top=config.learn_top,
+        classes=len(spec.classes) if config.class_conditional else 0,
+        bins=spec.levels // coarsen,
+        coarsen=coarsen,
+        unroll=config.unroll or DEFAULT_UNROLL.get(jax.default_backend(), 1),
+        remat=config.memory == "remat",
+        dtype=jnp.dtype(dtype),
+        param_dtype=jnp.promote_types(dtype, jnp.float32),
+    )
+
+
+def glow_method(config: GlowConfig, spec: DataSpec, dtype: str) -> Method:
+    """Glow's `Method` for images of `spec`.
+
+    The loss is the mean of bits per dimension (Glow, equation 2) plus, if class-conditional, `class_weight` times the
+    classifier's cross-entropy in bits.
+    """
+    return flow_method(glow_module(config, spec, dtype), spec.shape, config.class_weight)
+
+
+def flow_method(module: Glow, shape: tuple[int, int, int], class_weight: float = 0.0) -> Method:
+    """The `Method` of a module with `encode`, `decode` and `latent_shapes`, on images of `shape` (H, W, C)."""
+    dtype, bins = module.param_dtype, module.bins
+
+    def training_noise(key: jax.Array, batch: Batch) -> jax.Array:
+        return batch["noise"] if "noise" in batch else jax.random.uniform(key, batch["image"].shape, dtype) / bins
+
+    def example_noise(key: jax.Array, batch: Batch) -> jax.Array:
+        """Noise that depends on an image's index alone, not on the batch it comes in."""
+        if "noise" in batch:
+            return batch["noise"]
+        indices = batch["index"] if "index" in batch else jnp.arange(batch["image"].shape[0])
+        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(indices)
+        return jax.vmap(lambda k: jax.random.uniform(k, shape, dtype))(keys) / bins
+
+    def init(key: jax.Array, batch: Batch) -> Variables:
+        params_key, noise_key = jax.random.split(key)
+        noise = training_noise(noise_key, batch)
+        return module.init(params_key, batch["image"], noise, batch["cond"], method=module.encode)
+
+    def loss(variables: Variables, key: jax.Array, batch: Batch) -> tuple[jax.Array, Aux]:
+        noise = training_noise(key, batch)
+        encoded = module.apply(variables, batch["image"], noise, batch["cond"], method=module.encode)
+        bits = encoded.bits_per_dim.mean()
+        metrics = {"bits_per_dim": bits}
+        total = bits
+        if encoded.class_logits is not None:
+            label = batch["cond"]["label"]
+            class_bits = optax.softmax_cross_entropy_with_integer_labels(encoded.class_logits, label).mean() / math.log(2)
+            metrics["class_accuracy"] = (encoded.class_logits.argmax(-1) == label).mean()
+            total = total + class_weight * class_bits
+        return total, Aux(metrics, {})
+
+    def latents(key: jax.Array, n: int) -> GlowLatents:
+        def one(key: jax.Array) -> GlowLatents:
+            return tuple(
+                jax.random.normal(jax.random.fold_in(key, level), latent, dtype)
+                for level, latent in enumerate(module.latent_shapes(shape))
+            )
+
+        return jax.vmap(one)(example_keys(key, n))
+
+    def sample(
+        variables: Variables, key: jax.Array, latents: GlowLatents, cond: Cond, options: SampleOptions
+    ) -> jax.Array:
+        del key  # a flow's samples are a function of their latents
+        latents = jax.tree.map(lambda eps: eps * options.temperature, latents)
+        images = module.apply(variables, latents, cond, method=module.decode)
+        return dequantization.quantize(images, bins, module.coarsen)
+
+    def encode(variables: Variables, key: jax.Array, batch: Batch, options: SampleOptions) -> GlowLatents:
+        # The middle of each bin is the image that survives a round trip: noise near a bin's edge would not.
+        del key, options
+        middle = jnp.full(batch["image"].shape, 0.5 / bins, dtype)
+        noise = batch.get("noise", middle)
+        return module.apply(variables, batch["image"], noise, batch["cond"], method=module.encode).latents
+
+    def bits_per_dim(variables: Variables, key: jax.Array, batch: Batch) -> jax.Array:
+        noise = example_noise(key, batch)
+        return module.apply(variables, batch["image"], noise, batch["cond"], method=module.encode).bits_per_dim
+
+    return Method(init, loss, latents, sample, encode, bits_per_dim, labels=module.classes)

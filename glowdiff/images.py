@@ -1,0 +1,54 @@
+"""Pictures for people: grids, and files of images."""
+
+from __future__ import annotations
+
+import io
+import math
+
+import numpy as np
+from etils import epath
+from PIL import Image
+
+
+def to_display(images: np.ndarray, levels: int) -> np.ndarray:
+    """Integers 0 ... levels - 1 as 0 ... 255, the only place where levels are scaled for the eye."""
+    if levels == 256:
+        return images
+    return np.round(images.astype(np.float32) * (255 / (levels - 1))).astype(np.uint8)
+
+
+def grid(images: np.ndarray, levels: int, columns: int | None = None, gap: int = 1) -> np.ndarray:
+    """One picture [H, W, 3] of images [N, h, w, C], row by row; C is 1, 3, or else its first channel is shown."""
+    images = to_display(np.asarray(images), levels)
+    if images.shape[-1] != 3:
+        images = np.repeat(images[..., :1], 3, axis=-1)
+    n, height, width, _ = images.shape
+    columns = columns or math.ceil(math.sqrt(n))
+    rows = math.ceil(n / columns)
+    canvas = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, 3), 255, np.uint8)
+    for i, image in enumerate(images):
+        top, left = gap + i // columns * (height + gap), gap + i % columns * (width + gap)
+        canvas[top : top + height, left : left + width] = image
+    return canvas
+
+
+def write_png(path: epath.PathLike, picture: np.ndarray, least: int = 512) -> None:
+    """Write a picture [H, W, 3], enlarged by a whole factor until a side has `least` pixels."""
+    factor = max(1, least // max(picture.shape[:2]))
+    image = Image.fromarray(picture)
+    image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    target = epath.Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(buffer.getvalue())
+
+
+def write_npz(path: epath.PathLike, images: np.ndarray, labels: np.ndarray | None, levels: int) -> None:
+    """Write images as integers: `arr_0` uint8 [N, H, W, C], `arr_1` labels if any, `levels`."""
+    arrays = {"arr_0": images, "levels": np.int32(levels)} | ({} if labels is None else {"arr_1": labels})
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    target = epath.Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(buffer.getvalue())

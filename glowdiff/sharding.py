@@ -1,0 +1,75 @@
+"""Where arrays live: one mesh, and one table of rules for batch and state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from glowdiff.config.schema import ConfigError, MeshConfig
+
+BATCH = PartitionSpec(("data", "fsdp"))  # every batch is split over all devices
+REPLICATED = PartitionSpec()
+MIN_SHARDED_SIZE = 2**12  # elements; smaller parameters cost less to keep everywhere than to gather
+
+
+def make_mesh(config: MeshConfig, devices: list[jax.Device] | None = None) -> Mesh:
+    """The mesh ("data", "fsdp") over all devices of all processes.
+
+    Raises:
+      ConfigError: data * fsdp is not the number of devices.
+    """
+    devices = devices if devices is not None else jax.devices()
+    data = config.data if config.data != -1 else len(devices) // config.fsdp
+    if data * config.fsdp != len(devices):
+        raise ConfigError(
+            f"mesh.data={config.data} times mesh.fsdp={config.fsdp} does not make the {len(devices)} devices there "
+            f"are; with mesh.data=-1, mesh.fsdp may be any divisor of {len(devices)}."
+        )
+    return jax.make_mesh((data, config.fsdp), ("data", "fsdp"), (AxisType.Auto, AxisType.Auto), devices=devices)
+
+
+def check_batch(name: str, batch: int, accumulate: int, mesh: Mesh) -> None:
+    """Raise `ConfigError` unless every device gets the same number of images of every micro-batch."""
+    parts = mesh.size * accumulate
+    if batch % parts:
+        below, above = batch // parts * parts, -(-batch // parts) * parts
+        nearest = " or ".join(str(n) for n in (below, above) if n)
+        micro = f" in {accumulate} micro-batches" if accumulate > 1 else ""
+        raise ConfigError(
+            f"{name} is {batch}, which {mesh.size} devices{micro} cannot share evenly; the nearest that work: {nearest}."
+        )
+
+
+def partition_spec(shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
+    """Over which axis "fsdp" splits an array of the state: the longest that divides, if the array is worth it."""
+    fsdp = mesh.shape["fsdp"]
+    candidates = [axis for axis, length in enumerate(shape) if length % fsdp == 0]
+    if fsdp == 1 or not candidates or np.prod(shape) < MIN_SHARDED_SIZE:
+        return REPLICATED
+    longest = max(candidates, key=lambda axis: shape[axis])
+    return PartitionSpec(*(["fsdp" if axis == longest else None for axis in range(longest + 1)]))
+
+
+def state_shardings(state: Any, mesh: Mesh) -> Any:
+    """Shardings of a state (arrays or `ShapeDtypeStruct`s): parameters, averages and moments by `partition_spec`."""
+    return jax.tree.map(lambda leaf: NamedSharding(mesh, partition_spec(leaf.shape, mesh)), state)
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Of every array of a batch, along its first axis."""
+    return NamedSharding(mesh, BATCH)
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """On every device, whole."""
+    return NamedSharding(mesh, REPLICATED)
+
+
+def put_batch(batch: Any, mesh: Mesh) -> Any:
+    """The global batch whose rows of this process are `batch` (arrays [local, ...])."""
+    sharding = batch_sharding(mesh)
+    return jax.tree.map(lambda array: jax.make_array_from_process_local_data(sharding, np.asarray(array)), batch)
+

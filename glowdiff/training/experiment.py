@@ -1,0 +1,116 @@
+"""Everything a run needs, built and checked before anything compiles."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+from jax.sharding import Mesh
+
+from glowdiff import registry
+from glowdiff.config.schema import Config, ConfigError
+from glowdiff.data import dataset as datasets
+from glowdiff.data.batches import init_batch
+from glowdiff.data.dataset import Dataset
+from glowdiff.data.spec import DataSpec
+from glowdiff.method import Method
+from glowdiff.sharding import batch_sharding, check_batch, make_mesh, replicated, state_shardings
+from glowdiff.training.optimizer import learning_rate, make_optimizer
+from glowdiff.training.state import TrainState, create_state
+from glowdiff.training.step import jit_train_step, make_train_step
+
+
+class Experiment(NamedTuple):
+    """A configuration come to life."""
+
+    config: Config
+    dataset: Dataset
+    method: Method
+    mesh: Mesh
+    optimizer: optax.GradientTransformation
+    schedule: optax.Schedule
+
+    def example_batch(self, size: int) -> Any:
+        """Shapes of a batch of `size` images."""
+        return batch_shapes(self.dataset.spec, size)
+
+    def abstract_state(self) -> TrainState:
+        """Shapes, dtypes and shardings of the state, at no cost."""
+        batch = self.example_batch(self.config.model.init_images)
+        shapes = jax.eval_shape(self._create, jax.random.key(0), batch)
+        return jax.tree.map(
+            lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+            shapes,
+            state_shardings(shapes, self.mesh),
+        )
+
+    def initial_state(self) -> TrainState:
+        """The state before the first step, initialised on a global batch of its own wherever the devices are."""
+        images = self.config.model.init_images
+        batch = init_batch(self.dataset, self.config.data, images=images, seed=self.config.seed)
+        sharding = batch_sharding(self.mesh) if images % self.mesh.size == 0 else replicated(self.mesh)
+        batch = jax.tree.map(
+            lambda a: jax.make_array_from_callback(np.shape(a), sharding, lambda index: np.asarray(a)[index]), batch
+        )
+        shardings = jax.tree.map(lambda leaf: leaf.sharding, self.abstract_state())
+        return jax.jit(self._create, out_shardings=shardings)(jax.random.key(self.config.seed), batch)
+
+    def train_step(self) -> Any:
+        """The compiled-on-demand train step."""
+        step = make_train_step(self.method, self.optimizer, self.schedule, self.config, self.mesh)
+        return jit_train_step(step, self.abstract_state(), self.mesh)
+
+    def eval_batch(self) -> int:
+        """Images per evaluation batch: as configured, rounded up so that all devices share it."""
+        wanted = min(self.config.eval.batch or self.config.train.batch, len(self.dataset.test))
+        return -(-wanted // self.mesh.size) * self.mesh.size
+
+    def _create(self, key: jax.Array, batch: Any) -> TrainState:
+        return create_state(self.method, self.optimizer, key, batch)
+
+
+def batch_shapes(spec: DataSpec, size: int) -> Any:
+    """Shapes and dtypes of a batch of `size` images of a data set."""
+    cond = {"label": jax.ShapeDtypeStruct((size,), np.int32)} if spec.classes else {}
+    return {"image": jax.ShapeDtypeStruct((size, *spec.shape), np.uint8), "cond": cond}
+
+
+def build_method(config: Config, spec: DataSpec) -> Method:
+    """The configured method for images of `spec`.
+
+    Raises:
+      ConfigError: the data cannot be modelled so.
+    """
+    if config.dtype == "float64" and not jax.config.jax_enable_x64:
+        raise ConfigError("dtype is float64, which JAX computes only with the environment variable JAX_ENABLE_X64=1.")
+    config.model.check_data(spec, config.data)
+    return registry.METHODS[config.method].build(config.model, spec, config.dtype)
+
+
+def build(config: Config) -> Experiment:
+    """Check `config` against its data and the devices, and build what it names.
+
+    Raises:
+      ConfigError: in the user's words.
+    """
+    mesh = make_mesh(config.mesh)
+    check_batch("train.batch", config.train.batch, config.train.accumulate, mesh)
+    dataset = datasets.load(config.data)
+    method = build_method(config, dataset.spec)
+    return Experiment(config, dataset, method, mesh, make_optimizer(config), learning_rate(config))
+
+
+def parameter_count(state: TrainState) -> int:
+    """Trained numbers in all."""
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state.variables["params"]))
+
+
+def bytes_per_device(state: TrainState) -> int:
+    """Bytes that the state takes on each device."""
+    return sum(
+        math.prod(leaf.sharding.shard_shape(leaf.shape)) * (0 if leaf.dtype == jax.dtypes.prng_key else leaf.dtype.itemsize)
+        for leaf in jax.tree.leaves(state)
+    )

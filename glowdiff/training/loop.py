@@ -1,0 +1,176 @@
+"""The training loop: every method's, restartable at any step."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import jax
+from etils import epath
+
+from glowdiff import workdir as workdirs
+from glowdiff.config.schema import Config
+from glowdiff.data.batches import test_batches, train_batches
+from glowdiff.method import SampleOptions
+from glowdiff.metrics.bits_per_dim import make_evaluator
+from glowdiff.sampling import Sampler
+from glowdiff.training.checkpoint import Checkpoints
+from glowdiff.training.experiment import Experiment, build
+from glowdiff.training.feed import Feed
+from glowdiff.training.preemption import Preemption
+from glowdiff.training.report import Reporter, as_floats, print_table
+from glowdiff.training.state import TrainState
+
+
+class NonFiniteError(RuntimeError):
+    """Training stopped because loss or gradient stayed infinite or not a number."""
+
+
+def train(config: Config, workdir: epath.PathLike, *, dry_run: bool = False) -> dict[str, float]:
+    """Train `config` in `workdir`, going on where an earlier run of it stopped.
+
+    SIGTERM saves and returns at the next step boundary. With `dry_run` everything is checked and the table printed.
+
+    Returns:
+      The metrics of the last step that was evaluated.
+
+    Raises:
+      ConfigError: the configuration is impossible, or not the one that the workdir holds.
+      CheckpointError: no checkpoint can be read or written; nothing is ever restarted silently.
+      NonFiniteError: `train.max_skips` steps in a row were not finite.
+    """
+    with Preemption() as preemption:
+        experiment = build(config)
+        workdirs.check_rerun(workdir, config, experiment.dataset.spec)
+        print_table(experiment, experiment.abstract_state())
+        if dry_run:
+            return {}
+        if jax.process_index() == 0:
+            workdirs.write(workdir, config, experiment.dataset.spec)
+        with Checkpoints(workdir) as checkpoints:
+            return _Run(experiment, workdir, checkpoints, preemption).run()
+
+
+class _Run:
+    """One run of the loop, from a checkpoint or from scratch to the last step or SIGTERM."""
+
+    def __init__(
+        self, experiment: Experiment, workdir: epath.PathLike, checkpoints: Checkpoints, preemption: Preemption
+    ) -> None:
+        self.experiment, self.config = experiment, experiment.config
+        self.checkpoints, self.preemption = checkpoints, preemption
+        self.batches = train_batches(
+            experiment.dataset,
+            self.config.data,
+            batch=self.config.train.batch,
+            seed=self.config.seed,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+        self.due: dict[str, float] | None = None  # metrics of the last step, if it was saved before all was shown
+        restored = checkpoints.restore_latest(experiment.abstract_state()._asdict())
+        if restored is None:
+            self.start, self.metrics, self.state = 0, {}, experiment.initial_state()
+        else:
+            self.start, self.metrics = restored.step, restored.metrics
+            self.state = TrainState(**restored.state)
+            self.batches.restore(restored.data["position"])
+            self.due = restored.data.get("due")
+        done = self.start if self.due is None else self.start - 1
+        self.reporter = Reporter(workdir, done, self.config.train.steps, self.config.train.batch)
+        if restored is not None:
+            self.reporter.say(f"Going on after step {self.start}, from {epath.Path(workdir) / 'checkpoints'}.")
+        self.feed = Feed(self.batches, experiment.mesh)
+        self.evaluate = make_evaluator(experiment.method, experiment.mesh) if experiment.method.bits_per_dim else None
+        self.sampler = Sampler(experiment.method, experiment.mesh) if experiment.method.sample else None
+
+    def run(self) -> dict[str, float]:
+        """Train; see `train`."""
+        config, last = self.config.train, self.config.train.steps
+        try:
+            if self.due is not None:
+                self._show(self.start, self.due)
+            if self.start >= last:
+                self.reporter.say(f"All {last} steps are done; raise train.steps to go on.")
+                return self.metrics
+            step_function = self._compile()
+            for step in range(self.start + 1, last + 1):
+                self.state, metrics = step_function(self.state, self.feed.next())
+                if step < last:
+                    self.feed.prepare()
+                stop = self.preemption.requested(step)
+                self.reporter.advance(step)
+                self._boundary(step, metrics, stop=stop, final=step == last)
+                if stop and step < last:
+                    self.reporter.say(f"Stopped by SIGTERM after step {step}; the same command goes on from there.")
+                    break
+            self.checkpoints.wait()
+            return self.metrics
+        finally:
+            self.reporter.close()
+            self.batches.close()
+
+    def _compile(self) -> Any:
+        """Compile the step now, and say so, rather than at the first call."""
+        self.reporter.say("Compiling the train step ...")
+        start = time.perf_counter()
+        batch = self.experiment.example_batch(self.config.train.batch)
+        compiled = self.experiment.train_step().lower(self.state, batch).compile()
+        memory = compiled.memory_analysis()
+        temporaries = f", {memory.temp_size_in_bytes / 2**20:,.1f} MiB of temporaries per device" if memory else ""
+        self.reporter.say(f"Compiled in {time.perf_counter() - start:.1f} s{temporaries}.")
+        return compiled
+
+    def _boundary(self, step: int, metrics: Any, *, stop: bool, final: bool) -> None:
+        """What is due after a step. Its line is written before its checkpoint, so that no line is ever missing."""
+        config = self.config
+        save = stop or final or step % config.train.checkpoint_every == 0
+        shown = self._due(config.eval.every, step) or self._due(config.sampling.every, step)
+        if not (save or shown or self._due(config.train.log_every, step)):
+            return
+        values = as_floats(metrics)
+        if values["skipped_in_row"] >= config.train.max_skips:
+            culprit = "loss" if not math.isfinite(values["loss"]) else "grad_norm"
+            raise NonFiniteError(
+                f"{culprit} has been {values[culprit]} for {values['skipped_in_row']:.0f} steps in a row, up to step "
+                f"{step}; training stops. The last checkpoint stands. Try a lower optimizer.learning_rate, a longer "
+                "optimizer.warmup_steps or train.clip."
+            )
+        data = {"position": self.feed.position}
+        if stop and shown:
+            # Evaluation may outlast the time that is left: the next run makes up for it, before its first step.
+            self.checkpoints.save(step, self.state._asdict(), data | {"due": values}, values)
+            return
+        values = self._show(step, values)
+        if save:
+            self.checkpoints.save(step, self.state._asdict(), data, values)
+
+    def _show(self, step: int, values: dict[str, float]) -> dict[str, float]:
+        """Evaluate, draw and log what is due after `step`; return its metrics."""
+        config, experiment = self.config, self.experiment
+        variables = self.state.variables
+        if config.train.ema_decay:
+            variables = {**variables, "params": self.state.ema}
+        if self.evaluate and self._due(config.eval.every, step):
+            batches = test_batches(
+                experiment.dataset,
+                batch=experiment.eval_batch(),
+                limit=config.eval.images,
+                process_index=jax.process_index(),
+                process_count=jax.process_count(),
+            )
+            values = values | {"test_bits_per_dim": self.evaluate(variables, batches)}
+            self.metrics = values
+        if self.sampler and self._due(config.sampling.every, step):
+            options = SampleOptions(temperature=config.sampling.temperature)
+            key = jax.random.key(config.seed)  # the same noise each time, so that pictures show progress
+            images = self.sampler(variables, key, config.sampling.images, options=options).images
+            self.reporter.picture(step, images, experiment.dataset.spec.levels)
+        if "test_bits_per_dim" in values or self._due(config.train.log_every, step):
+            waited, self.feed.waited = self.feed.waited, 0.0
+            self.reporter.scalars(step, values, waited)
+        return values
+
+    def _due(self, every: int, step: int) -> bool:
+        return step == self.config.train.steps or (every > 0 and step % every == 0)

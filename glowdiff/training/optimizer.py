@@ -1,0 +1,75 @@
+"""Update rules and learning rates, as configured."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from glowdiff.config.schema import Config
+
+
+class AdamaxState(NamedTuple):
+    """Moments of `scale_by_adamax`."""
+
+    count: jax.Array
+    mu: optax.Updates
+    nu: optax.Updates
+
+
+def scale_by_adamax(b1: float, b2: float, eps: float) -> optax.GradientTransformation:
+    """Glow's Adamax: the infinity norm decays like Adamax's, the bias is corrected like Adam's.
+
+    `m = b1 m + (1 - b1) g`, `u = max(b2 u, |g|)`, and the update is `sqrt(1 - b2^t) / (1 - b1^t) * m / (u + eps)`.
+    Kingma & Ba's Adamax (2015, algorithm 2, `optax.adamax`) has no square root, and so no second warm-up.
+    """
+
+    def init(params: optax.Params) -> AdamaxState:
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        return AdamaxState(jnp.zeros((), jnp.int32), zeros, zeros)
+
+    def update(
+        updates: optax.Updates, state: AdamaxState, params: optax.Params | None = None
+    ) -> tuple[optax.Updates, AdamaxState]:
+        del params
+        count = optax.safe_increment(state.count)
+        mu = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.mu, updates)
+        nu = jax.tree.map(lambda u, g: jnp.maximum(b2 * u, jnp.abs(g)), state.nu, updates)
+        correction = jnp.sqrt(1 - b2**count) / (1 - b1**count)
+        updates = jax.tree.map(lambda m, u: (correction * m / (u + eps)).astype(m.dtype), mu, nu)
+        return updates, AdamaxState(count, mu, nu)
+
+    return optax.GradientTransformation(init, update)  # pyright: ignore[reportArgumentType]
+
+
+def learning_rate(config: Config) -> optax.Schedule:
+    """Linear warm-up from 0, then constant, or a cosine or linear decay to 0: step -> rate."""
+    optimizer = config.optimizer
+    rate, warmup = optimizer.learning_rate, optimizer.warmup_steps
+    length = max((optimizer.decay_steps or config.train.steps) - warmup, 1)
+    after = {
+        "constant": lambda: optax.constant_schedule(rate),
+        "cosine": lambda: optax.cosine_decay_schedule(rate, length),
+        "linear": lambda: optax.linear_schedule(rate, 0.0, length),
+    }[optimizer.decay]()
+    if not warmup:
+        return after
+    # The first step already moves: step 0 has 1/warmup of the rate.
+    return optax.join_schedules([optax.linear_schedule(rate / warmup, rate, warmup - 1 or 1), after], [warmup])
+
+
+def make_optimizer(config: Config) -> optax.GradientTransformation:
+    """The configured clipping, update rule and learning rate, as one transformation."""
+    optimizer = config.optimizer
+    rules = {
+        "adam": lambda: optax.scale_by_adam(optimizer.b1, optimizer.b2, optimizer.eps),
+        "adamw": lambda: optax.chain(
+            optax.scale_by_adam(optimizer.b1, optimizer.b2, optimizer.eps),
+            optax.add_decayed_weights(optimizer.weight_decay),
+        ),
+        "adamax": lambda: scale_by_adamax(optimizer.b1, optimizer.b2, optimizer.eps),
+    }
+    clip = optax.clip_by_global_norm(config.train.clip) if config.train.clip else optax.identity()
+    return optax.chain(clip, rules[optimizer.name](), optax.scale_by_learning_rate(learning_rate(config)))

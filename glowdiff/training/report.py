@@ -1,0 +1,129 @@
+"""What a person sees of a run: a table before, a bar or lines while it goes, pictures and curves beside it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from tensorboardX import SummaryWriter
+
+from glowdiff.images import grid, write_png
+from glowdiff.training.experiment import Experiment, bytes_per_device, parameter_count
+from glowdiff.training.metrics_log import MetricsLog
+from glowdiff.training.state import TrainState
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def print_table(experiment: Experiment, state: TrainState) -> None:
+    """Model, parameters, devices, bytes and data, before training."""
+    if jax.process_index():
+        return
+    config, spec, mesh = experiment.config, experiment.dataset.spec, experiment.mesh
+    table = Table(show_header=False)
+    size = " x ".join(map(str, spec.shape))
+    labels = f", {len(spec.classes)} classes" if spec.classes else ""
+    device = mesh.devices.flat[0]
+    rows = {
+        "method": f"{config.method} ({config.dtype})",
+        "parameters": f"{parameter_count(state):,}",
+        "data": f"{spec.name}: {size}, {spec.levels} levels{labels}",
+        "images": f"{spec.train_size:,} to train on, {spec.test_size:,} to test on",
+        "devices": f"{mesh.size} x {device.device_kind}, {jax.process_count()} process(es)",
+        "mesh": f"data {mesh.shape['data']} x fsdp {mesh.shape['fsdp']}",
+        "state per device": f"{bytes_per_device(state) / 2**20:,.1f} MiB (parameters, average, moments)",
+        "batch": f"{config.train.batch} images, {config.train.batch // mesh.size} per device",
+        "steps": f"{config.train.steps:,}",
+    }
+    for key, value in rows.items():
+        table.add_row(key, value)
+    console.print(table)
+
+
+class Reporter:
+    """Progress on the terminal, `metrics.jsonl`, TensorBoard and sample pictures; silent but in process 0."""
+
+    def __init__(self, workdir: epath.PathLike, start: int, steps: int, batch: int) -> None:
+        self._workdir, self._batch, self._steps = epath.Path(workdir), batch, steps
+        self._active = jax.process_index() == 0
+        self._last = (start, time.perf_counter())
+        self._bar: Progress | None = None
+        if not self._active:
+            return
+        self._log = MetricsLog(workdir, start)
+        # tensorboardX writes remote folders only with extra libraries: there, metrics.jsonl must do.
+        local = "://" not in str(workdir)
+        self._events = SummaryWriter(str(self._workdir / "events"), purge_step=start + 1) if local else None
+        if console.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+            self._bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console)
+            self._task = self._bar.add_task("training", total=steps, completed=start)
+            self._bar.start()
+
+    def say(self, message: str) -> None:
+        """One line for the person watching."""
+        if self._active:
+            console.print(message)
+
+    def advance(self, step: int) -> None:
+        """Move the bar."""
+        if self._bar:
+            self._bar.update(self._task, completed=step)
+
+    def scalars(self, step: int, metrics: dict[str, float], waited: float) -> None:
+        """Record a step's metrics; `waited` is the share of time spent waiting for data since the last record."""
+        if not self._active:
+            return
+        before, then = self._last
+        now = time.perf_counter()
+        self._last = (step, now)
+        seconds = max(now - then, 1e-9)
+        rate = (step - before) * self._batch / seconds
+        timing = {"images_per_second": round(rate, 1), "data_wait": round(waited / seconds, 4), "time": round(time.time(), 3)}
+        self._log.write(step, metrics | timing)
+        if self._events:
+            for name, value in (metrics | timing).items():
+                self._events.add_scalar(name, value, step)
+        shown = [f"{_LABELS[name]} {value:.3f}" for name, value in metrics.items() if name in _LABELS]
+        text = f"{'  '.join(shown)}  {rate:,.0f} images/s"
+        if self._bar:
+            self._bar.update(self._task, description=text)
+        else:
+            left = (self._steps - step) * seconds / max(step - before, 1)
+            console.print(f"step {step}/{self._steps}  {text}  {_duration(left)} left")
+
+    def picture(self, step: int, images: np.ndarray, levels: int) -> None:
+        """Write a grid of samples to samples/STEP.png and TensorBoard."""
+        if not self._active:
+            return
+        picture = grid(images, levels)
+        write_png(self._workdir / "samples" / f"{step}.png", picture)
+        if self._events:
+            self._events.add_image("samples", picture, step, dataformats="HWC")
+
+    def close(self) -> None:
+        """Flush everything."""
+        if self._bar:
+            self._bar.stop()
+        if self._active and self._events:
+            self._events.close()
+
+
+_LABELS = {"bits_per_dim": "bits/dim", "loss": "loss", "test_bits_per_dim": "test bits/dim"}
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}"
+
+
+def as_floats(metrics: Any) -> dict[str, float]:
+    """Scalars of the devices as Python numbers."""
+    return {name: float(value) for name, value in jax.device_get(metrics).items()}

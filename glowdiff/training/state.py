@@ -1,0 +1,32 @@
+"""All that training changes, as one pytree."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from glowdiff.method import Batch, Method, Variables
+
+
+class TrainState(NamedTuple):
+    """What a checkpoint holds of the computation."""
+
+    step: jax.Array  # int32: optimiser steps taken, skipped ones included
+    key: jax.Array  # folded with the step, never changed
+    variables: Variables
+    ema: Any  # averaged params
+    opt_state: optax.OptState
+    skipped: jax.Array  # int32: steps skipped because something was not finite
+    skipped_in_row: jax.Array  # int32: of these, those since the last good one
+
+
+def create_state(method: Method, optimizer: optax.GradientTransformation, key: jax.Array, batch: Batch) -> TrainState:
+    """The state before the first step, initialised from `batch`; pure, to be jitted with `out_shardings`."""
+    init_key, train_key = jax.random.split(key)
+    variables = dict(method.init(init_key, batch))
+    zero = jnp.zeros((), jnp.int32)
+    params = variables["params"]
+    return TrainState(zero, train_key, variables, jax.tree.map(jnp.copy, params), optimizer.init(params), zero, zero)
