@@ -7,6 +7,7 @@ processes are not even read.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, Self, TypedDict, cast
 
@@ -17,8 +18,11 @@ from glowdiff.config.schema import ConfigError, DataConfig
 from glowdiff.data.augment import Augment
 from glowdiff.data.dataset import Dataset
 from glowdiff.data.sources import Source
+from glowdiff.data.spec import DataSpec
 
-_READING = grain.ReadOptions(num_threads=4, prefetch_buffer_size=16)  # in batches
+_AHEAD = 16  # batches read ahead at most,
+_AHEAD_BYTES = 2**28  # and bytes
+_THREADS = 4
 _TRAINING, _INITIAL = 0, 1  # streams of randomness, so that equal seeds do not give equal orders
 
 
@@ -39,9 +43,9 @@ class EvalBatch(Batch):
 class TrainIterator:
     """Endless training batches of one process, whose position can be saved and restored."""
 
-    def __init__(self, batches: grain.MapDataset, batch: int) -> None:
+    def __init__(self, batches: grain.IterDataset, batch: int) -> None:
         """Iterate over `batches`, the process's share of global batches of `batch` images."""
-        self._iterator: grain.DatasetIterator = iter(batches.to_iter_dataset(_READING))
+        self._iterator: grain.DatasetIterator = iter(batches)
         self._batch = batch
 
     def __iter__(self) -> Self:
@@ -141,7 +145,7 @@ def train_batches(
     _require_divisible("train.batch", batch, process_count)
     examples = _shuffled(dataset, config, _stream(seed, _TRAINING))
     rows = _ProcessRows(examples, batch, process_index, process_count)
-    return TrainIterator(rows.batch(batch // process_count, drop_remainder=True), batch)
+    return TrainIterator(_batched(rows, batch // process_count, dataset.spec), batch)
 
 
 def init_batch(dataset: Dataset, config: DataConfig, *, images: int, seed: int) -> Batch:
@@ -180,7 +184,7 @@ def test_batches(
     count = len(dataset.test) if limit is None else min(limit, len(dataset.test))
     examples = grain.MapDataset.source(_InOrder(dataset.test, count, batch))
     rows = _ProcessRows(examples, batch, process_index, process_count)
-    return iter(rows.batch(batch // process_count, drop_remainder=True).to_iter_dataset(_READING))
+    return iter(_batched(rows, batch // process_count, dataset.spec))
 
 
 # Otherwise pytest takes it for a test in modules that import it.
@@ -196,6 +200,13 @@ def _shuffled(dataset: Dataset, config: DataConfig, seed: int) -> grain.MapDatas
     if config.flip or config.shift:
         examples = examples.random_map(Augment(flip=config.flip, shift=config.shift))
     return examples
+
+
+def _batched(examples: grain.MapDataset, rows: int, spec: DataSpec) -> grain.IterDataset:
+    """Return batches of `rows` examples, read ahead by threads as far as memory allows."""
+    ahead = max(2, min(_AHEAD, _AHEAD_BYTES // (rows * math.prod(spec.shape))))
+    reading = grain.ReadOptions(num_threads=min(_THREADS, ahead), prefetch_buffer_size=ahead)
+    return examples.batch(rows, drop_remainder=True).to_iter_dataset(reading)
 
 
 def _stream(seed: int, stream: int) -> int:

@@ -6,7 +6,6 @@ there, are the splits; otherwise a fixed hash of the file's name holds out `test
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -66,24 +65,20 @@ def _write(scratch: Path, folder: Path, files: list[File], config: DataConfig, r
         warnings.filterwarnings("ignore", module="PIL")
         sizes = _read_sizes(folder, files, report)
         places = _places(files, sizes, report)
+        if config.size is None:
+            _refuse_damaged_sizes(folder, places, sizes, report)
         report.require_few(config.max_bad, refusals)
         if len(places) < 2:
             raise ConfigError(f"data.path is {folder}, which holds {len(places)} usable images; at least 2 are needed.")
-        if config.size is None:
-            _refuse_damaged_exceptions(folder, places, sizes, report)
         height, width = _common_size(folder, [sizes[file.name] for file in places], config.size)
         classes = tuple(sorted({where.group for where in places.values() if where.group is not None}))
+        spec = DataSpec("folder", (height, width, 3), 256, 0, 0, classes)
         splits = {
-            split: _items(folder, chosen, places, classes, config.size, report)
+            split: _items(folder, split, chosen, places, spec, config.size, report)
             for split, chosen in _split(list(places), places, config.test_fraction).items()
         }
-        spec = DataSpec("folder", (height, width, 3), 256, 0, 0, classes)
         directory = records.write(scratch, spec, splits)
     report.require_few(config.max_bad, refusals)
-    written = json.loads((directory / records.SPEC_FILE).read_text(encoding="utf-8"))
-    for split in ("train", "test"):
-        if not written[f"{split}_size"]:
-            raise ConfigError(f"data.path is {folder}: every image of its {split} split is damaged; see {refusals}.")
     report.write(directory / REPORT_FILE)
     return directory
 
@@ -102,7 +97,7 @@ def _read_sizes(folder: Path, files: list[File], report: Report) -> dict[str, tu
 def _places(files: list[File], sizes: dict[str, tuple[int, int]], report: Report) -> dict[File, Place]:
     """Return split and class of every image, refusing those whose place says nothing while others' does."""
     images = [file for file in files if file.name in sizes]
-    splits = has_splits(images)
+    splits = has_splits(files)
     places = {file: place(file, splits=splits) for file in images}
     labelled = any(where is not None and where.group is not None for where in places.values())
     kept: dict[File, Place] = {}
@@ -116,17 +111,26 @@ def _places(files: list[File], sizes: dict[str, tuple[int, int]], report: Report
     return kept
 
 
-def _refuse_damaged_exceptions(
+def _refuse_damaged_sizes(
     folder: Path, places: dict[File, Place], sizes: dict[str, tuple[int, int]], report: Report
 ) -> None:
-    """Take damaged files of an exceptional size out of `places`, lest they alone make the sizes differ."""
-    usual = Counter(sizes[file.name] for file in places).most_common(1)[0][0]
-    for file in [file for file in places if sizes[file.name] != usual]:
-        pixels = _read(folder / file.name, None)
-        if not isinstance(pixels, Refused):
+    """Take out of `places` sizes of which no file can be read, lest damaged files alone make the sizes differ."""
+    groups: dict[tuple[int, int], list[File]] = {}
+    for file in places:
+        groups.setdefault(sizes[file.name], []).append(file)
+    if len(groups) == 1:
+        return
+    readable = 0
+    for files in groups.values():
+        for file in files:
+            pixels = _read(folder / file.name, None)
+            if not isinstance(pixels, Refused):
+                readable += 1
+                break
+            report.refused[file.name] = str(pixels)
+            del places[file]
+        if readable == 2:
             return  # the sizes do differ
-        report.refused[file.name] = str(pixels)
-        del places[file]
 
 
 def _common_size(folder: Path, sizes: Sequence[tuple[int, int]], size: int | None) -> tuple[int, int]:
@@ -159,21 +163,28 @@ def _split(files: list[File], places: dict[File, Place], test_fraction: float) -
 
 def _items(
     folder: Path,
+    split: str,
     files: list[File],
     places: dict[File, Place],
-    classes: tuple[str, ...],
+    spec: DataSpec,
     size: int | None,
     report: Report,
 ) -> Iterator[records.Item]:
-    """Yield the images of `files` with their labels, decoded by threads; refused ones go into the report."""
-    numbers = {name: number for number, name in enumerate(classes)}
+    """Yield the images of `files`, those of `split`, with their labels; refused ones go into the report."""
+    numbers = {name: number for number, name in enumerate(spec.classes)}
     decoded = _ahead(lambda file: _read(folder / file.name, size), files)
+    used = 0
     for file, pixels in counted(zip(files, decoded, strict=True), "reading images", len(files)):
         group = places[file].group
         if isinstance(pixels, Refused):
             report.refused[file.name] = str(pixels)
+        elif pixels.shape != spec.shape:  # a file changed meanwhile, or has its EXIF rotation where no header is
+            report.refused[file.name] = f"its size is {pixels.shape[0]}x{pixels.shape[1]}, not that of its header"
         else:
+            used += 1
             yield records.Item(pixels, None if group is None else numbers[group])
+    if not used:
+        raise report.nothing_left(split)
 
 
 def _read(path: Path, size: int | None) -> np.ndarray | Refused:

@@ -26,7 +26,9 @@ def read_size(path: Path) -> tuple[int, int]:
     try:
         with _open(path) as picture:
             width, height = picture.size
-            turned = picture.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+            # Asked for EXIF that its header does not hold, Pillow would decode a whole PNG to look behind the pixels.
+            exif = {} if picture.format == "PNG" and "exif" not in picture.info else picture.getexif()
+            turned = exif.get(_ORIENTATION, 1) in (5, 6, 7, 8)
             return (width, height) if turned else (height, width)
     except Refused:
         raise

@@ -43,13 +43,24 @@ class Report:
         if count <= max_bad * self.files:
             return
         self.write(path)
-        first = "\n".join(f"  {name}: {self.refused[name]}" for name in sorted(self.refused)[:_NAMED])
-        more = f"\n  and {count - _NAMED} more" if count > _NAMED else ""
         raise ConfigError(
             f"data.path is {self.folder}: {count} of its {self.files} files cannot be used, more than "
-            f"data.max_bad={max_bad:g} allows.\n{first}{more}\nAll of them are listed in {path}. "
+            f"data.max_bad={max_bad:g} allows.\n{self._first()}\nAll of them are listed in {path}. "
             "Remove or repair them, or raise data.max_bad to train on the rest."
         )
+
+    def nothing_left(self, split: str) -> ConfigError:
+        """Return the error for a `split` all of whose images are refused."""
+        return ConfigError(
+            f"data.path is {self.folder}, none of whose {split} images can be used.\n{self._first()}\n"
+            "Repair them, or add others."
+        )
+
+    def _first(self) -> str:
+        """Return the first refused files with reasons, a line each."""
+        lines = [f"  {name}: {self.refused[name]}" for name in sorted(self.refused)[:_NAMED]]
+        more = len(self.refused) - len(lines)
+        return "\n".join([*lines, f"  and {more} more"] if more else lines)
 
     def show(self, path: Path) -> None:
         """Name the refused files on the terminal (on stderr), the first ones if they are many."""

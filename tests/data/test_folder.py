@@ -155,6 +155,38 @@ def test_what_is_no_folder_of_images(tmp_path, make, message):
         load(config_of(tmp_path / "set", tmp_path))
 
 
+def test_a_test_folder_without_a_usable_image_is_an_error(tmp_path):
+    save_pictures(tmp_path / "set" / "train", 5)
+    save_pictures(tmp_path / "set" / "test", 2)
+    for damage in (b"", (tmp_path / "set" / "test" / "000.png").read_bytes()[:300]):
+        for file in (tmp_path / "set" / "test").iterdir():
+            file.write_bytes(damage)
+        with pytest.raises(ConfigError, match=r"none of whose test images can be used\.\n  test/000\.png: "):
+            load(config_of(tmp_path / "set", tmp_path))
+
+
+def test_one_damaged_file_of_another_size_does_not_make_the_sizes_differ(tmp_path):
+    save_pictures(tmp_path / "set", 5)
+    save_pictures(tmp_path / "other", 1, size=(40, 40))
+    (tmp_path / "set" / "broken.png").write_bytes((tmp_path / "other" / "000.png").read_bytes()[:500])
+    assert load(config_of(tmp_path / "set", tmp_path)).spec.shape == (16, 16, 3)
+
+
+def test_a_folder_linked_into_itself_is_read_once(tmp_path):
+    save_pictures(tmp_path / "set", 4)
+    (tmp_path / "set" / "again").symlink_to(tmp_path / "set")
+    spec = load(config_of(tmp_path / "set", tmp_path)).spec
+    assert (spec.train_size + spec.test_size, spec.classes) == (4, ())
+
+
+def test_names_of_files_and_classes_may_be_anything(tmp_path):
+    names = ("[red]a[", "b\nc", "größe")
+    for name in names:
+        save_pictures(tmp_path / "set" / name, 3)
+        (tmp_path / "set" / name / "[bold].txt").write_text("")
+    assert load(config_of(tmp_path / "set", tmp_path)).spec.classes == tuple(sorted(names))
+
+
 def test_a_folder_can_be_trained_on(tmp_path):
     save_pictures(tmp_path / "set", 12)
     config = config_of(tmp_path / "set", tmp_path, flip=True)

@@ -1,0 +1,17 @@
+"""Glow on 32x32 crops of the photographs that scikit-image and scikit-learn ship: a real image model without downloads.
+
+A small set, so this learns colours and edges rather than objects.
+"""
+
+from ml_collections import ConfigDict
+
+from glowdiff.config.parse import defaults, variant
+
+
+def get_config(mode: str = "") -> ConfigDict:
+    config = defaults("glow")
+    config.data.update(name="photos", size=32, flip=True)
+    config.model.update(levels=3, depth=8, width=64)
+    config.train.update(steps=5_000, batch=64)
+    config.optimizer.update(name="adamax", learning_rate=1e-3, warmup_steps=200)
+    return variant(config, mode)
