@@ -45,7 +45,7 @@ class Report:
         self.write(path)
         raise ConfigError(
             f"data.path is {self.folder}: {count} of its {self.files} files cannot be used, more than "
-            f"data.max_bad={max_bad:g} allows.\n{self._first()}\nAll of them are listed in {path}. "
+            f"data.max_bad={max_bad:g} allows.\n{self._first()}\nThey are listed in {path}. "
             "Remove or repair them, or raise data.max_bad to train on the rest."
         )
 
