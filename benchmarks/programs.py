@@ -1,0 +1,65 @@
+"""The two programs that every benchmark looks at, the train step and the sampler, exactly as the package runs them."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from benchmarks.flops import count_flops
+from glowdiff.config.schema import Config
+from glowdiff.data.dataset import Dataset
+from glowdiff.method import SampleOptions
+from glowdiff.sampling import Sampler
+from glowdiff.sharding import check_batch
+from glowdiff.training.experiment import Experiment, build_method
+from glowdiff.training.optimizer import learning_rate, make_optimizer
+
+
+class Program(NamedTuple):
+    """A jitted function and the shapes of its arguments."""
+
+    name: str
+    function: Any
+    args: tuple[Any, ...]
+    static: dict[str, Any]
+    batch: int
+
+    def lower(self) -> Any:
+        """Trace it; `.compile()` does the rest."""
+        return self.function.lower(*self.args, **self.static)
+
+    def flops(self) -> int:
+        """Counted FLOPs of one call, over all devices."""
+        return count_flops(self.function, *self.args, **self.static)
+
+
+def make_experiment(config: Config, dataset: Dataset, mesh: Mesh) -> Experiment:
+    """`glowdiff.training.experiment.build` for a data set and devices that the caller has made up.
+
+    Raises:
+      ConfigError: in the user's words.
+    """
+    check_batch("train.batch", config.train.batch, config.train.accumulate, mesh)
+    method = build_method(config, dataset.spec)
+    return Experiment(config, dataset, method, mesh, make_optimizer(config), learning_rate(config))
+
+
+def train_program(experiment: Experiment) -> Program:
+    """One optimiser step on a global batch."""
+    batch = experiment.config.train.batch
+    args = (experiment.abstract_state(), experiment.example_batch(batch))
+    return Program("train step", experiment.train_step(), args, {}, batch)
+
+
+def sample_program(experiment: Experiment, batch: int) -> Program:
+    """Drawing `batch` images, from key to pixels."""
+    state = experiment.abstract_state()
+    key = jax.eval_shape(jax.random.key, 0)
+    options = SampleOptions(temperature=jax.ShapeDtypeStruct((), np.float32))  # pyright: ignore[reportArgumentType]
+    start = jax.ShapeDtypeStruct((), np.int32)
+    # What a call of the sampler compiles: only its jitted part can be lowered for devices that are not there.
+    function = Sampler(experiment.method, experiment.mesh)._run
+    return Program("sampler", function, (state.variables, key, start, None, options), {"size": batch}, batch)

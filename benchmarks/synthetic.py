@@ -1,0 +1,60 @@
+"""Random images in the shape of well-known data sets, so that no benchmark needs a download."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from glowdiff.config.schema import Config, ConfigError, DataConfig
+from glowdiff.data.dataset import Dataset
+from glowdiff.data.sources import Memory
+from glowdiff.data.spec import DataSpec
+
+_IMAGES = 2048  # random images held in memory, however large the real set
+
+_SETS = (
+    DataSpec("digits", (8, 8, 1), 17, 1437, 360, tuple(map(str, range(10)))),
+    DataSpec("photos", (32, 32, 3), 256, 4_000, 500),
+    DataSpec("mnist", (28, 28, 1), 256, 60_000, 10_000, tuple(map(str, range(10)))),
+    DataSpec("cifar10", (32, 32, 3), 256, 50_000, 10_000, tuple(map(str, range(10)))),
+    DataSpec("cifar100", (32, 32, 3), 256, 50_000, 10_000, tuple(map(str, range(100)))),
+    DataSpec("downsampled_imagenet/32x32", (32, 32, 3), 256, 1_281_149, 49_999),
+    DataSpec("downsampled_imagenet/64x64", (64, 64, 3), 256, 1_281_149, 49_999),
+    DataSpec("imagenet2012", (64, 64, 3), 256, 1_281_167, 50_000, tuple(map(str, range(1000)))),
+    DataSpec("imagenet_resized/32x32", (32, 32, 3), 256, 1_281_167, 50_000, tuple(map(str, range(1000)))),
+    DataSpec("imagenet_resized/64x64", (64, 64, 3), 256, 1_281_167, 50_000, tuple(map(str, range(1000)))),
+    DataSpec("lsun/bedroom", (64, 64, 3), 256, 3_033_042, 300),
+    DataSpec("celeb_a", (64, 64, 3), 256, 162_770, 19_962),
+    DataSpec("celeb_a_hq/256", (256, 256, 3), 256, 27_000, 3_000),
+)
+KNOWN = {spec.name: spec for spec in _SETS}
+
+
+def known_spec(data: DataConfig) -> DataSpec:
+    """The facts about the data set that `data` names, at its `data.size`, read from no file.
+
+    Raises:
+      ConfigError: the table above does not have it.
+    """
+    if data.name not in KNOWN:
+        raise ConfigError(f"data.name is {data.name!r}, of which no random images can be made; known: {', '.join(KNOWN)}.")
+    spec = KNOWN[data.name]
+    if data.size is None:
+        return spec
+    return dataclasses.replace(spec, shape=(data.size, data.size, spec.shape[2]))
+
+
+def synthetic(config: Config) -> Dataset:
+    """Uniform noise in the shape of the data set that `config` names.
+
+    Raises:
+      ConfigError: there is no such set in the table above.
+    """
+    spec = known_spec(config.data)
+    rng = np.random.default_rng(config.seed)
+    count = max(_IMAGES, config.train.batch)
+    images = rng.integers(spec.levels, size=(count, *spec.shape), dtype=np.uint8)
+    labels = rng.integers(len(spec.classes), size=count, dtype=np.int32) if spec.classes else None
+    source = Memory(images, labels)
+    return Dataset(spec, source, source)
