@@ -9,7 +9,7 @@ from glowdiff.data.dataset import load
 from glowdiff.main import initialize, run_main
 from glowdiff.metrics.bits_per_dim import make_evaluator
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "What train.py wrote.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "What train.py wrote.", required=True)
 _BATCH = flags.DEFINE_integer("batch", 64, "Images at a time; changes no figure.", lower_bound=1)
 _STEP = flags.DEFINE_integer("step", None, "The checkpoint; the newest unless given.")
 _EMA = flags.DEFINE_bool("ema", True, "Averaged parameters rather than raw ones.")
@@ -33,5 +33,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    flags.mark_flag_as_required("workdir")
     run_main(main)

@@ -8,7 +8,7 @@ from glowdiff.config.schema import ConfigError
 from glowdiff.images import grid, write_npz, write_png
 from glowdiff.main import initialize, run_main
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "What train.py wrote.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "What train.py wrote.", required=True)
 _OUT = flags.DEFINE_string("out", "samples.png", "A picture of all samples (.png), or the samples themselves (.npz).")
 _NUM = flags.DEFINE_integer("num", 64, "How many.", lower_bound=1)
 _BATCH = flags.DEFINE_integer("batch", 64, "How many at a time; changes no sample.", lower_bound=1)
@@ -39,5 +39,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    flags.mark_flag_as_required("workdir")
     run_main(main)

@@ -11,7 +11,9 @@ from glowdiff.main import initialize, run_main
 from glowdiff.training.loop import train
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The configuration, such as configs/glow/digits.py.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Where checkpoints, metrics and pictures go; local or gs://.")
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Where checkpoints, metrics and pictures go; local or gs://.", required=True
+)
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Check everything and print the table, without training.")
 
 
@@ -25,5 +27,5 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["config", "workdir"])
+    flags.mark_flag_as_required("config")
     run_main(main)

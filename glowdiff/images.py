@@ -46,9 +46,11 @@ def write_png(path: epath.PathLike, picture: np.ndarray, least: int = 512) -> No
 
 def write_npz(path: epath.PathLike, images: np.ndarray, labels: np.ndarray | None, levels: int) -> None:
     """Write images as integers: `arr_0` uint8 [N, H, W, C], `arr_1` labels if any, `levels`."""
-    arrays = {"arr_0": images, "levels": np.int32(levels)} | ({} if labels is None else {"arr_1": labels})
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
+    if labels is None:
+        np.savez_compressed(buffer, arr_0=images, levels=np.int32(levels))
+    else:
+        np.savez_compressed(buffer, arr_0=images, arr_1=labels, levels=np.int32(levels))
     target = epath.Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(buffer.getvalue())

@@ -25,7 +25,9 @@ def initialize() -> None:
     logging.set_verbosity(logging.WARNING)  # the libraries below chat at INFO
     if _has_peers():
         count, index = os.environ.get("JAX_NUM_PROCESSES"), os.environ.get("JAX_PROCESS_ID")
-        jax.distributed.initialize(num_processes=int(count) if count else None, process_id=int(index) if index else None)
+        jax.distributed.initialize(
+            num_processes=int(count) if count else None, process_id=int(index) if index else None
+        )
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         jax.config.update("jax_compilation_cache_dir", str(epath.Path("~/.cache/glowdiff/xla").expanduser()))
 
@@ -44,7 +46,7 @@ def run_main(main: Callable[[list[str]], None]) -> None:
 
 
 def _parse_flags(argv: list[str]) -> list[str]:
-    """absl's parser, with the configuration's own errors (unknown keys, wrong types) as a line."""
+    """Absl's parser, with the configuration's own errors (unknown keys, wrong types) as a line."""
     try:
         return flags.FLAGS(argv)
     except flags.Error as error:

@@ -49,7 +49,7 @@ class Method(NamedTuple):
 
 
 def example_keys(key: jax.Array, n: int, start: int | jax.Array = 0) -> jax.Array:
-    """One key per example: `fold_in(key, i)` for i = start ... start + n - 1, [n]; an array of n keys stays as it is."""
+    """One key per example: `fold_in(key, i)` for n values of i from `start` on; an array of n keys stays as it is."""
     if key.ndim:
         return key
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(start + jnp.arange(n))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -136,7 +137,7 @@ class Model:
 
 
 def load(
-    workdir: epath.PathLike, *, step: int | None = None, ema: bool = True, devices: list[jax.Device] | None = None
+    workdir: epath.PathLike, *, step: int | None = None, ema: bool = True, devices: Sequence[Any] | None = None
 ) -> Model:
     """The model that a workdir holds.
 

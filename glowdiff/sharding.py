@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -15,7 +16,7 @@ REPLICATED = PartitionSpec()
 MIN_SHARDED_SIZE = 2**12  # elements; smaller parameters cost less to keep everywhere than to gather
 
 
-def make_mesh(config: MeshConfig, devices: list[jax.Device] | None = None) -> Mesh:
+def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
     """The mesh ("data", "fsdp") over all devices of all processes.
 
     Raises:
@@ -39,7 +40,7 @@ def check_batch(name: str, batch: int, accumulate: int, mesh: Mesh) -> None:
         nearest = " or ".join(str(n) for n in (below, above) if n)
         micro = f" in {accumulate} micro-batches" if accumulate > 1 else ""
         raise ConfigError(
-            f"{name} is {batch}, which {mesh.size} devices{micro} cannot share evenly; the nearest that work: {nearest}."
+            f"{name} is {batch}, which {mesh.size} devices{micro} cannot share evenly; nearest that work: {nearest}."
         )
 
 
@@ -72,4 +73,3 @@ def put_batch(batch: Any, mesh: Mesh) -> Any:
     """The global batch whose rows of this process are `batch` (arrays [local, ...])."""
     sharding = batch_sharding(mesh)
     return jax.tree.map(lambda array: jax.make_array_from_process_local_data(sharding, np.asarray(array)), batch)
-

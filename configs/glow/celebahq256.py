@@ -6,13 +6,11 @@ The paper's batch is 1 per device on 40 devices. Needs the data set prepared onc
 `python -m glowdiff.data prepare celeb_a_hq/256`.
 """
 
-from ml_collections import ConfigDict
-
-from glowdiff.config.parse import defaults, variant
+from glowdiff.config.parse import Settings, defaults, variant
 from glowdiff.config.recipes import glow_training
 
 
-def get_config(mode: str = "") -> ConfigDict:
+def get_config(mode: str = "") -> Settings:
     config = defaults("glow")
     # TFDS knows one split; the last 3,000 of its 30,000 faces are held out, as many as in the paper.
     config.data.update(name="celeb_a_hq/256", train_split="train[:27000]", test_split="train[27000:]", flip=True)

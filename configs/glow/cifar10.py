@@ -4,13 +4,11 @@ The paper's batch is 64 per device, and it took about 1,300 GPU-hours. Needs the
 `python -m glowdiff.data prepare cifar10`.
 """
 
-from ml_collections import ConfigDict
-
-from glowdiff.config.parse import defaults, variant
+from glowdiff.config.parse import Settings, defaults, variant
 from glowdiff.config.recipes import glow_training
 
 
-def get_config(mode: str = "") -> ConfigDict:
+def get_config(mode: str = "") -> Settings:
     config = defaults("glow")
     config.data.update(name="cifar10", flip=True)
     config.model.update(levels=3, depth=32, width=512)

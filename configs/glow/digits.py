@@ -3,12 +3,10 @@
 About a minute on two CPU cores; the test set ends near 2.1 bits/dim.
 """
 
-from ml_collections import ConfigDict
-
-from glowdiff.config.parse import defaults, variant
+from glowdiff.config.parse import Settings, defaults, variant
 
 
-def get_config(mode: str = "") -> ConfigDict:
+def get_config(mode: str = "") -> Settings:
     config = defaults("glow")
     config.data.name = "digits"
     config.model.update(levels=2, depth=8, width=60, lu=True)

@@ -4,13 +4,11 @@ The paper's batch is 64 per device. Needs the data set prepared once:
 `python -m glowdiff.data prepare downsampled_imagenet/32x32`.
 """
 
-from ml_collections import ConfigDict
-
-from glowdiff.config.parse import defaults, variant
+from glowdiff.config.parse import Settings, defaults, variant
 from glowdiff.config.recipes import glow_training
 
 
-def get_config(mode: str = "") -> ConfigDict:
+def get_config(mode: str = "") -> Settings:
     config = defaults("glow")
     config.data.update(name="downsampled_imagenet/32x32", test_split="validation")
     config.model.update(levels=3, depth=48, width=512)

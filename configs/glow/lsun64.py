@@ -4,13 +4,11 @@ Towers reach 2.46 and churches 2.67: `--config.data.name=lsun/tower` or `lsun/ch
 per device. Needs the data set prepared once: `python -m glowdiff.data prepare lsun/bedroom`.
 """
 
-from ml_collections import ConfigDict
-
-from glowdiff.config.parse import defaults, variant
+from glowdiff.config.parse import Settings, defaults, variant
 from glowdiff.config.recipes import glow_training
 
 
-def get_config(mode: str = "") -> ConfigDict:
+def get_config(mode: str = "") -> Settings:
     config = defaults("glow")
     config.data.update(name="lsun/bedroom", size=64, test_split="validation", flip=True)
     config.model.update(levels=3, depth=48, width=512, memory="remat")

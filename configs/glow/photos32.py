@@ -3,12 +3,10 @@
 A small set, so this learns colours and edges rather than objects.
 """
 
-from ml_collections import ConfigDict
-
-from glowdiff.config.parse import defaults, variant
+from glowdiff.config.parse import Settings, defaults, variant
 
 
-def get_config(mode: str = "") -> ConfigDict:
+def get_config(mode: str = "") -> Settings:
     config = defaults("glow")
     config.data.update(name="photos", size=32, flip=True)
     config.model.update(levels=3, depth=8, width=64)

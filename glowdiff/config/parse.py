@@ -16,7 +16,10 @@ from glowdiff.config.schema import Config, ConfigError
 from glowdiff.registry import METHODS
 
 
-def defaults(method: str) -> ConfigDict:
+Settings = Any  # a `ConfigDict`, whose attributes no type checker knows
+
+
+def defaults(method: str) -> Settings:
     """The default configuration of `method`, for a configuration file to change.
 
     Unknown keys and values of another type raise as they are set. See `glowdiff/config/schema.py` for the keys.
@@ -25,8 +28,8 @@ def defaults(method: str) -> ConfigDict:
     return _to_config_dict(config)
 
 
-def variant(config: ConfigDict, mode: str = "") -> ConfigDict:
-    """What a configuration file returns: `config`, or with mode `smoke` all of it made so small that it runs in seconds.
+def variant(config: Settings, mode: str = "") -> Settings:
+    """What a configuration file returns: `config`, or with mode `smoke` all of it made to run in seconds.
 
     Raises:
       ConfigError: there is no such mode.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ml_collections import ConfigDict
+from glowdiff.config.parse import Settings
 
 EPOCH = 50_000  # images that Glow's code calls an epoch, whatever the data set
 
 
-def glow_training(config: ConfigDict, batch: int) -> None:
+def glow_training(config: Settings, batch: int) -> None:
     """The optimiser of Glow's experiments (Kingma & Dhariwal, 2018, appendix B and code).
 
     Adamax at 1e-3 after ten epochs of linear warm-up, its second moment averaged over an epoch; no clipping. Weights

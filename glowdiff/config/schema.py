@@ -30,7 +30,9 @@ def require_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
 class DataConfig:
     """Which images, and how they are read."""
 
-    name: str = "digits"  # digits | photos | folder | arrays | the name of any TFDS data set (cifar10, lsun/bedroom ...)
+    name: str = (
+        "digits"  # digits | photos | folder | arrays | the name of any TFDS data set (cifar10, lsun/bedroom ...)
+    )
     path: str | None = None  # folder: the folder of images (sub-folder = class); arrays: the .npz file
     dir: str | None = None  # where prepared sets are kept; default ~/.cache/glowdiff/data
     size: int | None = None  # side in pixels: photos 16, 32 or 64; folder and TFDS: centre-cropped and resized to it
@@ -54,10 +56,14 @@ class DataConfig:
             needs_path or not self.path,
             f"data.path is {self.path!r}, but data.name is {self.name!r}; did you mean data.name=folder?",
         )
-        require(self.size is None or self.size > 0, f"data.size is {self.size}; it must be a positive number of pixels.")
+        require(
+            self.size is None or self.size > 0, f"data.size is {self.size}; it must be a positive number of pixels."
+        )
         require(self.shift >= 0, f"data.shift is {self.shift}; it must be 0 or more pixels.")
         require(0 <= self.max_bad <= 1, f"data.max_bad is {self.max_bad}; it is a share, from 0 to 1.")
-        require(0 < self.test_fraction < 1, f"data.test_fraction is {self.test_fraction}; it is a share between 0 and 1.")
+        require(
+            0 < self.test_fraction < 1, f"data.test_fraction is {self.test_fraction}; it is a share between 0 and 1."
+        )
 
 
 @dataclass(frozen=True)
@@ -175,7 +181,9 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     mesh: MeshConfig = field(default_factory=MeshConfig)
-    dtype: str = "float32"  # of the networks' arithmetic: float32 | bfloat16 | float64 (references; needs JAX_ENABLE_X64)
+    dtype: str = (
+        "float32"  # of the networks' arithmetic: float32 | bfloat16 | float64 (references; needs JAX_ENABLE_X64)
+    )
     eval: EvalConfig = field(default_factory=EvalConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     seed: int = 0

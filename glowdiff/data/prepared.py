@@ -54,8 +54,7 @@ def prepare_once(target: Path, write: Callable[[Path], Path]) -> Path:
     parent = target.parent
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        lock = _locked(parent / f".{target.name}.lock")
-        with lock:
+        with locked(parent / f".{target.name}.lock"):
             if target.is_dir():  # another process prepared it while we waited
                 return target
             _remove_abandoned(parent)
@@ -94,7 +93,7 @@ def _remove_abandoned(parent: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on `path`; the system releases it even when the process is killed."""
     with path.open("w") as file:
         if fcntl is not None:

@@ -17,7 +17,7 @@ from tensorflow_datasets.core.registered import DatasetNotFoundError
 
 from glowdiff.config.schema import ConfigError, DataConfig, require
 from glowdiff.data.folder_reader import centre_square
-from glowdiff.data.prepared import data_dir
+from glowdiff.data.prepared import data_dir, locked
 from glowdiff.data.sources import Example, Records, Source, in_memory
 from glowdiff.data.spec import DataSpec
 
@@ -60,7 +60,12 @@ def _prepared(config: DataConfig) -> Any:
         if not _has_tensorflow():
             raise ConfigError(_needs_tensorflow(config))
         try:
-            builder.download_and_prepare()
+            root = data_dir(config.dir)
+            root.mkdir(parents=True, exist_ok=True)
+            with locked(root / f".{builder.name}.lock"):
+                if not _builder(config).is_prepared():  # another process may have done it while we waited
+                    builder.download_and_prepare()  # into place by a rename, by TFDS itself
+            return _builder(config)
         except Exception as error:
             raise ConfigError(
                 f"data.name is {config.name!r}, which could not be prepared ({type(error).__name__}: {error})."

@@ -1,0 +1,1 @@
+"""Normalizing flows: exact likelihoods through invertible networks."""

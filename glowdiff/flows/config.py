@@ -40,9 +40,7 @@ class GlowConfig:
             f"model.lu is on, but model.permutation is {self.permutation!r}; only conv has an LU form.",
         )
         require(self.class_weight >= 0, f"model.class_weight is {self.class_weight}; it must be 0 or more.")
-        require(
-            self.n_bits is None or 1 <= self.n_bits <= 8, f"model.n_bits is {self.n_bits}; it must be from 1 to 8."
-        )
+        require(self.n_bits is None or 1 <= self.n_bits <= 8, f"model.n_bits is {self.n_bits}; it must be from 1 to 8.")
         require(self.unroll is None or self.unroll > 0, f"model.unroll is {self.unroll}; it must be at least 1.")
 
     def check_data(self, spec: DataSpec, data: DataConfig) -> None:

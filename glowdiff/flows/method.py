@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ import optax
 from glowdiff.data.spec import DataSpec
 from glowdiff.flows import dequantization
 from glowdiff.flows.config import GlowConfig
-from glowdiff.flows.glow import Glow
+from glowdiff.flows.glow import Encoded, Glow
 from glowdiff.flows.glow import Latents as GlowLatents
 from glowdiff.method import Aux, Batch, Cond, Method, SampleOptions, Variables, example_keys
 
@@ -55,6 +56,9 @@ def flow_method(module: Glow, shape: tuple[int, int, int], class_weight: float =
     """The `Method` of a module with `encode`, `decode` and `latent_shapes`, on images of `shape` (H, W, C)."""
     dtype, bins = module.param_dtype, module.bins
 
+    def encode_with(variables: Variables, batch: Batch, noise: jax.Array) -> Encoded:
+        return cast(Encoded, module.apply(variables, batch["image"], noise, batch["cond"], method=module.encode))
+
     def training_noise(key: jax.Array, batch: Batch) -> jax.Array:
         return batch["noise"] if "noise" in batch else jax.random.uniform(key, batch["image"].shape, dtype) / bins
 
@@ -73,15 +77,15 @@ def flow_method(module: Glow, shape: tuple[int, int, int], class_weight: float =
 
     def loss(variables: Variables, key: jax.Array, batch: Batch) -> tuple[jax.Array, Aux]:
         noise = training_noise(key, batch)
-        encoded = module.apply(variables, batch["image"], noise, batch["cond"], method=module.encode)
+        encoded = encode_with(variables, batch, noise)
         bits = encoded.bits_per_dim.mean()
         metrics = {"bits_per_dim": bits}
         total = bits
         if encoded.class_logits is not None:
             label = batch["cond"]["label"]
-            class_bits = optax.softmax_cross_entropy_with_integer_labels(encoded.class_logits, label).mean() / math.log(2)
+            nats = optax.softmax_cross_entropy_with_integer_labels(encoded.class_logits, label).mean()
+            total = bits + class_weight * nats / math.log(2)
             metrics["class_accuracy"] = (encoded.class_logits.argmax(-1) == label).mean()
-            total = total + class_weight * class_bits
         return total, Aux(metrics, {})
 
     def latents(key: jax.Array, n: int) -> GlowLatents:
@@ -98,7 +102,7 @@ def flow_method(module: Glow, shape: tuple[int, int, int], class_weight: float =
     ) -> jax.Array:
         del key  # a flow's samples are a function of their latents
         latents = jax.tree.map(lambda eps: eps * options.temperature, latents)
-        images = module.apply(variables, latents, cond, method=module.decode)
+        images = cast(jax.Array, module.apply(variables, latents, cond, method=module.decode))
         return dequantization.quantize(images, bins, module.coarsen)
 
     def encode(variables: Variables, key: jax.Array, batch: Batch, options: SampleOptions) -> GlowLatents:
@@ -106,10 +110,10 @@ def flow_method(module: Glow, shape: tuple[int, int, int], class_weight: float =
         del key, options
         middle = jnp.full(batch["image"].shape, 0.5 / bins, dtype)
         noise = batch.get("noise", middle)
-        return module.apply(variables, batch["image"], noise, batch["cond"], method=module.encode).latents
+        return encode_with(variables, batch, noise).latents
 
     def bits_per_dim(variables: Variables, key: jax.Array, batch: Batch) -> jax.Array:
         noise = example_noise(key, batch)
-        return module.apply(variables, batch["image"], noise, batch["cond"], method=module.encode).bits_per_dim
+        return encode_with(variables, batch, noise).bits_per_dim
 
     return Method(init, loss, latents, sample, encode, bits_per_dim, labels=module.classes)

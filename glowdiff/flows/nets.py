@@ -15,9 +15,7 @@ _normal = nn.initializers.normal(0.05)
 
 
 def _conv(x: jax.Array, kernel: jax.Array, padding: str, precision: Any) -> jax.Array:
-    return jax.lax.conv_general_dilated(
-        x, kernel, (1, 1), padding, dimension_numbers=_DIMENSIONS, precision=precision
-    )
+    return jax.lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=_DIMENSIONS, precision=precision)
 
 
 class EdgeBias(nn.Module):
@@ -37,7 +35,9 @@ class EdgeBias(nn.Module):
     def __call__(self, height: int, width: int) -> jax.Array:
         """The bias of an image of this size."""
         kernel = self.param("kernel", self.kernel_init, (3, 3, 1, self.features), self.param_dtype)
-        ring = jnp.pad(jnp.zeros((1, height, width, 1), self.dtype), ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=1)
+        ring = jnp.pad(
+            jnp.zeros((1, height, width, 1), self.dtype), ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=1
+        )
         return _conv(ring, kernel.astype(self.dtype), "VALID", self.precision)
 
 
@@ -54,9 +54,9 @@ class Conv3x3(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """[B, H, W, C] -> [B, H, W, features]."""
         kernel = self.param("kernel", self.kernel_init, (3, 3, x.shape[-1], self.features), self.param_dtype)
-        edge = EdgeBias(
-            self.features, self.kernel_init, self.dtype, self.param_dtype, self.precision, name="edge"
-        )(x.shape[1], x.shape[2])
+        edge = EdgeBias(self.features, self.kernel_init, self.dtype, self.param_dtype, self.precision, name="edge")(
+            x.shape[1], x.shape[2]
+        )
         return _conv(x.astype(self.dtype), kernel.astype(self.dtype), "SAME", self.precision) + edge
 
 

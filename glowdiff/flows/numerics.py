@@ -21,5 +21,5 @@ def sum_per_example(x: jax.Array) -> jax.Array:
 
 
 def standard_normal_logp(eps: jax.Array) -> jax.Array:
-    """log N(eps; 0, 1) summed per example: [B]."""
+    """Log N(eps; 0, 1) summed per example: [B]."""
     return sum_per_example(-0.5 * (eps**2 + math.log(2 * math.pi)))

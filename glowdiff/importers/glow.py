@@ -55,7 +55,9 @@ def glow(weights: Mapping[str, np.ndarray], flags: Mapping[str, Any]) -> tuple[G
     image = jax.ShapeDtypeStruct((1, side, side, 3), jnp.uint8)
     noise = jax.ShapeDtypeStruct(image.shape, jnp.float32)
     cond = {"label": jax.ShapeDtypeStruct((1,), jnp.int32)}
-    expected = jax.eval_shape(lambda *args: module.init(jax.random.key(0), *args, method=module.encode), image, noise, cond)
+    expected = jax.eval_shape(
+        lambda *args: module.init(jax.random.key(0), *args, method=module.encode), image, noise, cond
+    )
     check_shapes(variables, expected, sources)
     return module, variables
 

@@ -6,6 +6,7 @@ import math
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh
@@ -84,7 +85,7 @@ def build_method(config: Config, spec: DataSpec) -> Method:
     Raises:
       ConfigError: the data cannot be modelled so.
     """
-    if config.dtype == "float64" and not jax.config.jax_enable_x64:
+    if config.dtype == "float64" and not jax.config.read("jax_enable_x64"):
         raise ConfigError("dtype is float64, which JAX computes only with the environment variable JAX_ENABLE_X64=1.")
     config.model.check_data(spec, config.data)
     return registry.METHODS[config.method].build(config.model, spec, config.dtype)
@@ -110,7 +111,9 @@ def parameter_count(state: TrainState) -> int:
 
 def bytes_per_device(state: TrainState) -> int:
     """Bytes that the state takes on each device."""
-    return sum(
-        math.prod(leaf.sharding.shard_shape(leaf.shape)) * (0 if leaf.dtype == jax.dtypes.prng_key else leaf.dtype.itemsize)
-        for leaf in jax.tree.leaves(state)
-    )
+
+    def size(leaf: Any) -> int:
+        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        return 0 if is_key else math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+
+    return sum(size(leaf) for leaf in jax.tree.leaves(state))

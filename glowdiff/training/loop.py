@@ -87,7 +87,7 @@ class _Run:
 
     def run(self) -> dict[str, float]:
         """Train; see `train`."""
-        config, last = self.config.train, self.config.train.steps
+        last = self.config.train.steps
         try:
             if self.due is not None:
                 self._show(self.start, self.due)

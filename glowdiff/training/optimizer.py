@@ -14,7 +14,7 @@ from glowdiff.config.schema import Config
 class AdamaxState(NamedTuple):
     """Moments of `scale_by_adamax`."""
 
-    count: jax.Array
+    step: jax.Array
     mu: optax.Updates
     nu: optax.Updates
 
@@ -34,12 +34,12 @@ def scale_by_adamax(b1: float, b2: float, eps: float) -> optax.GradientTransform
         updates: optax.Updates, state: AdamaxState, params: optax.Params | None = None
     ) -> tuple[optax.Updates, AdamaxState]:
         del params
-        count = optax.safe_increment(state.count)
+        step = state.step + 1
         mu = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.mu, updates)
         nu = jax.tree.map(lambda u, g: jnp.maximum(b2 * u, jnp.abs(g)), state.nu, updates)
-        correction = jnp.sqrt(1 - b2**count) / (1 - b1**count)
+        correction = jnp.sqrt(1 - b2**step) / (1 - b1**step)
         updates = jax.tree.map(lambda m, u: (correction * m / (u + eps)).astype(m.dtype), mu, nu)
-        return updates, AdamaxState(count, mu, nu)
+        return updates, AdamaxState(step, mu, nu)
 
     return optax.GradientTransformation(init, update)  # pyright: ignore[reportArgumentType]
 

@@ -85,7 +85,7 @@ class Reporter:
         self._last = (step, now)
         seconds = max(now - then, 1e-9)
         rate = (step - before) * self._batch / seconds
-        timing = {"images_per_second": round(rate, 1), "data_wait": round(waited / seconds, 4), "time": round(time.time(), 3)}
+        timing = {"images_per_second": rate, "data_wait": waited / seconds, "time": time.time()}
         self._log.write(step, metrics | timing)
         if self._events:
             for name, value in (metrics | timing).items():

@@ -12,7 +12,7 @@ KINDS = ("additive", "affine")
 
 
 class Coupling(nn.Module):
-    """Additive: `z2 + h`. Affine: `(z2 + shift) * scale` with scale = sigmoid(h + 2), bounded so that it cannot explode.
+    """Additive: `z2 + h`. Affine: `(z2 + shift) * scale` with scale = sigmoid(h + 2), so bounded.
 
     Attributes:
       kind: additive | affine.

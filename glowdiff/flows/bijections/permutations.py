@@ -95,7 +95,7 @@ class Permutations(nn.Module):
         sign = self.variable("constants", "sign", lambda: initial("sign")).value
         permutation = self.variable("constants", "permutation", lambda: initial("permutation")).value
 
-        # Only the strict triangles are used, whatever an optimiser has written elsewhere; W[permutation] = lower @ upper.
+        # Only the strict triangles count, whatever an optimiser wrote elsewhere; W[permutation] = lower @ upper.
         identity = jnp.broadcast_to(jnp.eye(channels, dtype=lower.dtype), lower.shape)
         lower = jnp.tril(lower, -1) + identity
         upper = jnp.triu(upper, 1) + identity * (sign * jnp.exp(log_s))[:, None, :]

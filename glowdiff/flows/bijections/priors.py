@@ -17,7 +17,7 @@ from glowdiff.flows.numerics import HIGHEST, promote, sum_per_example
 
 
 def whiten(z: jax.Array, mean: jax.Array, log_sd: jax.Array, inverse: bool) -> tuple[jax.Array, jax.Array]:
-    """z -> eps (or back, if `inverse`), with the log-determinant [B]."""
+    """Z -> eps (or back, if `inverse`), with the log-determinant [B]."""
     mean, log_sd = jnp.broadcast_to(mean, z.shape), jnp.broadcast_to(log_sd, z.shape)
     if inverse:
         return z * jnp.exp(log_sd) + mean, sum_per_example(log_sd)
