@@ -139,6 +139,18 @@ def test_unknown_names(tmp_path, name, message):
         load(DataConfig(name=name, dir=str(tmp_path)))
 
 
+def test_an_unprepared_set_is_prepared_where_tensorflow_is_installed(tmp_path, monkeypatch):
+    monkeypatch.setattr(stock, "_has_tensorflow", lambda: True)
+    monkeypatch.setattr(
+        "tensorflow_datasets.image_classification.cifar.Cifar10.download_and_prepare",
+        lambda self: Cifar10(data_dir=str(tmp_path / "sets"), file_format="array_record").download_and_prepare(),
+        raising=False,
+    )
+    config = DataConfig(name="cifar10", dir=str(tmp_path / "sets"))
+    assert load(config).spec.train_size == 20
+    assert stock.prepare(config) == tmp_path / "sets" / "cifar10" / "3.0.2"
+
+
 def test_a_failed_preparation_is_reported(tmp_path, monkeypatch):
     def fail(self):
         raise RuntimeError("no route to host")
