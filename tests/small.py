@@ -1,0 +1,218 @@
+"""Experiments small enough for tests, and what tests ask about them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+
+from glowdiff.config.parse import defaults, parse
+from glowdiff.config.schema import Config, require
+from glowdiff.data.holdout import held_out
+from glowdiff.method import Aux, Method, SampleOptions, example_keys
+from glowdiff.training.checkpoint import Checkpoints
+from glowdiff.training.checksum import key_data, leaves_by_path
+from glowdiff.training.experiment import build
+
+ROOT = Path(__file__).parents[1]
+TIMING = {"images_per_second", "data_wait", "time"}  # the fields of metrics.jsonl that two equal runs do not share
+POISON, SPIKE = 16, 0  # toy pictures of this value all over make the gradient not a number, or enormous
+
+
+# ---- Configurations.
+
+TINY = {
+    "model.init_images": 16,
+    "train.steps": 4,
+    "train.batch": 8,
+    "train.log_every": 1,
+    "train.checkpoint_every": 2,
+    "eval.every": 2,
+    "eval.images": 16,
+    "eval.batch": 8,
+    "sampling.every": 2,
+    "sampling.images": 4,
+}
+TINY_GLOW = {"model.levels": 1, "model.depth": 2, "model.width": 8, "optimizer.name": "adamax"}
+
+
+def glow_config(**changes: Any) -> Config:
+    """A Glow on digits; changes are keys with `__` for the dots, such as `train__steps=3`."""
+    return _config("glow", TINY | TINY_GLOW, changes)
+
+
+def toy_config(data: ToyData, **changes: Any) -> Config:
+    """The toy on its pictures; changes as of `glow_config`."""
+    return _config(
+        "toy", TINY | {"data.name": "arrays", "data.path": str(data.path), "data.test_fraction": 0.2}, changes
+    )
+
+
+def flags(changes: dict[str, Any]) -> list[str]:
+    """Changes (`train__steps=3`) as flags of the commands."""
+    return [f"--config.{key.replace('__', '.')}={value}" for key, value in changes.items()]
+
+
+def _config(method: str, base: dict[str, Any], changes: dict[str, Any]) -> Config:
+    config = defaults(method)
+    for key, value in (base | {key.replace("__", "."): value for key, value in changes.items()}).items():
+        section, _, name = key.rpartition(".")
+        setattr(config[section] if section else config, name, value)
+    return parse(config)
+
+
+# ---- A method that compiles at once.
+
+
+@dataclass(frozen=True)
+class ToyConfig:
+    """The `model` section of the toy."""
+
+    init_images: int = 8
+    fail_from: int = -1  # good steps after which the loss is infinite for ever; -1: never
+
+    def check(self) -> None:
+        require(self.init_images > 0, "model.init_images must be positive.")
+
+    def check_data(self, spec: Any, data: Any) -> None:
+        pass
+
+
+class ToyData:
+    """40 random pictures of 8x8 pixels and 17 levels, 32 of them to train on: four steps of eight see each once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        rng = np.random.default_rng(0)
+        for count in range(34, 60):  # the hash decides how many are held out
+            self.train = np.flatnonzero(~held_out([str(row) for row in range(count)], 0.2))
+            if len(self.train) == 32:
+                break
+        assert len(self.train) == 32
+        self.images = rng.integers(1, 16, (count, 8, 8, 1), dtype=np.uint8)
+        self._write()
+
+    def fill(self, value: int) -> None:
+        """Make one of the training pictures `value` all over."""
+        self.images[self.train[5]] = value
+        self._write()
+
+    def _write(self) -> None:
+        np.savez(self.path, arr_0=self.images, levels=np.int32(17))
+
+
+def toy_method(config: ToyConfig, spec: Any, dtype: str) -> Method:
+    """Learns the mean picture; its loss draws noise, counts good steps in a collection, and can be made to fail."""
+
+    def scaled(batch: Any) -> jax.Array:
+        return batch["image"].astype(dtype) / 16
+
+    def init(key: jax.Array, batch: Any) -> Any:
+        return {"params": {"mean": scaled(batch).mean(0)}, "state": {"good": jnp.int32(0)}}
+
+    def loss(variables: Any, key: jax.Array, batch: Any) -> tuple[jax.Array, Aux]:
+        mean, good = variables["params"]["mean"], variables["state"]["good"]
+        bits = jnp.mean((scaled(batch) - mean[None]) ** 2) + jnp.mean(mean * jax.random.normal(key, mean.shape)) / 10
+        filled = batch["image"].reshape(batch["image"].shape[0], -1)
+        poisoned = jnp.any(jnp.all(filled == POISON, 1)) | ((config.fail_from >= 0) & (good >= config.fail_from))
+        spike = jnp.any(jnp.all(filled == SPIKE, 1))
+        total = bits * jnp.where(spike, 1e6, 1.0) * jnp.where(poisoned, jnp.nan, 1.0)
+        return total, Aux({"bits_per_dim": bits}, {"state": {"good": good + 1}})
+
+    def latents(key: jax.Array, n: int) -> jax.Array:
+        return jax.vmap(lambda k: jax.random.normal(k, spec.shape))(example_keys(key, n))
+
+    def sample(variables: Any, key: Any, latents: jax.Array, cond: Any, options: SampleOptions) -> jax.Array:
+        noisy = variables["params"]["mean"][None] + latents * options.temperature / 10
+        return jnp.clip(jnp.round(noisy * 16), 0, 16).astype(jnp.uint8)
+
+    def bits_per_dim(variables: Any, key: jax.Array, batch: Any) -> jax.Array:
+        return jnp.mean((scaled(batch) - variables["params"]["mean"][None]) ** 2, axis=(1, 2, 3))
+
+    return Method(init, loss, latents, sample, None, bits_per_dim)
+
+
+# ---- What a run left.
+
+
+def steps(workdir: epath.PathLike) -> list[int]:
+    """The checkpoints of a workdir."""
+    with Checkpoints(workdir) as checkpoints:
+        return checkpoints.steps()
+
+
+def state_of(config: Config, workdir: epath.PathLike, step: int | None = None) -> dict[str, bytes]:
+    """Every array of a checkpoint (default the newest), as bytes."""
+    with Checkpoints(workdir) as checkpoints:
+        wanted = checkpoints.steps()[-1] if step is None else step
+        return as_bytes(checkpoints.restore(wanted, build(config).abstract_state()._asdict()).state)
+
+
+def as_bytes(state: Any) -> dict[str, bytes]:
+    """Every array of a tree, as bytes by path."""
+    return {path: np.asarray(key_data(leaf)).tobytes() for path, leaf in leaves_by_path(state).items()}
+
+
+def log(workdir: Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl, without the fields that tell the time."""
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name not in TIMING} for line in lines]
+
+
+# ---- Processes and compilations.
+
+
+def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `python ARGUMENTS` from the top of the repository to its end."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+    """Start `python ARGUMENTS` from the top of the repository."""
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def with_devices(count: int) -> dict[str, str]:
+    """The environment of a process that sees `count` devices."""
+    return {"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={count}"}
+
+
+_compiled: list[float] = []
+jax.monitoring.register_event_duration_secs_listener(
+    lambda event, seconds, **_: (
+        _compiled.append(seconds) if event == "/jax/core/compile/backend_compile_duration" else None
+    )
+)
+
+
+@contextlib.contextmanager
+def compilations() -> Iterator[list[float]]:
+    """Collect the seconds of every compilation within; one from the cache counts too."""
+    before, found = len(_compiled), []
+    yield found
+    found.extend(_compiled[before:])
