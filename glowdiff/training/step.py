@@ -38,11 +38,13 @@ def make_train_step(
         params = jax.lax.with_sharding_constraint(sharded, gather)
         (value, aux), grads = _mean_gradient(loss, config.train.accumulate, mesh)(params, rest, key, batch)
         grads = jax.lax.with_sharding_constraint(grads, state_shardings(grads, mesh))
-        norm = optax.global_norm(grads)
+        norm = optax.tree.norm(grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, sharded)
         new_params = optax.apply_updates(sharded, updates)
-        decay = jnp.minimum(config.train.ema_decay, (1 + state.step) / (10 + state.step))
-        ema = jax.tree.map(lambda a, p: (decay * a + (1 - decay) * p).astype(a.dtype), state.ema, new_params)
+        # Normalised weights: after n steps the average is sum(decay^(n-i) params_i) / sum(decay^(n-i)), i = 1 ... n.
+        decay = config.train.ema_decay
+        rate = (1 - decay) / (1 - decay ** (state.step + 1.0))
+        ema = jax.tree.map(lambda a, p: a + (rate * (p - a)).astype(a.dtype), state.ema, new_params)
 
         finite = jnp.isfinite(value) & jnp.isfinite(norm)
         new = (dict(state.variables) | aux.updates | {"params": new_params}, ema, opt_state)
