@@ -45,6 +45,7 @@ class Method(NamedTuple):
     sample: Callable[[Variables, jax.Array, Latents, Cond, SampleOptions], jax.Array] | None = None
     encode: Callable[[Variables, jax.Array, Batch, SampleOptions], Latents] | None = None  # -> latents
     bits_per_dim: Callable[[Variables, jax.Array, Batch], jax.Array] | None = None  # (variables, key, batch) -> [B]
+    diagnostics: Callable[[Variables], dict[str, jax.Array]] | None = None  # scalars worth watching, at evaluations
     labels: int = 0  # classes that `sample` needs a label of; 0: it takes none
 
 

@@ -15,7 +15,6 @@ from ml_collections import ConfigDict, config_dict
 from glowdiff.config.schema import Config, ConfigError
 from glowdiff.registry import METHODS
 
-
 Settings = Any  # a `ConfigDict`, whose attributes no type checker knows
 
 

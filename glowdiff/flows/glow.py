@@ -77,6 +77,7 @@ class FlowLevel(nn.Module):
         x = promote(x)
         permutations = Permutations(self.permutation, self.depth, self.lu, self.param_dtype, name="permutations")
         mixings, mixing_logdets = permutations(x.shape[-1], inverse)
+        self.sow("intermediates", "mixings", mixings)
 
         def body(step: FlowStep, carry: tuple[jax.Array, jax.Array], mixing: Mixing) -> tuple[Any, None]:
             x, logdet = carry

@@ -116,4 +116,15 @@ def flow_method(module: Glow, shape: tuple[int, int, int], class_weight: float =
         noise = example_noise(key, batch)
         return encode_with(variables, batch, noise).bits_per_dim
 
-    return Method(init, loss, latents, sample, encode, bits_per_dim, labels=module.classes)
+    def diagnostics(variables: Variables) -> dict[str, jax.Array]:
+        """The worst condition number of the 1x1 convolutions: what inverting them multiplies rounding errors by."""
+        image = jnp.zeros((1, *shape), jnp.uint8)
+        cond = {"label": jnp.zeros(1, jnp.int32)}
+        noise = jnp.zeros(image.shape, dtype)
+        _, seen = module.apply(variables, image, noise, cond, method=module.encode, mutable=["intermediates"])
+        matrices = [leaf for leaf in jax.tree.leaves(seen) if leaf.ndim == 3]
+        if not matrices:
+            return {}
+        return {"condition_number": jnp.max(jnp.stack([jnp.linalg.cond(w).max() for w in matrices]))}
+
+    return Method(init, loss, latents, sample, encode, bits_per_dim, diagnostics, labels=module.classes)

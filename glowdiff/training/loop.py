@@ -83,6 +83,7 @@ class _Run:
             self.reporter.say(f"Going on after step {self.start}, from {epath.Path(workdir) / 'checkpoints'}.")
         self.feed = Feed(self.batches, experiment.mesh)
         self.evaluate = make_evaluator(experiment.method, experiment.mesh) if experiment.method.bits_per_dim else None
+        self.diagnose = jax.jit(experiment.method.diagnostics) if experiment.method.diagnostics else None
         self.sampler = Sampler(experiment.method, experiment.mesh) if experiment.method.sample else None
 
     def run(self) -> dict[str, float]:
@@ -161,6 +162,8 @@ class _Run:
                 process_count=jax.process_count(),
             )
             values = values | {"test_bits_per_dim": self.evaluate(variables, batches)}
+            if self.diagnose:
+                values |= as_floats(self.diagnose(variables))
             self.metrics = values
         if self.sampler and self._due(config.sampling.every, step):
             options = SampleOptions(temperature=config.sampling.temperature)

@@ -1,0 +1,131 @@
+"""Every bijection inverts itself, and its log-determinant is that of its Jacobian."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from glowdiff.flows.bijections.actnorm import ActNorm
+from glowdiff.flows.bijections.couplings import Coupling
+from glowdiff.flows.bijections.permutations import Permutation, decompose
+from glowdiff.flows.bijections.priors import SplitPrior, TopPrior
+from glowdiff.flows.bijections.squeeze import squeeze, unsqueeze
+from glowdiff.flows.glow import FlowLevel
+from glowdiff.flows.nets import CouplingNet
+
+SHAPE = (2, 2, 4)  # height, width, channels
+
+
+class Whitening(nn.Module):
+    """A prior as a bijection of one argument, its context fixed."""
+
+    prior: nn.Module
+
+    def __call__(self, x, inverse=False):
+        if isinstance(self.prior, SplitPrior):
+            return self.prior(jnp.full_like(x, 0.3), x, inverse)
+        return self.prior(x, jnp.arange(x.shape[0]) % 3, inverse)
+
+
+def level(dtype, **changes):
+    settings = {"permutation": "conv", "lu": False, "coupling": "affine", "unroll": 1, "remat": False} | changes
+    return FlowLevel(depth=3, width=5, dtype=dtype, param_dtype=dtype, **settings)
+
+
+# Name -> constructor, given the dtype of arithmetic and parameters.
+BIJECTIONS = {
+    "actnorm": lambda dtype: ActNorm(param_dtype=dtype),
+    "reverse": lambda dtype: Permutation("reverse", param_dtype=dtype),
+    "shuffle": lambda dtype: Permutation("shuffle", param_dtype=dtype),
+    "conv": lambda dtype: Permutation("conv", param_dtype=dtype),
+    "conv_lu": lambda dtype: Permutation("conv", lu=True, param_dtype=dtype),
+    "additive": lambda dtype: Coupling("additive", CouplingNet(2, 5, dtype, dtype)),
+    "affine": lambda dtype: Coupling("affine", CouplingNet(4, 5, dtype, dtype)),
+    "split_prior": lambda dtype: Whitening(SplitPrior(dtype)),
+    "top_prior": lambda dtype: Whitening(TopPrior(True, 3, dtype)),
+    "level": level,
+    "level_lu": lambda dtype: level(dtype, lu=True, unroll=2),
+    "level_shuffle_additive": lambda dtype: level(dtype, permutation="shuffle", coupling="additive"),
+    "level_reverse_remat": lambda dtype: level(dtype, permutation="reverse", remat=True),
+}
+
+
+@pytest.fixture(scope="module", params=["float32", "float64"])
+def dtype(request):
+    with jax.enable_x64(request.param == "float64"):
+        yield jnp.dtype(request.param)
+
+
+@pytest.fixture(scope="module", params=BIJECTIONS)
+def bijection(request, dtype):
+    layer = BIJECTIONS[request.param](dtype)
+    x = jax.random.normal(jax.random.key(1), (4, *SHAPE), dtype)
+    variables = layer.init(jax.random.key(2), x)
+    # As if trained: zero-initialised layers and orthogonal matrices would make the test too easy.
+    noise = iter(jax.random.split(jax.random.key(3), 100))
+    params = jax.tree.map(lambda p: p + 0.03 * jax.random.normal(next(noise), p.shape, p.dtype), variables["params"]) \
+        if "params" in variables else {}  # fmt: skip
+    return layer, {**variables, "params": params}, x
+
+
+@pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
+def test_inverse(bijection, jit):
+    layer, variables, x = bijection
+    forward, backward = (lambda x: layer.apply(variables, x)), (lambda y: layer.apply(variables, y, inverse=True))
+    if jit:
+        forward, backward = jax.jit(forward), jax.jit(backward)
+    y, logdet = forward(x)
+    back, inverse_logdet = backward(y)
+    assert y.dtype == back.dtype == x.dtype
+    np.testing.assert_allclose(back, x, atol=1e-5, rtol=0)
+    np.testing.assert_allclose(inverse_logdet, -logdet, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("inverse", [False, True], ids=["forward", "inverse"])
+def test_logdet_is_that_of_the_jacobian(bijection, inverse):
+    layer, variables, x = bijection
+
+    @jax.jit
+    def jacobian_logdet(example, row):
+        def flat(v):
+            # The other rows stay, so that a context that depends on the row stays too.
+            batch = x.at[row].set(v.reshape(SHAPE))
+            return layer.apply(variables, batch, inverse=inverse)[0][row].ravel()
+
+        return jnp.linalg.slogdet(jax.jacobian(flat)(example.ravel()))[1]
+
+    logdet = layer.apply(variables, x, inverse=inverse)[1]
+    expected = jnp.stack([jacobian_logdet(x[row], row) for row in range(2)])
+    np.testing.assert_allclose(logdet[:2], expected, atol=1e-4, rtol=0)
+
+
+def test_actnorm_normalises_the_batch_that_initialises_it():
+    x = 3 + 5 * jax.random.normal(jax.random.key(0), (64, *SHAPE))
+    y, _ = ActNorm().init_with_output(jax.random.key(0), x)[0]
+    np.testing.assert_allclose(y.mean((0, 1, 2)), 0, atol=1e-5)
+    np.testing.assert_allclose(y.std((0, 1, 2)), 1, atol=1e-4)
+
+
+def test_lu_form_is_the_same_convolution():
+    x = jax.random.normal(jax.random.key(1), (2, *SHAPE))
+    plain, lu = Permutation("conv"), Permutation("conv", lu=True)
+    kernel = jax.random.normal(jax.random.key(0), (1, 4, 4))
+    parts = decompose(kernel)
+    constants = {name: parts.pop(name) for name in ("sign", "permutation")}
+    as_lu = {"params": {"Permutations_0": parts}, "constants": {"Permutations_0": constants}}
+    as_plain = {"params": {"Permutations_0": {"kernel": kernel}}}
+    for inverse in (False, True):
+        ours, logdet = lu.apply(as_lu, x, inverse=inverse)
+        expected, expected_logdet = plain.apply(as_plain, x, inverse=inverse)
+        np.testing.assert_allclose(ours, expected, atol=1e-4)
+        np.testing.assert_allclose(logdet, expected_logdet, atol=1e-4)
+
+
+def test_squeeze_order_and_inverse():
+    x = jnp.arange(2 * 4 * 6 * 3).reshape(2, 4, 6, 3)
+    y = squeeze(x)
+    assert y.shape == (2, 2, 3, 12)
+    for c, dh, dw in ((0, 0, 0), (2, 1, 0), (1, 0, 1)):
+        np.testing.assert_array_equal(y[:, 1, 2, 4 * c + 2 * dh + dw], x[:, 2 + dh, 4 + dw, c])
+    np.testing.assert_array_equal(unsqueeze(y), x)

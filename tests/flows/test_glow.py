@@ -1,0 +1,184 @@
+"""Glow as a model: what its settings change, and what they must not."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from glowdiff.config.parse import defaults, parse
+from glowdiff.config.schema import ConfigError
+from glowdiff.data.spec import DataSpec
+from glowdiff.flows.method import flow_method, glow_module
+from glowdiff.method import SampleOptions
+from glowdiff.registry import METHODS
+
+
+def make(spec=None, dtype="float32", **model):
+    spec = spec or DataSpec("toy", (8, 8, 1), 17, 100, 10, tuple("0123456789"))
+    config = defaults("glow")
+    config.model.update({"levels": 2, "depth": 2, "width": 6, "unroll": 1} | model)
+    parsed = parse(config)
+    parsed.model.check_data(spec, parsed.data)
+    return METHODS["glow"].build(parsed.model, spec, dtype), spec
+
+
+def batch_of(spec, n=8):
+    image = jax.random.randint(jax.random.key(5), (n, *spec.shape), 0, spec.levels).astype(jnp.uint8)
+    return {"image": image, "cond": {"label": jnp.arange(n) % max(len(spec.classes), 1)}}
+
+
+def trained(method, batch, scale=0.03):
+    """Variables with every zero-initialised weight moved away from zero."""
+    variables = method.init(jax.random.key(0), batch)
+    noise = iter(jax.random.split(jax.random.key(3), 200))
+    move = lambda p: p + scale * jax.random.normal(next(noise), p.shape, p.dtype)  # noqa: E731
+    return {**variables, "params": jax.tree.map(move, variables["params"])}
+
+
+def round_trip(method, variables, batch):
+    latents = method.encode(variables, jax.random.key(0), batch, SampleOptions())
+    return method.sample(variables, jax.random.key(0), latents, batch["cond"], SampleOptions())
+
+
+@pytest.mark.parametrize("levels", [17, 256, 2])
+def test_decoding_gives_back_the_integers(levels):
+    spec = DataSpec("toy", (4, 8, 3), levels, 100, 10)
+    method, _ = make(spec)
+    batch = batch_of(spec)
+    np.testing.assert_array_equal(round_trip(method, trained(method, batch), batch), batch["image"])
+
+
+def test_n_bits_coarsens_and_samples_are_multiples():
+    spec = DataSpec("toy", (4, 4, 3), 256, 100, 10)
+    method, _ = make(spec, n_bits=5, levels=1)
+    batch = batch_of(spec)
+    back = round_trip(method, trained(method, batch), batch)
+    np.testing.assert_array_equal(back, batch["image"] // 8 * 8)
+    assert len(np.unique(np.asarray(back))) > 4
+
+
+def test_bits_of_an_untrained_model_count_every_channel():
+    """With an identity flow the likelihood is that of a standard normal on the dequantised pixels."""
+    spec = DataSpec("toy", (2, 2, 3), 256, 100, 10)
+    config = defaults("glow")
+    config.model.update(levels=1, depth=1, width=4, permutation="reverse", learn_top=False)
+    module = glow_module(parse(config).model, spec, "float32")
+    method = flow_method(module, spec.shape)
+    batch = batch_of(spec)
+    noise = jnp.full(batch["image"].shape, 0.5 / 256)
+    variables = method.init(jax.random.key(0), batch)
+    identity = jax.tree.map(jnp.zeros_like, variables["params"])
+    # An affine coupling of zeros scales its half by sigmoid(2).
+    module_bits = method.bits_per_dim({**variables, "params": identity}, jax.random.key(0), batch | {"noise": noise})
+    x = np.asarray(batch["image"], np.float64) / 256 - 0.5 + 0.5 / 256
+    sigma = 1 / (1 + math.exp(-2))
+    z = x.reshape(8, 1, 2, 1, 2, 3).transpose(0, 1, 3, 5, 2, 4).reshape(8, 12)[:, ::-1].copy()
+    z[:, 6:] *= sigma
+    logp = -0.5 * (z**2 + math.log(2 * math.pi)).sum(-1) + 6 * math.log(sigma)
+    np.testing.assert_allclose(module_bits, (math.log(256) - logp / 12) / math.log(2), atol=1e-5)
+
+
+def test_unroll_and_remat_change_nothing_but_speed():
+    plain, spec = make(depth=3)
+    batch = batch_of(spec)
+    variables = trained(plain, batch)
+    gradient = lambda method: jax.grad(lambda p: method.loss({**variables, "params": p}, jax.random.key(1), batch)[0])  # noqa: E731
+    expected = gradient(plain)(variables["params"])
+    for changes in ({"unroll": 3}, {"memory": "remat"}):
+        found = gradient(make(depth=3, **changes)[0])(variables["params"])
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5, rtol=1e-3), found, expected)
+
+
+def test_bfloat16_nets_keep_the_likelihood_in_float32():
+    exact, spec = make()
+    fast, _ = make(dtype="bfloat16")
+    batch = batch_of(spec)
+    variables = trained(exact, batch)
+    bits = fast.bits_per_dim(variables, jax.random.key(0), batch)
+    assert bits.dtype == jnp.float32
+    np.testing.assert_allclose(bits, exact.bits_per_dim(variables, jax.random.key(0), batch), atol=0.05)
+    np.testing.assert_array_equal(round_trip(fast, variables, batch), batch["image"])
+
+
+def test_gradient_of_the_loss_is_that_of_finite_differences():
+    with jax.enable_x64(True):
+        method, spec = make(dtype="float64", levels=1, lu=True)
+        batch = batch_of(spec)
+        variables = trained(method, batch)
+        loss = jax.jit(lambda p: method.loss({**variables, "params": p}, jax.random.key(1), batch)[0])
+        direction = jax.tree.map(lambda p: jax.random.normal(jax.random.key(7), p.shape, p.dtype), variables["params"])
+        _, slope = jax.jvp(loss, (variables["params"],), (direction,))
+        moved = lambda h: loss(jax.tree.map(lambda p, d: p + h * d, variables["params"], direction))  # noqa: E731
+        np.testing.assert_allclose(slope, (moved(1e-6) - moved(-1e-6)) / 2e-6, rtol=1e-5)
+
+
+class TestClassConditional:
+    def test_label_shifts_the_prior_and_the_loss_adds_the_classifier(self):
+        method, spec = make(class_conditional=True, class_weight=0.01)
+        assert method.labels == 10
+        batch = batch_of(spec)
+        variables = method.init(jax.random.key(0), batch)
+        loss, aux = method.loss(variables, jax.random.key(1), batch)
+        # Untrained, the classifier says 1/10 to every class.
+        np.testing.assert_allclose(loss, aux.metrics["bits_per_dim"] + 0.01 * math.log2(10), rtol=1e-5)
+        variables = trained(method, batch)
+        latents = method.latents(jax.random.key(2), 8)
+        pictures = [
+            method.sample(variables, jax.random.key(0), latents, {"label": jnp.full(8, y)}, SampleOptions())
+            for y in (0, 1)
+        ]
+        assert (np.asarray(pictures[0]) != np.asarray(pictures[1])).any()
+        other = batch | {"cond": {"label": (batch["cond"]["label"] + 1) % 10}}
+        bits = [method.bits_per_dim(variables, jax.random.key(0), b) for b in (batch, other)]
+        assert not np.allclose(*bits, atol=1e-3)
+
+    def test_a_missing_label_is_said(self):
+        method, spec = make(class_conditional=True)
+        batch = batch_of(spec)
+        variables = method.init(jax.random.key(0), batch)
+        with pytest.raises(ValueError, match="class-conditional: give cond"):
+            method.sample(variables, jax.random.key(0), method.latents(jax.random.key(0), 2), {}, SampleOptions())
+
+
+def test_example_noise_depends_on_the_index_alone():
+    method, spec = make()
+    batch = batch_of(spec)
+    variables = trained(method, batch)
+    whole = method.bits_per_dim(variables, jax.random.key(0), batch)
+    part = {"image": batch["image"][3:5], "cond": {}, "index": jnp.array([3, 4])}
+    np.testing.assert_allclose(method.bits_per_dim(variables, jax.random.key(0), part), whole[3:5], atol=1e-5)
+
+
+def test_latents_are_standard_normal_and_one_per_example():
+    method, _ = make()
+    latents = method.latents(jax.random.key(0), 500)
+    flat = np.concatenate([np.asarray(eps).reshape(500, -1) for eps in latents], axis=1)
+    assert abs(flat.mean()) < 0.02
+    assert abs(flat.std() - 1) < 0.02
+    first = method.latents(jax.random.key(0), 3)
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b[:3]), first, latents)
+
+
+def test_condition_number_is_reported():
+    for lu in (False, True):
+        method, spec = make(lu=lu)
+        found = method.diagnostics(method.init(jax.random.key(0), batch_of(spec)))
+        np.testing.assert_allclose(found["condition_number"], 1, atol=1e-4)  # rotations, at first
+
+
+@pytest.mark.parametrize(
+    ("spec", "model", "message"),
+    [
+        (((28, 32, 1), 256), {"levels": 3}, "height 28.*cannot halve 3 times.*24 or 32.*model.levels=2 works"),
+        (((7, 8, 1), 256), {"levels": 1}, "height 7.*nearest sizes that work are 6 or 8"),
+        (((8, 8, 1), 17), {"n_bits": 5}, "n_bits is 5, but digits has 17 levels"),
+        (((8, 8, 1), 256), {"class_conditional": True}, "class_conditional is on, but digits has no labels"),
+        (((8, 8, 1), 256), {"permutation": "shuffle", "lu": True}, "only conv has an LU form"),
+        (((8, 8, 1), 256), {"coupling": "afine"}, "coupling is 'afine'; it must be one of additive, affine"),
+    ],
+)
+def test_impossible_settings_are_said_before_anything_compiles(spec, model, message):
+    with pytest.raises(ConfigError, match=message):
+        make(DataSpec("toy", *spec, 100, 10), **model)
