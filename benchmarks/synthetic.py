@@ -38,7 +38,9 @@ def known_spec(data: DataConfig) -> DataSpec:
       ConfigError: the table above does not have it.
     """
     if data.name not in KNOWN:
-        raise ConfigError(f"data.name is {data.name!r}, of which no random images can be made; known: {', '.join(KNOWN)}.")
+        raise ConfigError(
+            f"data.name is {data.name!r}, of which no random images can be made; known: {', '.join(KNOWN)}."
+        )
     spec = KNOWN[data.name]
     if data.size is None:
         return spec
@@ -58,3 +60,9 @@ def synthetic(config: Config) -> Dataset:
     labels = rng.integers(len(spec.classes), size=count, dtype=np.int32) if spec.classes else None
     source = Memory(images, labels)
     return Dataset(spec, source, source)
+
+
+def nothing_in(spec: DataSpec) -> Dataset:
+    """A data set of facts and no images, to compile programs that will not run."""
+    nothing = Memory(np.empty((0, *spec.shape), np.uint8))
+    return Dataset(spec, nothing, nothing)

@@ -1,0 +1,50 @@
+"""How benchmarks tell their results: tables that are Markdown as well, and one line of JSON at the end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+_console = Console(highlight=False, width=None if Console().is_terminal else 200)
+
+
+def print_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """A table with a column per key of the first row; numbers are aligned to the right."""
+    if not rows:
+        return
+    table = Table(box=box.MARKDOWN)
+    for key, value in rows[0].items():
+        table.add_column(key, justify="left" if isinstance(value, str) else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(text(value) for value in row.values()))
+    _console.print(f"\n{title}\n", markup=False)
+    _console.print(table)
+
+
+def print_facts(title: str, facts: Mapping[str, Any]) -> None:
+    """A table of two columns."""
+    print_rows(title, [{"": key, "value": text(value)} for key, value in facts.items()])
+
+
+def print_json(result: Mapping[str, Any]) -> None:
+    """The same for programs: one line, the last."""
+    print(json.dumps(result), flush=True)
+
+
+def text(value: Any) -> str:
+    """A number as people read it; None is what could not be measured."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:,.3g}" if abs(value) < 100 else f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def mebibytes(count: float | None) -> str:
+    """Bytes in MiB."""
+    return "-" if count is None else f"{count / 2**20:,.2f} MiB"
