@@ -48,13 +48,29 @@ def run_main(main: Callable[[list[str]], None]) -> None:
 def _parse_flags(argv: list[str]) -> list[str]:
     """Absl's parser, with the configuration's own errors (unknown keys, wrong types) as a line."""
     try:
-        return flags.FLAGS(argv)
+        arguments = flags.FLAGS(argv)
+        _open_configuration()
+        return arguments
     except flags.Error as error:
         message = str(error)
+        if "Traceback" in message:  # of what a configuration file raised: its last line says what, after the type
+            message = _last_line(message).partition(": ")[2]
+    except OSError as error:
+        message = f"the configuration cannot be read: {_last_line(str(error))}"
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         message = _unquoted(error)
     print(f"error: {message}", file=sys.stderr)
     sys.exit(1)
+
+
+def _open_configuration() -> None:
+    """Raise now if the file that --config names could not be read: ml_collections does when it is first looked at."""
+    if "config" in flags.FLAGS and flags.FLAGS["config"].value is not None:
+        bool(flags.FLAGS.config.method)
+
+
+def _last_line(message: str) -> str:
+    return message.strip().splitlines()[-1].strip()
 
 
 def _has_peers() -> bool:

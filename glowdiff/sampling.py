@@ -10,6 +10,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
+from glowdiff.config.schema import ConfigError
 from glowdiff.method import Method, SampleOptions, Variables, example_keys
 from glowdiff.sharding import batch_sharding, replicated
 
@@ -54,10 +55,10 @@ class Sampler:
           batch: images at a time; None: all at once.
 
         Raises:
-          ValueError: n or batch is not positive; a label of a method without labels, or out of range.
+          ConfigError: n or batch is not positive; a label of a method without labels, or out of range.
         """
         if n < 1 or (batch is not None and batch < 1):
-            raise ValueError(f"the number of samples ({n}) and the batch ({batch}) must be at least 1.")
+            raise ConfigError(f"the number of samples ({n}) and the batch ({batch}) must be at least 1.")
         size = min(batch or n, n)
         size = -(-size // self._mesh.size) * self._mesh.size
         labels = self._check_labels(label, n)
@@ -97,10 +98,12 @@ class Sampler:
         if label is None:
             return None
         if not self._labels:
-            raise ValueError("a label was given, but this model was not trained with labels (model.class_conditional).")
+            raise ConfigError(
+                "a label was given, but this model was not trained with labels (model.class_conditional)."
+            )
         labels = np.broadcast_to(np.asarray(label, np.int32), (n,))
         if labels.min() < 0 or labels.max() >= self._labels:
-            raise ValueError(f"label {label} does not exist; this model knows 0 to {self._labels - 1}.")
+            raise ConfigError(f"label {label} does not exist; this model knows 0 to {self._labels - 1}.")
         return labels
 
 
