@@ -1,0 +1,203 @@
+"""One device, many devices and many processes compute the same."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import small
+
+# Trains on every mesh in one process of eight devices; prints what it found as JSON.
+EIGHT = """
+import json, sys
+import jax, numpy as np
+from glowdiff import sharding
+sharding.MIN_SHARDED_SIZE = 16  # so that a model as small as this one is really split
+from glowdiff.config.schema import MeshConfig
+from glowdiff.data.batches import test_batches, train_batches
+from glowdiff.metrics.bits_per_dim import make_evaluator
+from glowdiff.sampling import Sampler
+from glowdiff.training.checkpoint import Checkpoints
+from glowdiff.training.experiment import build
+from glowdiff.training.feed import Feed
+from glowdiff.training.state import TrainState
+from tests import small
+
+dtype, workdir = sys.argv[1:]
+MESHES = {"one": (1, 1), "data": (8, 1), "fsdp": (2, 4)}
+
+def experiment(name, accumulate=1):
+    data, fsdp = MESHES[name]
+    config = small.glow_config(dtype=dtype, train__batch=16, train__accumulate=accumulate, model__lu=True)
+    devices = jax.devices()[: data * fsdp]
+    return build(config)._replace(mesh=sharding.make_mesh(MeshConfig(data, fsdp), devices))
+
+def go_on(run, state, position, steps):
+    batches = train_batches(run.dataset, run.config.data, batch=16, seed=0)
+    if position:
+        batches.restore(position)
+    feed, step, losses = Feed(batches, run.mesh), run.train_step(), []
+    for _ in range(steps):
+        state, metrics = step(state, feed.next())
+        losses.append(float(metrics["loss"]))
+    batches.close()
+    return state, losses, feed.position
+
+found, states = {"losses": {}, "bits": {}}, {}
+for name, accumulate in (("one", 1), ("data", 1), ("fsdp", 1), ("one", 2), ("fsdp", 2)):
+    if accumulate == 2 and dtype == "float32":
+        continue
+    run = experiment(name, accumulate)
+    state, losses, position = go_on(run, run.initial_state(), None, 20)
+    found["losses"][f"{name} x{accumulate}"] = losses
+    if accumulate == 1:
+        states[name] = state
+
+split = [leaf for leaf in jax.tree.leaves(states["fsdp"]) if not leaf.sharding.is_fully_replicated]
+found["split"] = sorted({len({str(s.index) for s in leaf.addressable_shards}) for leaf in split})
+found["share"] = sum(leaf.addressable_shards[0].data.size for leaf in split) / sum(leaf.size for leaf in split)
+
+# A checkpoint of one mesh goes on on another.
+with Checkpoints(workdir) as checkpoints:
+    checkpoints.save(20, states["fsdp"]._asdict(), position, {})
+    checkpoints.wait()
+    restored = {n: checkpoints.restore(20, experiment(n).abstract_state()._asdict()) for n in MESHES}
+contents = [small.as_bytes(r.state) for r in restored.values()] + [small.as_bytes(states["fsdp"]._asdict())]
+found["identical"] = all(content == contents[0] for content in contents)
+
+# Samples and the evaluation, of the same weights.
+images = {}
+for name in ("one", "fsdp"):
+    run = experiment(name)
+    variables = restored[name].state["variables"]
+    sampler, evaluate = Sampler(run.method, run.mesh), make_evaluator(run.method, run.mesh)
+    for batch in (8, None):
+        drawn = sampler(variables, jax.random.key(0), 11, batch=batch).images
+        images[f"{name} {batch}"] = drawn.astype(int).tolist()
+        batches = test_batches(run.dataset, batch=batch or 16, limit=20)
+        found["bits"][f"{name} {batch}"] = evaluate(variables, batches)
+found["images"] = images
+
+# Steps donate the state, so this comes last.
+found["longer"] = {}
+for name in ("fsdp", "one"):
+    _, found["longer"][name], _ = go_on(experiment(name), TrainState(**restored[name].state), restored[name].data, 3)
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module", params=["float64", "float32"])
+def eight(request, tmp_path_factory) -> dict:
+    dtype = request.param
+    result = small.command(
+        "-c",
+        EIGHT,
+        dtype,
+        str(tmp_path_factory.mktemp(dtype)),
+        JAX_ENABLE_X64=str(int(dtype == "float64")),
+        **small.with_devices(8),
+    )
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout) | {"tolerance": {"float64": 1e-9, "float32": 1e-4}[dtype]}
+
+
+def test_every_mesh_has_the_loss_of_one_device(eight):
+    losses = eight["losses"]
+    for name, values in losses.items():
+        reference = losses["one x" + name[-1]]
+        assert len(values) == 20
+        np.testing.assert_allclose(values, reference, rtol=eight["tolerance"], err_msg=name)
+    # The figures mean something: the model learns, and its initialisation saw the data.
+    assert np.mean(losses["one x1"][-5:]) < losses["one x1"][0] < 5
+
+
+def test_fsdp_splits_the_state_in_four(eight):
+    assert eight["split"] == [4]
+    assert eight["share"] == 0.25
+
+
+def test_a_checkpoint_of_one_mesh_goes_on_on_another(eight):
+    assert eight["identical"]
+    np.testing.assert_allclose(eight["longer"]["one"], eight["longer"]["fsdp"], rtol=eight["tolerance"])
+    assert len(set(eight["longer"]["one"])) == 3
+
+
+def test_samples_depend_neither_on_the_batch_nor_on_the_devices(eight):
+    images = {name: np.array(values) for name, values in eight["images"].items()}
+    reference = images["one None"]
+    assert reference.shape == (11, 8, 8, 1)
+    assert len(np.unique(reference.reshape(11, -1), axis=0)) == 11
+    for name, values in images.items():
+        assert np.abs(values - reference).max() <= 1, name  # rounding may tip a pixel over the edge of its bin
+        assert (values != reference).mean() < 0.01, name
+
+
+def test_the_evaluation_depends_neither_on_the_batch_nor_on_the_devices(eight):
+    figures = list(eight["bits"].values())
+    assert len(figures) == 4
+    np.testing.assert_allclose(figures, figures[0], rtol=min(eight["tolerance"], 1e-6))
+
+
+# The real command, with a model as small as the one above really split.
+PROCESS = """
+import runpy
+from glowdiff import sharding
+sharding.MIN_SHARDED_SIZE = 16
+runpy.run_path("train.py", run_name="__main__")
+"""
+PAIRED = {
+    "model__levels": 1,
+    "model__lu": True,
+    "train__batch": 16,
+    "train__steps": 20,
+    "train__checkpoint_every": 20,
+    "eval__every": 10,
+    "sampling__every": 20,
+    "dtype": "float64",
+}
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory) -> Path:
+    """A run of two processes with two devices each."""
+    workdir = tmp_path_factory.mktemp("pair")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    arguments = ["--config=configs/glow/digits.py:smoke", f"--workdir={workdir}", *small.flags(PAIRED)]
+    shared = {
+        "JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2", "JAX_ENABLE_X64": "1", **small.with_devices(2)
+    }  # fmt: skip
+    processes = [
+        small.start("-c", PROCESS, *arguments, "--config.mesh.fsdp=2", **shared, JAX_PROCESS_ID=str(index))
+        for index in range(2)
+    ]
+    outputs = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert "4 x cpu, 2 process(es)" in outputs[0][0]
+    assert "data 2 x fsdp 2" in outputs[0][0]
+    assert outputs[0][0].count("step 20/20") == 1
+    assert "step" not in outputs[1][0], "only one process is to report"
+    return workdir
+
+
+def test_two_processes_have_the_losses_and_figures_of_one_device(pair, tmp_path):
+    arguments = ["--config=configs/glow/digits.py:smoke", f"--workdir={tmp_path}", *small.flags(PAIRED)]
+    result = small.command("train.py", *arguments, JAX_ENABLE_X64="1")
+    assert result.returncode == 0, result.stderr
+    alone, together = small.log(tmp_path), small.log(pair)
+    assert [line["step"] for line in together] == list(range(1, 21))
+    for one, two in zip(alone, together, strict=True):
+        assert one.keys() == two.keys()
+        for name, value in one.items():
+            np.testing.assert_allclose(two[name], value, rtol=1e-9, err_msg=f"{name} at step {one['step']}")
+    # Its checkpoint goes on where there is one process and one device.
+    longer = ["--config=configs/glow/digits.py:smoke", f"--workdir={pair}", *small.flags(PAIRED | {"train__steps": 22})]
+    result = small.command("train.py", *longer, JAX_ENABLE_X64="1")
+    assert result.returncode == 0, result.stderr
+    assert "Going on after step 20" in result.stdout
+    assert [line["step"] for line in small.log(pair)] == list(range(1, 23))
