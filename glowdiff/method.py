@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from glowdiff.data.spec import DataSpec
+
 PyTree = Any
 Variables = Mapping[str, PyTree]  # {"params": trained, decayed and averaged, other collections: changed by Aux.updates}
 Batch = Mapping[str, Any]  # {"image": uint8 [B,H,W,C], "cond": {...}}, and "noise" where a test fixes it
@@ -54,3 +56,9 @@ def example_keys(key: jax.Array, n: int, start: int | jax.Array = 0) -> jax.Arra
     if key.ndim:
         return key
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(start + jnp.arange(n))
+
+
+def batch_shapes(spec: DataSpec, size: int) -> Any:
+    """Shapes and dtypes of a batch of `size` images of a data set."""
+    cond = {"label": jax.ShapeDtypeStruct((size,), jnp.int32)} if spec.classes else {}
+    return {"image": jax.ShapeDtypeStruct((size, *spec.shape), jnp.uint8), "cond": cond}

@@ -14,11 +14,11 @@ from jax.sharding import Mesh
 from glowdiff import workdir as workdirs
 from glowdiff.config.schema import Config, MeshConfig
 from glowdiff.data.spec import DataSpec
-from glowdiff.method import Latents, Method, SampleOptions, Variables
+from glowdiff.method import Latents, Method, SampleOptions, Variables, batch_shapes
+from glowdiff.registry import build_method
 from glowdiff.sampling import Sampler, Samples
 from glowdiff.sharding import make_mesh, state_shardings
 from glowdiff.training.checkpoint import Checkpoints
-from glowdiff.training.experiment import batch_shapes, build_method
 
 
 class Model:

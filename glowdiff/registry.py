@@ -6,6 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import jax
+
+from glowdiff.config.schema import Config, ConfigError
 from glowdiff.data.spec import DataSpec
 from glowdiff.flows.config import GlowConfig
 from glowdiff.flows.method import glow_method
@@ -23,3 +26,15 @@ class Entry:
 METHODS: dict[str, Entry] = {
     "glow": Entry(GlowConfig, glow_method),
 }
+
+
+def build_method(config: Config, spec: DataSpec) -> Method:
+    """The configured method for images of `spec`.
+
+    Raises:
+      ConfigError: the data cannot be modelled so.
+    """
+    if config.dtype == "float64" and not jax.config.read("jax_enable_x64"):
+        raise ConfigError("dtype is float64, which JAX computes only with the environment variable JAX_ENABLE_X64=1.")
+    config.model.check_data(spec, config.data)
+    return METHODS[config.method].build(config.model, spec, config.dtype)

@@ -10,7 +10,7 @@ import contextlib
 import json
 import logging as python_logging
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,11 +21,11 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from glowdiff.training import manifest as manifests
+from glowdiff.training.agreement import first_line, from_first_process, together
 from glowdiff.training.checksum import as_array, key_data, leaves_by_path
 from glowdiff.training.manifest import DamagedError
 
 PyTree = Any
-T = TypeVar("T")
 
 _NEWEST = 2  # steps that are kept, besides the best one
 _ORBAX = str(epath.Path(ocp.__file__).parent)
@@ -93,7 +93,7 @@ class Checkpoints:
             TypeError: a leaf of `state` is not an array, or `data` is not JSON.
         """
         self.wait()
-        steps = _from_first_process(self.steps())
+        steps = from_first_process(self.steps())
         if step in steps:
             return
         if steps and step < steps[-1]:
@@ -182,7 +182,7 @@ class Checkpoints:
         return restored
 
     def _newest_intact(self, like: PyTree, *, part: bool) -> tuple[Restored | None, list[int]]:
-        steps = _from_first_process(self.steps())
+        steps = from_first_process(self.steps())
         damaged: dict[int, str] = {}
         for step in reversed(steps):
             try:
@@ -198,7 +198,7 @@ class Checkpoints:
         return None, []
 
     def _read_one(self, step: int, like: PyTree, *, part: bool) -> Restored:
-        steps = _from_first_process(self.steps())
+        steps = from_first_process(self.steps())
         if step not in steps:
             raise CheckpointError(f"There is no step {step} in {self._root}; it holds {steps or 'none'}.")
         try:
@@ -208,11 +208,11 @@ class Checkpoints:
 
     def _read(self, step: int, like: PyTree, *, part: bool) -> Restored:
         folder = self._root / str(step)
-        manifest, data = _together(lambda: _read_json(folder))
+        manifest, data = together(lambda: _read_json(folder))
         wanted = leaves_by_path(like)
         if different := manifests.differences(manifest, wanted, part=part):
             raise CheckpointError(f"{folder} does not fit this configuration:\n  {different}")
-        arrays = _together(lambda: _read_arrays(folder, manifest, wanted))
+        arrays = together(lambda: _read_arrays(folder, manifest, wanted))
         manifests.check_checksums(manifest, arrays)
         state = jax.tree.unflatten(jax.tree.structure(like), [arrays[path] for path in wanted])
         return Restored(step, state, data, manifest["metrics"])
@@ -268,7 +268,7 @@ class Checkpoints:
                 self._shut()
             self._metrics.pop(step, None)
             raise CheckpointError(
-                f"Step {step} could not be saved in {self._root} (is the disk full?): {_first_line(error)}. "
+                f"Step {step} could not be saved in {self._root} (is the disk full?): {first_line(error)}. "
                 "Earlier steps are intact."
             ) from error
 
@@ -316,39 +316,6 @@ def _read_arrays(folder: epath.Path, manifest: manifests.Manifest, like: dict[st
         if not isinstance(array, jax.Array) or (array.shape, array.dtype) != (struct.shape, struct.dtype):
             raise DamagedError(f"{path} is missing from its files, or has another shape or dtype there")
     return {path: manifests.unstored(found[path], entries[path]) for path in like}
-
-
-def _together(read: Callable[[], T]) -> T:
-    """Return `read()`; raise `DamagedError` in every process if it failed in any."""
-    result, problem = None, ""
-    try:
-        result = read()
-    except (MemoryError, jax.errors.JaxRuntimeError):
-        raise  # says nothing about the files
-    except Exception as error:  # Orbax's errors for damaged files are of many types.
-        problem = _first_line(error)
-    problems = [problem]
-    if jax.process_count() > 1:
-        failed = np.ravel(multihost_utils.process_allgather(np.array(bool(problem))))
-        problems = [problem or f"process {index} could not read it" for index in np.flatnonzero(failed)]
-    if any(problems):
-        raise DamagedError(problems[0])
-    return result  # pyright: ignore[reportReturnType]
-
-
-def _from_first_process(steps: list[int]) -> list[int]:
-    """What process 0 sees, so that all decide alike on a file system that shows changes late."""
-    if jax.process_count() == 1:
-        return steps
-    count = int(multihost_utils.broadcast_one_to_all(np.array(len(steps))))
-    mine = np.array([*steps, *[0] * count][:count], np.int32)
-    return [int(step) for step in multihost_utils.broadcast_one_to_all(mine)] if count else []
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    text = lines[0][:300] if lines else ""
-    return text if isinstance(error, DamagedError) else f"{type(error).__name__}: {text}"
 
 
 def _quiet(record: python_logging.LogRecord) -> bool:

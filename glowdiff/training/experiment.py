@@ -11,13 +11,12 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from glowdiff import registry
-from glowdiff.config.schema import Config, ConfigError
+from glowdiff.config.schema import Config
 from glowdiff.data import dataset as datasets
 from glowdiff.data.batches import init_batch
 from glowdiff.data.dataset import Dataset
-from glowdiff.data.spec import DataSpec
-from glowdiff.method import Method
+from glowdiff.method import Method, batch_shapes
+from glowdiff.registry import build_method
 from glowdiff.sharding import batch_sharding, check_batch, make_mesh, replicated, state_shardings
 from glowdiff.training.optimizer import learning_rate, make_optimizer
 from glowdiff.training.state import TrainState, create_state
@@ -71,24 +70,6 @@ class Experiment(NamedTuple):
 
     def _create(self, key: jax.Array, batch: Any) -> TrainState:
         return create_state(self.method, self.optimizer, key, batch)
-
-
-def batch_shapes(spec: DataSpec, size: int) -> Any:
-    """Shapes and dtypes of a batch of `size` images of a data set."""
-    cond = {"label": jax.ShapeDtypeStruct((size,), np.int32)} if spec.classes else {}
-    return {"image": jax.ShapeDtypeStruct((size, *spec.shape), np.uint8), "cond": cond}
-
-
-def build_method(config: Config, spec: DataSpec) -> Method:
-    """The configured method for images of `spec`.
-
-    Raises:
-      ConfigError: the data cannot be modelled so.
-    """
-    if config.dtype == "float64" and not jax.config.read("jax_enable_x64"):
-        raise ConfigError("dtype is float64, which JAX computes only with the environment variable JAX_ENABLE_X64=1.")
-    config.model.check_data(spec, config.data)
-    return registry.METHODS[config.method].build(config.model, spec, config.dtype)
 
 
 def build(config: Config) -> Experiment:

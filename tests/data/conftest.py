@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from glowdiff.config.schema import DataConfig
-from glowdiff.data import Dataset, load
+from glowdiff.data.dataset import Dataset, load
 
 SIDE = 16
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from glowdiff.config.schema import ConfigError, DataConfig
-from glowdiff.data import load, train_batches
+from glowdiff.data.batches import train_batches
+from glowdiff.data.dataset import load
 
 IMAGES = np.random.default_rng(0).integers(0, 10, (50, 4, 6, 5), dtype=np.uint8)
 

@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glowdiff.config.schema import ConfigError, DataConfig
-from glowdiff.data import Dataset, init_batch, test_batches, train_batches
 from glowdiff.data.augment import Augment
+from glowdiff.data.batches import init_batch, test_batches, train_batches
+from glowdiff.data.dataset import Dataset
 from glowdiff.data.sources import Memory
 from glowdiff.data.spec import DataSpec
 
@@ -141,7 +142,8 @@ def test_an_iterator_can_go_back(digits):
 SCRIPT = """
 import sys, json, hashlib, itertools
 from glowdiff.config.schema import DataConfig
-from glowdiff.data import load, train_batches
+from glowdiff.data.dataset import load
+from glowdiff.data.batches import train_batches
 dataset = load(DataConfig(name="digits", dir=sys.argv[1]))
 iterator = train_batches(dataset, DataConfig(flip=True, shift=2), batch=8, seed=1)
 iterator.restore(json.loads(sys.argv[2]))

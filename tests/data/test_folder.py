@@ -13,7 +13,8 @@ from PIL import Image
 
 from glowdiff.config.schema import ConfigError, DataConfig
 from glowdiff.data import folder as folder_module
-from glowdiff.data import load, prepare, train_batches
+from glowdiff.data.batches import train_batches
+from glowdiff.data.dataset import load, prepare
 from tests.data.conftest import save_pictures
 
 

@@ -8,8 +8,10 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from glowdiff.config.schema import ConfigError, DataConfig
-from glowdiff.data import load, stock, test_batches, train_batches
+from glowdiff.data import stock
 from glowdiff.data.__main__ import main
+from glowdiff.data.batches import test_batches, train_batches
+from glowdiff.data.dataset import load
 
 NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 
