@@ -25,6 +25,8 @@ _SETS = (
     DataSpec("imagenet_resized/32x32", (32, 32, 3), 256, 1_281_167, 50_000, tuple(map(str, range(1000)))),
     DataSpec("imagenet_resized/64x64", (64, 64, 3), 256, 1_281_167, 50_000, tuple(map(str, range(1000)))),
     DataSpec("lsun/bedroom", (64, 64, 3), 256, 3_033_042, 300),
+    DataSpec("lsun/tower", (64, 64, 3), 256, 708_264, 300),
+    DataSpec("lsun/church_outdoor", (64, 64, 3), 256, 126_227, 300),
     DataSpec("celeb_a", (64, 64, 3), 256, 162_770, 19_962),
     DataSpec("celeb_a_hq/256", (256, 256, 3), 256, 27_000, 3_000),
 )

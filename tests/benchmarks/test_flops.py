@@ -63,7 +63,9 @@ def test_gradients_of_convolutions_count_as_in_xla(name):
 
     out = jax.eval_shape(functools.partial(conv, **options), floats(*image), floats(*kernel))
     args = floats(*image), floats(*kernel), floats(*out.shape)
-    assert count_flops(gradients, *args) == pytest.approx(jax.jit(gradients).lower(*args).cost_analysis()["flops"], rel=0.02)
+    assert count_flops(gradients, *args) == pytest.approx(
+        jax.jit(gradients).lower(*args).cost_analysis()["flops"], rel=0.02
+    )
 
 
 def test_factorisations_are_estimated():
