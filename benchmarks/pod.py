@@ -164,7 +164,7 @@ def cause(collective: Collective) -> str:
 def _readable(result: dict[str, Any]) -> dict[str, Any]:
     dense = result["dense_algebra_in_loops"]
     return {
-        "FLOPs per device": f"{result['flops_per_device']:,}",
+        "FLOPs per device, recomputation included": f"{result['flops_per_device']:,}",
         "arguments per device": mebibytes(result["argument_bytes"]),
         "outputs per device (not reusing arguments)": mebibytes(result["output_bytes"]),
         "temporaries per device": mebibytes(result["temporary_bytes"]),

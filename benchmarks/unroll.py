@@ -38,6 +38,7 @@ def main(argv: list[str]) -> None:
     """Compile and time every pair, print."""
     del argv
     jax.config.update("jax_enable_compilation_cache", False)
+    measure(1, 1)  # the first compilation of a process is slower than others
     rows = []
     for depth in map(int, _DEPTHS.value):
         unrolls = sorted({min(depth if u == "full" else int(u), depth) for u in _UNROLLS.value})
