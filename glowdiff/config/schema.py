@@ -104,7 +104,7 @@ class OptimizerConfig:
     b1: float = 0.9
     b2: float = 0.999
     eps: float = 1e-8
-    weight_decay: float = 0.0  # adamw only
+    weight_decay: float = 0.0  # adamw only, of kernels only
 
     def check(self) -> None:
         """Raise `ConfigError` for impossible values."""

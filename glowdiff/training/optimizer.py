@@ -60,6 +60,12 @@ def learning_rate(config: Config) -> optax.Schedule:
     return optax.join_schedules([optax.linear_schedule(rate / warmup, rate, warmup - 1 or 1), after], [warmup])
 
 
+def _kernels(params: optax.Params) -> optax.Params:
+    """Which parameters decay: weights of layers; not biases, nor the scales that fix a flow's volume."""
+    names = lambda path: str(getattr(path[-1], "key", path[-1]))  # noqa: E731
+    return jax.tree_util.tree_map_with_path(lambda path, _: names(path).startswith("kernel"), params)
+
+
 def make_optimizer(config: Config) -> optax.GradientTransformation:
     """The configured clipping, update rule and learning rate, as one transformation."""
     optimizer = config.optimizer
@@ -67,7 +73,7 @@ def make_optimizer(config: Config) -> optax.GradientTransformation:
         "adam": lambda: optax.scale_by_adam(optimizer.b1, optimizer.b2, optimizer.eps),
         "adamw": lambda: optax.chain(
             optax.scale_by_adam(optimizer.b1, optimizer.b2, optimizer.eps),
-            optax.add_decayed_weights(optimizer.weight_decay),
+            optax.add_decayed_weights(optimizer.weight_decay, mask=_kernels),
         ),
         "adamax": lambda: scale_by_adamax(optimizer.b1, optimizer.b2, optimizer.eps),
     }

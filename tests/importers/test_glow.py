@@ -47,7 +47,9 @@ def test_data_dependent_initialisation(golden):
         arrays["in_x"], arrays["in_dequant_noise"], cond, method="encode",
         mutable=["params"], rngs={"params": jax.random.key(0)},
     )  # fmt: skip
-    expected = {key.removeprefix("out_ddi|").replace("|", "/"): a for key, a in arrays.items() if key.startswith("out_ddi|")}
+    expected = {
+        key.removeprefix("out_ddi|").replace("|", "/"): a for key, a in arrays.items() if key.startswith("out_ddi|")
+    }
     ours = original_names(updated["params"], module)
     assert set(expected) == set(ours)
     for key, value in expected.items():

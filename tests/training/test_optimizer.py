@@ -49,12 +49,12 @@ def test_learning_rates(settings, expected):
         np.testing.assert_allclose(schedule(step), share * 1e-2, atol=1e-8, err_msg=f"step {step}")
 
 
-def moved(**changes) -> np.ndarray:
+def moved(name: str = "kernel", **changes) -> np.ndarray:
     """Where parameters (3, 4) are after one step with gradient (30, 40)."""
     optimizer = make_optimizer(small.glow_config(optimizer__learning_rate=0.1, **changes))
-    params = jnp.array([3.0, 4.0])
-    updates, _ = optimizer.update(jnp.array([30.0, 40.0]), optimizer.init(params), params)
-    return np.asarray(optax.apply_updates(params, updates))
+    params = {name: jnp.array([3.0, 4.0])}
+    updates, _ = optimizer.update({name: jnp.array([30.0, 40.0])}, optimizer.init(params), params)
+    return np.asarray(optax.apply_updates(params, updates)[name])
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "adamax"])
@@ -70,6 +70,9 @@ def test_adamw_decays_weights_by_the_learning_rate():
         [3 - 0.1 - 0.1 * 0.5 * 3, 4 - 0.1 - 0.1 * 0.5 * 4],
         rtol=1e-5,
     )
+    # Biases and the scales that fix a flow's volume stay as they are.
+    undecayed = moved("logs", optimizer__name="adamw", optimizer__weight_decay=0.5)
+    np.testing.assert_allclose(undecayed, [3 - 0.1, 4 - 0.1], rtol=1e-5)
 
 
 def test_gradients_are_clipped_to_the_global_norm_before_anything_else():
