@@ -152,13 +152,21 @@ def cause(collective: Collective) -> str:
     """What a collective is for, by the JAX operation that it stems from."""
     if all(shape.endswith("[]") for shape in collective.shapes):
         return "scalars"
-    parts = {source.split("/")[2] for source in collective.sources if "/transpose(" in source and source.count("/") > 1}
+    if collective.kind == "all-gather" and any("/rematted_computation/" in source for source in collective.sources):
+        return "parameters, to recompute activations"
+    parts = {_part(source) for source in collective.sources if "/transpose(" in source}
     if parts:
         what = "gradient" if all("transpose(" in source for source in collective.sources) else "loss and gradient"
         return f"{what} ({parts.pop() if len(parts) == 1 else 'the rest'})"
     if collective.kind == "all-gather" and any(s.endswith("/sharding_constraint") for s in collective.sources):
         return "parameters"
     return f"{collective.sources[0] if collective.sources else 'the compiler'}: {', '.join(collective.shapes)}"
+
+
+def _part(source: str) -> str:
+    """The module that a gradient is of: what follows the transposed function in the path, loops left out."""
+    path = source.partition("/transpose(")[2].split("/")[1:]
+    return next((name for name in path if name not in ("while", "body", "closed_call", "checkpoint")), "loss")
 
 
 def _readable(result: dict[str, Any]) -> dict[str, Any]:
