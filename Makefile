@@ -10,7 +10,7 @@ DEMO := runs/demo
 .PHONY: demo test lint lock
 
 demo: $(INSTALLED)
-	$(RUN) train.py --config=configs/glow/digits.py --workdir=$(DEMO)
+	$(RUN) train.py --config=configs/glow/digits_conditional.py --workdir=$(DEMO)
 	$(RUN) evaluate.py --workdir=$(DEMO)
 	$(RUN) sample.py --workdir=$(DEMO) --num=64 --temperature=0.7 --out=$(DEMO)/samples.png
 

@@ -16,9 +16,10 @@ from glowdiff.flows.glow import Encoded, Glow
 from glowdiff.flows.glow import Latents as GlowLatents
 from glowdiff.method import Aux, Batch, Cond, Method, SampleOptions, Variables, example_keys
 
-# Steps per turn of the scan, where the configuration leaves it open. On the CPU a scanned training step runs 2 to 3
-# times slower than an unrolled one (benchmarks/unroll.py); accelerators lose nothing and compile faster.
-DEFAULT_UNROLL = {"cpu": 8}
+# Steps per turn of the scan, where the configuration leaves it open. On the CPU a training step with any loop left in it
+# runs two to three times slower than one without (benchmarks/unroll.py), so there all steps are unrolled, whatever the
+# depth. Accelerators lose nothing to the loop and compile faster with it.
+DEFAULT_UNROLL = {"cpu": 1_000}
 
 
 def glow_module(config: GlowConfig, spec: DataSpec, dtype: str) -> Glow:
