@@ -16,9 +16,9 @@ from glowdiff.flows.glow import Encoded, Glow
 from glowdiff.flows.glow import Latents as GlowLatents
 from glowdiff.method import Aux, Batch, Cond, Method, SampleOptions, Variables, example_keys
 
-# Steps per turn of the scan, where the configuration leaves it open. On the CPU a training step with any loop left in it
-# runs two to three times slower than one without (benchmarks/unroll.py), so there all steps are unrolled, whatever the
-# depth. Accelerators lose nothing to the loop and compile faster with it.
+# Steps per turn of the scan, where the configuration leaves it open. On the CPU a training step with any loop left in
+# it runs two to three times slower than one without (benchmarks/unroll.py), so there all steps are unrolled, whatever
+# the depth. Accelerators lose nothing to the loop and compile faster with it.
 DEFAULT_UNROLL = {"cpu": 1_000}
 
 

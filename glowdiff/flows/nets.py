@@ -19,10 +19,11 @@ def _conv(x: jax.Array, kernel: jax.Array, padding: str, precision: Any) -> jax.
 
 
 class EdgeBias(nn.Module):
-    """What a 3x3 convolution adds where it looks past the image's edge: [1, H, W, features].
+    """What a 3x3 convolution adds where it looks past the image's edge: [min(H, 3), min(W, 3), features].
 
     The original pads with zeros and appends a channel that is 1 on the padding ring and 0 inside. That channel is the
-    same for every image, so its convolution is computed once for the batch instead of widening every input by one.
+    same for every image, and what it adds differs only between the corners, the sides and the inside. So it is
+    convolved for an image of 3x3 pixels, and `add_edge` repeats its middle.
     """
 
     features: int
@@ -33,12 +34,46 @@ class EdgeBias(nn.Module):
 
     @nn.compact
     def __call__(self, height: int, width: int) -> jax.Array:
-        """The bias of an image of this size."""
+        """The bias of an image of this size, before its middle is repeated."""
+        height, width = min(height, 3), min(width, 3)
         kernel = self.param("kernel", self.kernel_init, (3, 3, 1, self.features), self.param_dtype)
         ring = jnp.pad(
             jnp.zeros((1, height, width, 1), self.dtype), ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=1
         )
-        return _conv(ring, kernel.astype(self.dtype), "VALID", self.precision)
+        return _conv(ring, kernel.astype(self.dtype), "VALID", self.precision)[0]
+
+
+@jax.custom_vjp
+def add_edge(h: jax.Array, edge: jax.Array) -> jax.Array:
+    """H [B, H, W, F] plus what `EdgeBias` gave for its size, the middle row and column repeated.
+
+    The gradient of `edge` is summed over batch and positions at once. Left to itself the compiler sums over the batch
+    first, and devices exchange images of gradients where nine pixels would do.
+    """
+    for axis, length in ((0, h.shape[1]), (1, h.shape[2])):
+        if length > 3:
+            edge = jnp.repeat(edge, jnp.array([1, length - 2, 1]), axis, total_repeat_length=length)
+    return h + edge
+
+
+def _add_edge_forward(h: jax.Array, edge: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return add_edge(h, edge), edge
+
+
+def _add_edge_backward(edge: jax.Array, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+    rows, columns = (_thirds(gradient.shape[axis]) for axis in (1, 2))
+    sums = [[gradient[:, row, column].sum((0, 1, 2)) for column in columns] for row in rows]
+    return gradient, jnp.stack([jnp.stack(row) for row in sums]).astype(edge.dtype)
+
+
+def _thirds(length: int) -> list[slice]:
+    """First pixel, the inside, last pixel; or each pixel of a side shorter than three."""
+    if length < 3:
+        return [slice(i, i + 1) for i in range(length)]
+    return [slice(0, 1), slice(1, length - 1), slice(length - 1, length)]
+
+
+add_edge.defvjp(_add_edge_forward, _add_edge_backward)
 
 
 class Conv3x3(nn.Module):
@@ -57,7 +92,7 @@ class Conv3x3(nn.Module):
         edge = EdgeBias(self.features, self.kernel_init, self.dtype, self.param_dtype, self.precision, name="edge")(
             x.shape[1], x.shape[2]
         )
-        return _conv(x.astype(self.dtype), kernel.astype(self.dtype), "SAME", self.precision) + edge
+        return add_edge(_conv(x.astype(self.dtype), kernel.astype(self.dtype), "SAME", self.precision), edge)
 
 
 class ScaledBias(nn.Module):

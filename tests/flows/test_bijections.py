@@ -8,11 +8,11 @@ from flax import linen as nn
 
 from glowdiff.flows.bijections.actnorm import ActNorm
 from glowdiff.flows.bijections.couplings import Coupling
-from glowdiff.flows.bijections.permutations import Permutation, decompose
+from glowdiff.flows.bijections.permutations import Permutation, decompose, invert, log_abs_det
 from glowdiff.flows.bijections.priors import SplitPrior, TopPrior
 from glowdiff.flows.bijections.squeeze import squeeze, unsqueeze
 from glowdiff.flows.glow import FlowLevel
-from glowdiff.flows.nets import CouplingNet
+from glowdiff.flows.nets import Conv3x3, CouplingNet
 
 SHAPE = (2, 2, 4)  # height, width, channels
 
@@ -120,6 +120,34 @@ def test_lu_form_is_the_same_convolution():
         expected, expected_logdet = plain.apply(as_plain, x, inverse=inverse)
         np.testing.assert_allclose(ours, expected, atol=1e-4)
         np.testing.assert_allclose(logdet, expected_logdet, atol=1e-4)
+
+
+def test_log_abs_det_and_its_gradient_are_linalgs():
+    kernel = jax.random.normal(jax.random.key(0), (3, 5, 5))
+    np.testing.assert_allclose(log_abs_det(kernel), jnp.linalg.slogdet(kernel)[1], atol=1e-5)
+    ours = jax.grad(lambda w: (log_abs_det(w) ** 2).sum())(kernel)
+    np.testing.assert_allclose(ours, jax.grad(lambda w: (jnp.linalg.slogdet(w)[1] ** 2).sum())(kernel), rtol=1e-3)
+    inverse, _ = invert(kernel)
+    np.testing.assert_allclose(inverse @ kernel, jnp.broadcast_to(jnp.eye(5), kernel.shape), atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (1, 4), (3, 5), (6, 7)])
+def test_edge_bias_is_that_of_a_channel_on_the_padding_ring(size):
+    height, width = size
+    x = jax.random.normal(jax.random.key(0), (2, height, width, 2))
+    conv = Conv3x3(4)
+    variables = conv.init(jax.random.key(1), x)
+
+    def literal(params):
+        ring = jnp.pad(jnp.zeros((2, height, width, 1)), ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=1)
+        padded = jnp.concatenate([jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), ring], axis=-1)
+        kernel = jnp.concatenate([params["kernel"], params["edge"]["kernel"]], axis=2)
+        return jax.lax.conv_general_dilated(padded, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+    ours = lambda params: conv.apply({"params": params}, x)  # noqa: E731
+    np.testing.assert_allclose(ours(variables["params"]), literal(variables["params"]), atol=1e-5)
+    found, expected = (jax.grad(lambda p, f=f: (f(p) ** 3).sum())(variables["params"]) for f in (ours, literal))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5, rtol=1e-4), found, expected)
 
 
 def test_squeeze_order_and_inverse():

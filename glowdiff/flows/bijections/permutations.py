@@ -47,6 +47,36 @@ def decompose(kernel: jax.Array) -> dict[str, jax.Array]:
     }
 
 
+def invert(kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Inverses of matrices [depth, C, C] and log|det| [depth] of the matrices, from one LU decomposition each."""
+    lu, _, permutation = jax.lax.linalg.lu(kernel)
+    identity = jnp.broadcast_to(jnp.eye(kernel.shape[-1], dtype=kernel.dtype), kernel.shape)
+    inverse = solve_lu(lu, lu, jnp.take_along_axis(identity, permutation[:, :, None], axis=1))
+    return inverse, jnp.log(jnp.abs(jnp.diagonal(lu, axis1=-2, axis2=-1))).sum(-1)
+
+
+def solve_lu(lower: jax.Array, upper: jax.Array, rows: jax.Array) -> jax.Array:
+    """`upper^-1 lower^-1 rows`, the diagonal of `lower` being one; only the triangles are read."""
+    return solve_triangular(upper, solve_triangular(lower, rows, lower=True, unit_diagonal=True), lower=False)
+
+
+@jax.custom_jvp
+def log_abs_det(kernel: jax.Array) -> jax.Array:
+    """log|det W| of matrices [depth, C, C]: [depth].
+
+    Its derivative is tr(W^-1 dW), from the decomposition that gave the value. That of `jnp.linalg.slogdet` decomposes
+    again, and its pivots sort across devices where the gradient is sharded.
+    """
+    lu, _, _ = jax.lax.linalg.lu(kernel)
+    return jnp.log(jnp.abs(jnp.diagonal(lu, axis1=-2, axis2=-1))).sum(-1)
+
+
+@log_abs_det.defjvp
+def _log_abs_det_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    inverse, value = invert(*primals)
+    return value, jnp.einsum("kij,kji->k", inverse, *tangents, precision=HIGHEST)
+
+
 class Permutations(nn.Module):
     """The mixings of `depth` steps.
 
@@ -79,8 +109,10 @@ class Permutations(nn.Module):
 
     def _plain_matrices(self, channels: int, inverse: bool) -> tuple[jax.Array, jax.Array]:
         kernel = promote(self.param("kernel", orthogonal, self.depth, channels, self.param_dtype))
-        logdet = jnp.linalg.slogdet(kernel)[1]
-        return (jnp.linalg.inv(kernel), -logdet) if inverse else (kernel, logdet)
+        if inverse:
+            matrices, logdet = invert(kernel)
+            return matrices, -logdet
+        return kernel, log_abs_det(kernel)
 
     def _lu_matrices(self, channels: int, inverse: bool) -> tuple[jax.Array, jax.Array]:
         # One rotation is shared by all initialisers; afterwards its key is irrelevant.
@@ -102,8 +134,7 @@ class Permutations(nn.Module):
         logdet = log_s.sum(-1)
         if inverse:
             rows = jnp.take_along_axis(identity, permutation[:, :, None], axis=1)
-            halfway = solve_triangular(lower, rows, lower=True, unit_diagonal=True)
-            return solve_triangular(upper, halfway, lower=False), -logdet
+            return solve_lu(lower, upper, rows), -logdet
         product = jnp.matmul(lower, upper, precision=HIGHEST)
         return jnp.take_along_axis(product, jnp.argsort(permutation, axis=-1)[:, :, None], axis=1), logdet
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from glowdiff.flows.nets import EdgeBias, ScaledBias, ZeroConv3x3
+from glowdiff.flows.nets import EdgeBias, ScaledBias, ZeroConv3x3, add_edge
 from glowdiff.flows.numerics import HIGHEST, promote, sum_per_example
 
 
@@ -59,7 +59,8 @@ class TopPrior(nn.Module):
             # The original convolves an image of zeros: of its kernel only the edge's part ever acts.
             zeros = nn.initializers.zeros
             edge = EdgeBias(2 * channels, zeros, **kinds, precision=HIGHEST, name="edge")(height, width)
-            h = h + ScaledBias(**kinds, name="output")(edge)
+            everywhere = add_edge(jnp.zeros((1, height, width, 2 * channels), z.dtype), edge)
+            h = h + ScaledBias(**kinds, name="output")(everywhere)
         if self.classes:
             table = self.param("label_kernel", nn.initializers.zeros, (self.classes, 2 * channels), self.param_dtype)
             h = h + ScaledBias(**kinds, name="label")(table.astype(z.dtype)[label])[:, None, None, :]
