@@ -1,0 +1,133 @@
+"""Every configuration in configs/: it parses, says what it is, has the parameters it claims, and trains as `:smoke`."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import glowdiff
+from glowdiff.config.parse import parse, to_json
+from glowdiff.config.schema import ConfigError
+from glowdiff.data import dataset as datasets
+from glowdiff.data.dataset import Dataset
+from glowdiff.data.sources import Memory
+from glowdiff.data.spec import DataSpec
+from glowdiff.training import experiment as experiments
+from glowdiff.training.experiment import parameter_count
+from glowdiff.training.loop import train
+from tests import small
+
+CONFIGS = sorted((small.ROOT / "configs").rglob("*.py"))
+EMBEDDED = ("digits", "photos")
+# Height, width, channels, number of classes of the sets that would have to be downloaded.
+STOCK = {
+    "cifar10": (32, 32, 3, 10),
+    "downsampled_imagenet/32x32": (32, 32, 3, 0),
+    "downsampled_imagenet/64x64": (64, 64, 3, 0),
+    "lsun/bedroom": (64, 64, 3, 0),
+    "celeb_a_hq/256": (256, 256, 3, 0),
+}
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(small.ROOT / "configs").with_suffix("").as_posix()
+
+
+def settings(path: Path, mode: str = "") -> Any:
+    spec = importlib.util.spec_from_file_location("configuration", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config(mode)
+
+
+@pytest.fixture
+def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random pictures in place of downloads."""
+
+    def load(config: Any) -> Dataset:
+        if config.name in EMBEDDED:
+            return real(config)
+        height, width, channels, classes = STOCK[config.name]
+        rng = np.random.default_rng(0)
+
+        def source(count: int) -> Memory:
+            images = rng.integers(0, 256, (count, height, width, channels), dtype=np.uint8)
+            return Memory(images, rng.integers(0, classes, count) if classes else None)
+
+        names = tuple(str(label) for label in range(classes))
+        return Dataset(DataSpec(config.name, (height, width, channels), 256, 12, 3, names), source(12), source(3))
+
+    real = datasets.load
+    monkeypatch.setattr(datasets, "load", load)
+
+
+def test_there_are_configurations():
+    names = {name_of(path) for path in CONFIGS}
+    assert names >= {
+        f"glow/{n}" for n in ("digits", "photos32", "cifar10", "imagenet32", "imagenet64", "lsun64", "celebahq256")
+    }
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=name_of)
+def test_it_says_what_it_is_and_parses(path):
+    docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
+    assert re.match(r"[A-Z].*[.:]", docstring), "its first line says which model and which data"
+    config = parse(settings(path))
+    assert parse(to_json(config)) == config
+    smoke = parse(settings(path, "smoke"))
+    assert smoke.train.steps <= 4
+    assert (smoke.method, smoke.data) == (config.method, config.data)
+    with pytest.raises(ConfigError, match=r"no variant 'fast'; there is only :smoke"):
+        settings(path, "fast")
+
+
+@pytest.mark.usefixtures("stand_ins")
+@pytest.mark.parametrize("path", CONFIGS, ids=name_of)
+def test_it_has_the_parameters_that_its_docstring_claims(path):
+    text = path.read_text()
+    experiment = experiments.build(parse(settings(path)))
+    count = parameter_count(experiment.abstract_state())
+    claims = re.findall(r"([\d.]+)M parameters", text)
+    for claim in claims:
+        np.testing.assert_allclose(count / 1e6, float(claim), rtol=0.005)
+    assert count > 1e4
+
+
+PUBLISHED = {"glow/cifar10": 44.6e6, "glow/imagenet64": 112e6, "glow/celebahq256": 175e6 - 5.3e6}
+
+
+@pytest.mark.usefixtures("stand_ins")
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_it_has_the_parameters_of_the_paper(name):
+    config = parse(settings(small.ROOT / "configs" / f"{name}.py"))
+    count = parameter_count(experiments.build(config).abstract_state())
+    np.testing.assert_allclose(count, PUBLISHED[name], rtol=0.02)
+
+
+@pytest.mark.usefixtures("stand_ins")
+@pytest.mark.parametrize("path", CONFIGS, ids=name_of)
+def test_its_smoke_variant_trains_evaluates_and_samples(path, tmp_path):
+    config = settings(path, "smoke")
+    # Smaller still: two pictures are enough to see that shapes fit.
+    config.train.update(steps=2, batch=2)
+    config.eval.update(images=2, batch=2)
+    config.sampling.images = 2
+    config.model.init_images = 2
+    if "unroll" in config.model:
+        config.model.unroll = 1
+    metrics = train(parse(config), tmp_path)
+    lines = small.log(tmp_path)
+    assert [line["step"] for line in lines] == [1, 2]
+    assert all(np.isfinite(line["loss"]) and line["skipped"] == 0 for line in lines)
+    assert 0 < metrics["test_bits_per_dim"] < 20
+    assert (tmp_path / "samples/2.png").stat().st_size > 0
+    model = glowdiff.load(tmp_path)
+    assert (model.step, model.config.data.name) == (2, config.data.name)
