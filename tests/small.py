@@ -198,8 +198,13 @@ def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
 
 
 def with_devices(count: int) -> dict[str, str]:
-    """The environment of a process that sees `count` devices."""
-    return {"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={count}"}
+    """The environment of a process that sees `count` devices.
+
+    Each of them holds one of XLA's threads while it waits in a collective, so there are more threads than devices: else
+    none may be left for the work that they wait for.
+    """
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={count}"
+    return {"XLA_FLAGS": flags, "NPROC": str(3 * count)}
 
 
 _compiled: list[float] = []
