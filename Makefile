@@ -15,7 +15,7 @@ demo: $(INSTALLED)
 	$(RUN) sample.py --workdir=$(DEMO) --num=64 --temperature=0.7 --out=$(DEMO)/samples.png
 
 test: $(INSTALLED)
-	$(RUN) -m pytest -n 2
+	$(RUN) -m pytest -n 2 --dist=worksteal
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .
