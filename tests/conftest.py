@@ -15,12 +15,11 @@ _SCRATCH = Path(tempfile.mkdtemp(prefix="glowdiff-tests-"))
 atexit.register(shutil.rmtree, _SCRATCH, ignore_errors=True)
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0".strip()
-# XLA's threads on the CPU. With two of them, two LAPACK calls of batches of large matrices (192 and 384 channels, as in
-# a Glow of six levels) that run at once wait for each other for ever (jax 0.10.2: two jax.random.orthogonal in a jit).
-os.environ["NPROC"] = str(max(4, os.cpu_count() or 1))
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_SCRATCH / "xla")
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+# Shapes that meet by accident are mistakes.
+os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
 os.environ["GLOWDIFF_DATA"] = str(_SCRATCH / "data")
 
 import pytest  # noqa: E402

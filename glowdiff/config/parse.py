@@ -43,6 +43,8 @@ def variant(config: Settings, mode: str = "") -> Settings:
         for key, small in (("depth", 2), ("width", 8), ("init_images", 16)):
             if key in config.model:
                 config.model[key] = small
+        if "levels" in config.model:
+            config.model.levels = min(config.model.levels, 3)
     return config
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import cast
 
 import jax
 import jax.numpy as jnp
 import optax
+from absl import logging
 
 from glowdiff.data.spec import DataSpec
 from glowdiff.flows import dequantization
@@ -22,8 +24,26 @@ from glowdiff.method import Aux, Batch, Cond, Method, SampleOptions, Variables, 
 DEFAULT_UNROLL = {"cpu": 1_000}
 
 
+# Up to this many channels XLA's LAPACK calls are safe with two threads (jax 0.10): see `_warn_of_few_threads`.
+SAFE_CHANNELS = 96
+
+
+def _warn_of_few_threads(channels: int) -> None:
+    """Say that XLA may hang: on the CPU, two batched decompositions of large matrices wait for each other's threads."""
+    threads = int(os.environ.get("NPROC") or os.cpu_count() or 1)
+    if channels > SAFE_CHANNELS and threads < 4 and jax.default_backend() == "cpu":
+        logging.warning(
+            "The 1x1 convolutions reach %d channels. With %d threads XLA may wait for ever in decomposing matrices of "
+            "that size; set the environment variable NPROC=4.",
+            channels,
+            threads,
+        )
+
+
 def glow_module(config: GlowConfig, spec: DataSpec, dtype: str) -> Glow:
     """The module of a configuration."""
+    if config.permutation == "conv":
+        _warn_of_few_threads(spec.shape[-1] * 2 ** (config.levels + 1))
     n_bits = config.n_bits or 8
     coarsen = 2 ** (8 - n_bits) if spec.levels == 256 else 1
     return Glow(

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from glowdiff.flows.bijections.actnorm import LOG_SCALE_FACTOR, ActNorm
+from glowdiff.flows.numerics import per_channel
 
 _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 _normal = nn.initializers.normal(0.05)
@@ -53,7 +54,7 @@ def add_edge(h: jax.Array, edge: jax.Array) -> jax.Array:
     for axis, length in ((0, h.shape[1]), (1, h.shape[2])):
         if length > 3:
             edge = jnp.repeat(edge, jnp.array([1, length - 2, 1]), axis, total_repeat_length=length)
-    return h + edge
+    return h + edge[None]
 
 
 def _add_edge_forward(h: jax.Array, edge: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -106,7 +107,8 @@ class ScaledBias(nn.Module):
         """[..., features] -> [..., features]."""
         bias = self.param("bias", nn.initializers.zeros, h.shape[-1:], self.param_dtype)
         logs = self.param("logs", nn.initializers.zeros, h.shape[-1:], self.param_dtype)
-        return (h + bias.astype(self.dtype)) * jnp.exp(LOG_SCALE_FACTOR * logs).astype(self.dtype)
+        scale = jnp.exp(LOG_SCALE_FACTOR * logs).astype(self.dtype)
+        return (h + per_channel(bias.astype(self.dtype), h)) * per_channel(scale, h)
 
 
 class ZeroConv3x3(nn.Module):

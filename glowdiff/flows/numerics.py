@@ -15,6 +15,11 @@ def promote(x: jax.Array) -> jax.Array:
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
+def per_channel(values: jax.Array, x: jax.Array) -> jax.Array:
+    """`values` [C] in as many dimensions as x [..., C] has, to be broadcast on purpose."""
+    return values.reshape((1,) * (x.ndim - 1) + values.shape)
+
+
 def sum_per_example(x: jax.Array) -> jax.Array:
     """Sum of `x` [B, ...] over everything but its first axis: [B]."""
     return x.sum(axis=tuple(range(1, x.ndim)))

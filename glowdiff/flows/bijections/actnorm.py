@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from glowdiff.flows.numerics import promote
+from glowdiff.flows.numerics import per_channel, promote
 
 LOG_SCALE_FACTOR = 3.0  # scales are exp(3 logs), as in the original: a learning rate three times larger for them
 
@@ -35,7 +35,7 @@ class ActNorm(nn.Module):
         bias = self.param("bias", negative_mean)
 
         def inverse_deviation(_: jax.Array) -> jax.Array:
-            deviation = jnp.sqrt(jnp.square(promote(x) + bias).mean(axes))
+            deviation = jnp.sqrt(jnp.square(promote(x) + per_channel(bias, x)).mean(axes))
             return (-jnp.log(deviation + 1e-6) / LOG_SCALE_FACTOR).astype(self.param_dtype)
 
         logs = self.param("logs", inverse_deviation)
@@ -46,7 +46,8 @@ class ActNorm(nn.Module):
             x, scale_dtype = promote(x), jnp.promote_types(x.dtype, jnp.float32)
         else:
             x, scale_dtype = x.astype(self.dtype), self.dtype
-        scale, bias = jnp.exp(log_scale).astype(scale_dtype), bias.astype(scale_dtype)
+        scale = per_channel(jnp.exp(log_scale).astype(scale_dtype), x)
+        bias = per_channel(bias.astype(scale_dtype), x)
         if inverse:
             return x / scale - bias, -logdet
         return (x + bias) * scale, logdet
