@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from etils import epath
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from tensorboardX import SummaryWriter
 
@@ -61,8 +61,8 @@ class Reporter:
         local = "://" not in str(workdir)
         self._events = SummaryWriter(str(self._workdir / "events"), purge_step=start + 1) if local else None
         if console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-            self._bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console)
+            columns = (TextColumn("{task.description}"), BarColumn(bar_width=12), MofNCompleteColumn())
+            self._bar = Progress(*columns, TimeRemainingColumn(), console=console)  # fits into 80 characters
             self._task = self._bar.add_task("training", total=steps, completed=start)
             self._bar.start()
 
@@ -90,7 +90,8 @@ class Reporter:
         if self._events:
             for name, value in (metrics | timing).items():
                 self._events.add_scalar(name, value, step)
-        shown = [f"{_LABELS[name]} {value:.3f}" for name, value in metrics.items() if name in _LABELS]
+        main = "bits_per_dim" if "bits_per_dim" in metrics else "loss"
+        shown = [f"{_LABELS[name]} {metrics[name]:.3f}" for name in (main, "test_bits_per_dim") if name in metrics]
         text = f"{'  '.join(shown)}  {rate:,.0f} images/s"
         if self._bar:
             self._bar.update(self._task, description=text)
@@ -115,7 +116,7 @@ class Reporter:
             self._events.close()
 
 
-_LABELS = {"bits_per_dim": "bits/dim", "loss": "loss", "test_bits_per_dim": "test bits/dim"}
+_LABELS = {"bits_per_dim": "bits/dim", "loss": "loss", "test_bits_per_dim": "test"}
 
 
 def _duration(seconds: float) -> str:
