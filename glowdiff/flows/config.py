@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from glowdiff.config.schema import DataConfig, require, require_choice
 from glowdiff.data.spec import DataSpec
+from glowdiff.flows import chain
 from glowdiff.flows.bijections import couplings, permutations
 
 
@@ -24,7 +25,7 @@ class GlowConfig:
     class_weight: float = 0.01  # weight of the classifier loss (class-conditional only)
     n_bits: int | None = None  # coarsen 256-level data to 2^n_bits levels; None: as the data is
     unroll: int | None = None  # flow steps per turn of the scan; None: what the backend's benchmark chose
-    memory: str = "plain"  # plain | remat (recompute activations in the backward pass)
+    memory: str = "plain"  # of training: plain | remat (recompute activations) | reversible (does not grow with depth)
     init_images: int = 256  # images that initialise the actnorms
 
     def check(self) -> None:
@@ -34,7 +35,7 @@ class GlowConfig:
             require(value > 0, f"model.{key} is {value}; it must be at least 1.")
         require_choice("model.permutation", self.permutation, permutations.KINDS)
         require_choice("model.coupling", self.coupling, couplings.KINDS)
-        require_choice("model.memory", self.memory, ("plain", "remat"))
+        require_choice("model.memory", self.memory, chain.MEMORY)
         require(
             not self.lu or self.permutation == "conv",
             f"model.lu is on, but model.permutation is {self.permutation!r}; only conv has an LU form.",

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from glowdiff.flows import dequantization
+from glowdiff.flows import chain, dequantization
 from glowdiff.flows.bijections.actnorm import ActNorm
 from glowdiff.flows.bijections.couplings import Coupling
 from glowdiff.flows.bijections.permutations import Mixing, Permutations, mix
@@ -37,20 +37,33 @@ class FlowStep(nn.Module):
     dtype: Any
     param_dtype: Any
 
-    @nn.compact
-    def __call__(self, x: jax.Array, mixing: Mixing, inverse: bool = False) -> tuple[jax.Array, jax.Array]:
+    def setup(self) -> None:
+        """The layers."""
+        self.actnorm = ActNorm(param_dtype=self.param_dtype)
+        self.net = CouplingNet(2 if self.coupling == "affine" else 1, self.width, self.dtype, self.param_dtype)
+        self.transform = Coupling(self.coupling, self.net)
+
+    def __call__(
+        self, x: jax.Array, mixing: Mixing, inverse: bool = False, h: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
         """Map x [B, H, W, C]; return it with its log-determinant [B], that of the permutation left out."""
-        features = x.shape[-1] if self.coupling == "affine" else x.shape[-1] // 2
-        actnorm = ActNorm(param_dtype=self.param_dtype, name="actnorm")
-        net = CouplingNet(features, self.width, self.dtype, self.param_dtype, name="net")
-        coupling = Coupling(self.coupling, net, name="coupling")
         if inverse:
-            x, logdet = coupling(x, inverse=True)
-            x, more = actnorm(mix(x, mixing), inverse=True)
+            x, logdet = self.transform(x, inverse=True, h=h)
+            x, more = self.actnorm(mix(x, mixing), inverse=True)
         else:
-            x, logdet = actnorm(x)
-            x, more = coupling(mix(x, mixing))
+            x, logdet = self.actnorm(x)
+            x, more = self.transform(mix(x, mixing), h=h)
         return x, logdet + more
+
+    def kept(self, y: jax.Array, mixing: Mixing) -> jax.Array:
+        """The half of a step's output that its coupling has left as it was."""
+        del mixing
+        return jnp.split(y, 2, axis=-1)[0]
+
+    def conditioner(self, kept: jax.Array, mixing: Mixing) -> jax.Array:
+        """What the coupling's net makes of that half."""
+        del mixing
+        return self.net(kept)
 
 
 class FlowLevel(nn.Module):
@@ -58,7 +71,7 @@ class FlowLevel(nn.Module):
 
     Attributes:
       unroll: steps that one turn of the scan holds.
-      remat: recompute each step's activations in the backward pass instead of keeping them.
+      memory: plain | remat | reversible: what the backward pass keeps, see `chain`.
     """
 
     depth: int
@@ -67,7 +80,7 @@ class FlowLevel(nn.Module):
     lu: bool
     coupling: str
     unroll: int
-    remat: bool
+    memory: str
     dtype: Any
     param_dtype: Any
 
@@ -78,23 +91,13 @@ class FlowLevel(nn.Module):
         permutations = Permutations(self.permutation, self.depth, self.lu, self.param_dtype, name="permutations")
         mixings, mixing_logdets = permutations(x.shape[-1], inverse)
         self.sow("intermediates", "mixings", mixings)
-
-        def body(step: FlowStep, carry: tuple[jax.Array, jax.Array], mixing: Mixing) -> tuple[Any, None]:
-            x, logdet = carry
-            x, more = step(x, mixing, inverse)
-            return (x, logdet + more), None
-
-        scan = nn.scan(
-            nn.remat(body, prevent_cse=False) if self.remat else body,
-            variable_axes={"params": 0},
-            split_rngs={"params": True},
-            length=self.depth,
-            unroll=min(self.unroll, self.depth),
-            reverse=inverse,
-        )
+        back = None
+        if self.memory == "reversible" and not inverse:
+            back = jax.lax.stop_gradient(permutations(x.shape[-1], inverse=True)[0])
         step = FlowStep(self.coupling, self.width, self.dtype, self.param_dtype, name="steps")
-        carry = (x, jnp.zeros(x.shape[:1], x.dtype))
-        (x, logdet), _ = scan(step, carry, mixings)
+        x, logdet = chain.run(
+            self, step, x, mixings, back, depth=self.depth, unroll=self.unroll, memory=self.memory, inverse=inverse
+        )
         return x, logdet + (mixing_logdets.sum() * (x.shape[1] * x.shape[2])).astype(logdet.dtype)
 
 
@@ -109,7 +112,7 @@ class Glow(nn.Module):
       classes: number of classes that shift the last latent's prior; 0: not class-conditional.
       bins: distinct values of a pixel as the flow sees it.
       coarsen: pixel values that share a bin: 2^(8 - n_bits) for 256-level data at n_bits, else 1.
-      unroll, remat: of the scan over flow steps, see `FlowLevel`.
+      unroll, memory: of the scan over flow steps, see `FlowLevel`.
       dtype: of the coupling nets' arithmetic; everything else is in at least float32.
       param_dtype: of the parameters.
     """
@@ -125,7 +128,7 @@ class Glow(nn.Module):
     bins: int = 256
     coarsen: int = 1
     unroll: int = 1
-    remat: bool = False
+    memory: str = "plain"
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
@@ -133,7 +136,7 @@ class Glow(nn.Module):
         """The scales, their priors, and the classifier."""
         self.flows = [
             FlowLevel(
-                self.depth, self.width, self.permutation, self.lu, self.coupling, self.unroll, self.remat,
+                self.depth, self.width, self.permutation, self.lu, self.coupling, self.unroll, self.memory,
                 self.dtype, self.param_dtype,
             )
             for _ in range(self.levels)

@@ -58,7 +58,7 @@ def glow_module(config: GlowConfig, spec: DataSpec, dtype: str) -> Glow:
         bins=spec.levels // coarsen,
         coarsen=coarsen,
         unroll=config.unroll or DEFAULT_UNROLL.get(jax.default_backend(), 1),
-        remat=config.memory == "remat",
+        memory=config.memory,
         dtype=jnp.dtype(dtype),
         param_dtype=jnp.promote_types(dtype, jnp.float32),
     )

@@ -131,23 +131,23 @@ class CouplingNet(nn.Module):
     """conv 3x3 -> actnorm -> ReLU -> conv 1x1 -> actnorm -> ReLU -> zero-initialised conv 3x3.
 
     Attributes:
-      features: channels of the output.
+      factor: channels of the output for each of the input.
       width: channels in between.
       dtype: of the arithmetic; bfloat16 is fine here, the likelihood is computed outside.
     """
 
-    features: int
+    factor: int
     width: int
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """[B, H, W, C] -> [B, H, W, features]."""
+        """[B, H, W, C] -> [B, H, W, factor * C]."""
         kinds = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         h = Conv3x3(self.width, **kinds, name="conv_in")(x)
         h = nn.relu(ActNorm(**kinds, name="actnorm_in")(h)[0])
         kernel = self.param("kernel_mid", _normal, (self.width, self.width), self.param_dtype)
         h = h @ kernel.astype(self.dtype)
         h = nn.relu(ActNorm(**kinds, name="actnorm_mid")(h)[0])
-        return ZeroConv3x3(self.features, **kinds, name="conv_out")(h)
+        return ZeroConv3x3(self.factor * x.shape[-1], **kinds, name="conv_out")(h)

@@ -29,7 +29,7 @@ class Whitening(nn.Module):
 
 
 def level(dtype, **changes):
-    settings = {"permutation": "conv", "lu": False, "coupling": "affine", "unroll": 1, "remat": False} | changes
+    settings = {"permutation": "conv", "lu": False, "coupling": "affine", "unroll": 1, "memory": "plain"} | changes
     return FlowLevel(depth=3, width=5, dtype=dtype, param_dtype=dtype, **settings)
 
 
@@ -40,14 +40,14 @@ BIJECTIONS = {
     "shuffle": lambda dtype: Permutation("shuffle", param_dtype=dtype),
     "conv": lambda dtype: Permutation("conv", param_dtype=dtype),
     "conv_lu": lambda dtype: Permutation("conv", lu=True, param_dtype=dtype),
-    "additive": lambda dtype: Coupling("additive", CouplingNet(2, 5, dtype, dtype)),
-    "affine": lambda dtype: Coupling("affine", CouplingNet(4, 5, dtype, dtype)),
+    "additive": lambda dtype: Coupling("additive", CouplingNet(1, 5, dtype, dtype)),
+    "affine": lambda dtype: Coupling("affine", CouplingNet(2, 5, dtype, dtype)),
     "split_prior": lambda dtype: Whitening(SplitPrior(dtype)),
     "top_prior": lambda dtype: Whitening(TopPrior(True, 3, dtype)),
     "level": level,
     "level_lu": lambda dtype: level(dtype, lu=True, unroll=2),
     "level_shuffle_additive": lambda dtype: level(dtype, permutation="shuffle", coupling="additive"),
-    "level_reverse_remat": lambda dtype: level(dtype, permutation="reverse", remat=True),
+    "level_reverse_remat": lambda dtype: level(dtype, permutation="reverse", memory="remat"),
 }
 
 
