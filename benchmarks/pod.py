@@ -31,7 +31,7 @@ from benchmarks.report import mebibytes, print_facts, print_json, print_rows
 from benchmarks.synthetic import known_spec, nothing_in
 from glowdiff.config.parse import parse
 from glowdiff.config.schema import Config, ConfigError
-from glowdiff.flows.method import DEFAULT_UNROLL
+from glowdiff.flows.build import DEFAULT_UNROLL
 from glowdiff.main import run_main
 from glowdiff.sharding import make_mesh
 

@@ -1,7 +1,7 @@
 """How far to unroll the scan over flow steps on the backend at hand: `python benchmarks/unroll.py`.
 
 A Glow of the digits' size, by depth and unroll: seconds to compile its train step (caches off) and milliseconds to run
-it. The outcome is `DEFAULT_UNROLL` in glowdiff/flows/method.py. With unroll 1, compile time must not grow with depth.
+it. The outcome is `DEFAULT_UNROLL` in glowdiff/flows/build.py. With unroll 1, compile time must not grow with depth.
 """
 
 from __future__ import annotations

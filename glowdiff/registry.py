@@ -8,10 +8,10 @@ from typing import Any
 
 import jax
 
-from glowdiff.config.schema import Config, ConfigError
+from glowdiff.config.schema import Config, ConfigError, ModelConfig
 from glowdiff.data.spec import DataSpec
-from glowdiff.flows.config import GlowConfig
-from glowdiff.flows.method import glow_method
+from glowdiff.flows.build import glow_method, nice_method, realnvp_method
+from glowdiff.flows.config import GlowConfig, NICEConfig, RealNVPConfig
 from glowdiff.method import Method
 
 
@@ -19,12 +19,14 @@ from glowdiff.method import Method
 class Entry:
     """A method's configuration and constructor."""
 
-    config: type[Any]  # dataclass with check() and check_data(spec, data)
+    config: type[ModelConfig]
     build: Callable[[Any, DataSpec, str], Method]  # (model configuration, data, dtype)
 
 
 METHODS: dict[str, Entry] = {
     "glow": Entry(GlowConfig, glow_method),
+    "realnvp": Entry(RealNVPConfig, realnvp_method),
+    "nice": Entry(NICEConfig, nice_method),
 }
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from etils import epath
 
 from glowdiff.config.parse import defaults, parse
-from glowdiff.config.schema import Config, require
+from glowdiff.config.schema import Config, ModelConfig
 from glowdiff.data.holdout import held_out
 from glowdiff.method import Aux, Method, SampleOptions, example_keys
 from glowdiff.training.checkpoint import Checkpoints
@@ -76,17 +76,11 @@ def _config(method: str, base: dict[str, Any], changes: dict[str, Any]) -> Confi
 
 
 @dataclass(frozen=True)
-class ToyConfig:
+class ToyConfig(ModelConfig):
     """The `model` section of the toy."""
 
     init_images: int = 8
     fail_from: int = -1  # good steps after which the loss is infinite for ever; -1: never
-
-    def check(self) -> None:
-        require(self.init_images > 0, "model.init_images must be positive.")
-
-    def check_data(self, spec: Any, data: Any) -> None:
-        pass
 
 
 class ToyData:

@@ -23,8 +23,10 @@ def defaults(method: str) -> Settings:
 
     Unknown keys and values of another type raise as they are set. See `glowdiff/config/schema.py` for the keys.
     """
-    config = Config(method=method, model=_entry(method).config())
-    return _to_config_dict(config)
+    model = _entry(method).config
+    config = _to_config_dict(Config(method=method, model=model()))
+    config.update_from_flattened_dict(model.settings)
+    return config
 
 
 def variant(config: Settings, mode: str = "") -> Settings:
@@ -40,7 +42,7 @@ def variant(config: Settings, mode: str = "") -> Settings:
         config.eval.update(every=2, images=16, batch=8)
         config.sampling.update(every=2, images=4)
         config.optimizer.warmup_steps = min(config.optimizer.warmup_steps, 2)
-        for key, small in (("depth", 2), ("width", 8), ("init_images", 16)):
+        for key, small in (("depth", 2), ("width", 8), ("blocks", 1), ("hidden_layers", 2), ("init_images", 16)):
             if key in config.model:
                 config.model[key] = small
         if "levels" in config.model:

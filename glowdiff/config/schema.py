@@ -7,8 +7,11 @@ section, `glowdiff.config.checks` what is wrong between sections.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
+
+from glowdiff.data.spec import DataSpec
 
 
 class ConfigError(ValueError):
@@ -172,11 +175,31 @@ class SamplingConfig:
 
 
 @dataclass(frozen=True)
+class ModelConfig:
+    """What the `model` section of every method can do and holds."""
+
+    init_images: int = 256  # images of the batch that initialises what depends on data
+
+    # Values of other sections, by dotted key, with which a configuration of this model starts.
+    settings: ClassVar[Mapping[str, Any]] = {}
+
+    def check(self) -> None:
+        """Raise `ConfigError` for impossible values."""
+        require(self.init_images > 0, f"model.init_images is {self.init_images}; it must be at least 1.")
+
+    def check_train(self, train: TrainConfig) -> None:
+        """Raise `ConfigError` if the model cannot be trained so."""
+
+    def check_data(self, spec: DataSpec, data: DataConfig) -> None:
+        """Raise `ConfigError` if the data cannot be modelled so."""
+
+
+@dataclass(frozen=True)
 class Config:
     """A whole, checked configuration."""
 
     method: str
-    model: Any  # the dataclass that glowdiff.registry names for the method
+    model: Any  # the `ModelConfig` that glowdiff.registry names for the method
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -194,3 +217,4 @@ class Config:
         require(self.seed >= 0, f"seed is {self.seed}; it must be 0 or more.")
         for section in (self.model, self.data, self.train, self.optimizer, self.mesh, self.eval, self.sampling):
             section.check()
+        self.model.check_train(self.train)

@@ -141,9 +141,9 @@ class _Reversible:
         def body(carry: tuple[jax.Array, jax.Array], inputs: Any) -> Any:
             y, g = carry
             params, rest, statistics, context, inverse_context = inputs
-            kept, to_output = jax.vjp(lambda y: self._step.apply({}, y, context, method="kept"), y)
-            h, net_vjp = jax.vjp(lambda p, kept: self._conditioner(p, rest, kept, context), params, kept)
             back = {"params": params, **rest, **statistics}
+            kept, to_output = jax.vjp(lambda y: self._step.apply(back, y, context, method="kept"), y)
+            h, net_vjp = jax.vjp(lambda p, kept: self._conditioner(p, rest, kept, context), params, kept)
             x, _ = self._step.apply(back, y, inverse_context, inverse=True, h=h)
 
             def given_h(params: Any, x: jax.Array, context: Context, h: jax.Array) -> Any:

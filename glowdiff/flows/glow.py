@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from glowdiff.flows import chain, dequantization
+from glowdiff.flows import base, chain, dequantization
 from glowdiff.flows.bijections.actnorm import ActNorm
 from glowdiff.flows.bijections.couplings import Coupling
 from glowdiff.flows.bijections.permutations import Mixing, Permutations, mix
 from glowdiff.flows.bijections.priors import SplitPrior, TopPrior
 from glowdiff.flows.bijections.squeeze import squeeze, unsqueeze
+from glowdiff.flows.encoded import Encoded, Latents
 from glowdiff.flows.nets import CouplingNet, ScaledBias
-from glowdiff.flows.numerics import promote, standard_normal_logp
-
-Latents = tuple[jax.Array, ...]  # whitened: the noise that left at each level, the top one last
-
-
-class Encoded(NamedTuple):
-    """What encoding an image gives."""
-
-    latents: Latents
-    bits_per_dim: jax.Array  # [B]
-    class_logits: jax.Array | None  # [B, classes] of the class-conditional model's classifier
-
+from glowdiff.flows.numerics import promote
 
 class FlowStep(nn.Module):
     """actnorm -> permutation -> coupling; the permutation comes from outside (see `permutations`)."""
@@ -132,6 +122,8 @@ class Glow(nn.Module):
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
+    prior: ClassVar[str] = "normal"
+
     def setup(self) -> None:
         """The scales, their priors, and the classifier."""
         self.flows = [
@@ -175,7 +167,7 @@ class Glow(nn.Module):
         class_logits = self.classifier_output(self.classifier(z.mean((1, 2)))) if self.classes else None
         eps, more = self.top(z, label)
         latents.append(eps)
-        log_likelihood = logdet + more + sum(standard_normal_logp(eps) for eps in latents)
+        log_likelihood = logdet + more + base.log_prob(self.prior, latents)
         bits = dequantization.bits_per_dim(log_likelihood, x.shape[1:], self.bins)
         return Encoded(tuple(latents), bits, class_logits)
 

@@ -1,8 +1,6 @@
-"""The arithmetic of likelihoods: at least float32, full precision, standard normals."""
+"""The arithmetic of likelihoods: at least float32, full precision."""
 
 from __future__ import annotations
-
-import math
 
 import jax
 import jax.numpy as jnp
@@ -23,8 +21,3 @@ def per_channel(values: jax.Array, x: jax.Array) -> jax.Array:
 def sum_per_example(x: jax.Array) -> jax.Array:
     """Sum of `x` [B, ...] over everything but its first axis: [B]."""
     return x.sum(axis=tuple(range(1, x.ndim)))
-
-
-def standard_normal_logp(eps: jax.Array) -> jax.Array:
-    """Log N(eps; 0, 1) summed per example: [B]."""
-    return sum_per_example(-0.5 * (eps**2 + math.log(2 * math.pi)))

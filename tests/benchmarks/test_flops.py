@@ -10,7 +10,7 @@ import pytest
 from benchmarks.flops import count_flops
 from glowdiff.data.spec import DataSpec
 from glowdiff.flows.config import GlowConfig
-from glowdiff.flows.method import glow_method
+from glowdiff.flows.build import glow_method
 
 
 def xla_flops(function, *args):

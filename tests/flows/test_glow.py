@@ -10,7 +10,8 @@ import pytest
 from glowdiff.config.parse import defaults, parse
 from glowdiff.config.schema import ConfigError
 from glowdiff.data.spec import DataSpec
-from glowdiff.flows.method import flow_method, glow_module
+from glowdiff.flows.build import glow_module
+from glowdiff.flows.method import flow_method
 from glowdiff.method import SampleOptions
 from glowdiff.registry import METHODS
 

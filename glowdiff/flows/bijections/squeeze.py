@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
+
+_DIAGONAL_FIRST = (0, 3, 1, 2)  # offsets 2dh + dw: both diagonal neighbours, then the two others
 
 
 def squeeze(x: jax.Array) -> jax.Array:
@@ -17,3 +20,22 @@ def unsqueeze(x: jax.Array) -> jax.Array:
     b, h, w, c = x.shape
     x = x.reshape(b, h, w, c // 4, 2, 2)
     return x.transpose(0, 1, 4, 2, 5, 3).reshape(b, 2 * h, 2 * w, c // 4)
+
+
+def squeeze_ordered(x: jax.Array) -> jax.Array:
+    """`squeeze` whose channels come offset by offset, [(0, 0), (1, 1), (0, 1), (1, 0)] x C.
+
+    Halving them then takes one colour of a checkerboard away and leaves the other (RealNVP, section 3.6).
+    """
+    y = squeeze(x)
+    b, h, w, c = y.shape
+    y = y.reshape(b, h, w, c // 4, 4)[..., jnp.array(_DIAGONAL_FIRST)]
+    return y.swapaxes(-1, -2).reshape(b, h, w, c)
+
+
+def unsqueeze_ordered(y: jax.Array) -> jax.Array:
+    """The inverse of `squeeze_ordered`."""
+    b, h, w, c = y.shape
+    y = y.reshape(b, h, w, 4, c // 4).swapaxes(-1, -2)
+    back = jnp.argsort(jnp.array(_DIAGONAL_FIRST))
+    return unsqueeze(y[..., back].reshape(b, h, w, c))
