@@ -24,3 +24,30 @@ def glow_training(config: Settings, batch: int) -> None:
     config.eval.every = config.sampling.every = 10_000
     config.sampling.temperature = 0.7
     config.dtype = "bfloat16"
+
+
+def realnvp_training(config: Settings, steps: int) -> None:
+    """The training of RealNVP's experiments (Dinh et al., 2017, section 4.1): Adam at 1e-3, batches of 64.
+
+    Gradients are clipped to a norm of 100, and weights are not averaged, as `defaults("realnvp")` has it already.
+
+    Args:
+      config: is changed.
+      steps: how long; the paper does not say.
+    """
+    config.train.update(steps=steps, batch=64, log_every=500, checkpoint_every=10_000)
+    config.optimizer.update(name="adam", learning_rate=1e-3)
+    config.eval.every = config.sampling.every = 10_000
+    config.dtype = "bfloat16"
+
+
+def nice_training(config: Settings, steps: int) -> None:
+    """The training of NICE's experiments (Dinh et al., 2014, section 5.1): Adam at 1e-3 with a short second moment.
+
+    Args:
+      config: is changed.
+      steps: how long.
+    """
+    config.train.update(steps=steps, batch=200, log_every=500, checkpoint_every=10_000)
+    config.optimizer.update(name="adam", learning_rate=1e-3, b2=0.99, eps=1e-4)
+    config.eval.every = config.sampling.every = 10_000
