@@ -32,9 +32,9 @@ def main(argv: list[str]) -> None:
     if jax.process_index():
         return
     if _OUT.value.endswith(".npz"):
-        write_npz(_OUT.value, samples.images, samples.labels, model.spec.levels)
+        write_npz(_OUT.value, samples.images, samples.labels, model.spec.levels, attribution=model.spec.attribution)
     else:
-        write_png(_OUT.value, grid(samples.images, model.spec.levels))
+        write_png(_OUT.value, grid(samples.images, model.spec.levels), attribution=model.spec.attribution)
     print(f"{_NUM.value} samples of {_WORKDIR.value} (step {model.step}): {_OUT.value}")
 
 

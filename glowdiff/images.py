@@ -1,4 +1,7 @@
-"""Pictures for people: grids, and files of images."""
+"""Pictures for people: grids, and files of images.
+
+Pictures whose data set has an attribution carry it: as the PNG's copyright, and in a text file beside it.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,9 @@ import math
 import numpy as np
 from etils import epath
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+ATTRIBUTION_FILE = "ATTRIBUTION.txt"
 
 
 def to_display(images: np.ndarray, levels: int) -> np.ndarray:
@@ -32,25 +38,46 @@ def grid(images: np.ndarray, levels: int, columns: int | None = None, gap: int =
     return canvas
 
 
-def write_png(path: epath.PathLike, picture: np.ndarray, least: int = 512) -> None:
-    """Write a picture [H, W, 3], enlarged by a whole factor until a side has `least` pixels."""
+def write_png(path: epath.PathLike, picture: np.ndarray, least: int = 512, *, attribution: str = "") -> None:
+    """Write a picture [H, W, 3], enlarged by a whole factor until a side has `least` pixels.
+
+    Args:
+      path: of the PNG.
+      picture: uint8.
+      least: pixels.
+      attribution: the data set's (`spec.attribution`); empty: none is due.
+    """
     factor = max(1, least // max(picture.shape[:2]))
     image = Image.fromarray(picture)
     image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
-    target = epath.Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(buffer.getvalue())
+    notes = PngInfo()
+    if attribution:
+        notes.add_itxt("Copyright", attribution)
+    image.save(buffer, format="PNG", pnginfo=notes)
+    _write(epath.Path(path), buffer.getvalue(), attribution)
 
 
-def write_npz(path: epath.PathLike, images: np.ndarray, labels: np.ndarray | None, levels: int) -> None:
-    """Write images as integers: `arr_0` uint8 [N, H, W, C], `arr_1` labels if any, `levels`."""
+def write_npz(
+    path: epath.PathLike, images: np.ndarray, labels: np.ndarray | None, levels: int, *, attribution: str = ""
+) -> None:
+    """Write images as integers: `arr_0` uint8 [N, H, W, C], `arr_1` labels and `attribution` if any, `levels`."""
+    arrays = {"arr_0": images, "levels": np.int32(levels)}
+    if labels is not None:
+        arrays["arr_1"] = labels
+    if attribution:
+        arrays["attribution"] = np.array(attribution)
     buffer = io.BytesIO()
-    if labels is None:
-        np.savez_compressed(buffer, arr_0=images, levels=np.int32(levels))
-    else:
-        np.savez_compressed(buffer, arr_0=images, arr_1=labels, levels=np.int32(levels))
-    target = epath.Path(path)
+    np.savez_compressed(buffer, **arrays)
+    _write(epath.Path(path), buffer.getvalue(), attribution)
+
+
+def _write(target: epath.Path, content: bytes, attribution: str) -> None:
+    """Write a file, and add `attribution` to the text beside it unless it is there already."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(buffer.getvalue())
+    target.write_bytes(content)
+    if attribution:
+        beside = target.parent / ATTRIBUTION_FILE
+        text = beside.read_text(encoding="utf-8") if beside.exists() else ""
+        if attribution not in text:
+            beside.write_text(f"{text}{attribution}\n", encoding="utf-8")

@@ -7,6 +7,7 @@ section, `glowdiff.config.checks` what is wrong between sections.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -33,12 +34,13 @@ def require_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
 class DataConfig:
     """Which images, and how they are read."""
 
-    name: str = (
-        "digits"  # digits | photos | folder | arrays | the name of any TFDS data set (cifar10, lsun/bedroom ...)
-    )
+    # digits | photos | openmoji | folder | arrays | the name of any TFDS data set (cifar10, lsun/bedroom ...)
+    name: str = "digits"
     path: str | None = None  # folder: the folder of images (sub-folder = class); arrays: the .npz file
     dir: str | None = None  # where prepared sets are kept; default ~/.cache/glowdiff/data
-    size: int | None = None  # side in pixels: photos 16, 32 or 64; folder and TFDS: centre-cropped and resized to it
+    # Side in pixels: photos 16, 32 or 64; openmoji 16 ... 256; folder and TFDS: centre-cropped and resized to it.
+    size: int | None = None
+    background: str = "white"  # openmoji, whose pictures are transparent: white | black | gray | "#rrggbb"
     train_split: str = "train"  # TFDS only: split used for training
     test_split: str = "test"  # TFDS only: split used for evaluation
     flip: bool = False  # training images are mirrored at random
@@ -48,7 +50,7 @@ class DataConfig:
 
     def check(self) -> None:
         """Raise `ConfigError` for values that no data set accepts."""
-        require(bool(self.name), "data.name is empty; try digits, photos, folder or a TFDS name such as cifar10.")
+        require(bool(self.name), "data.name is empty; try digits, photos, openmoji, folder or a TFDS set: cifar10 ...")
         needs_path = self.name in ("folder", "arrays")
         require(
             not needs_path or bool(self.path),
@@ -61,6 +63,15 @@ class DataConfig:
         )
         require(
             self.size is None or self.size > 0, f"data.size is {self.size}; it must be a positive number of pixels."
+        )
+        require(
+            self.name == "openmoji" or self.background == "white",
+            f"data.background is {self.background!r}, but data.name is {self.name!r}; only the pictures of openmoji "
+            "are drawn on a background, so leave data.background out.",
+        )
+        require(
+            re.fullmatch(r"white|black|gray|#[0-9a-fA-F]{6}", self.background) is not None,
+            f"data.background is {self.background!r}; it must be white, black, gray or a colour such as '#ff8000'.",
         )
         require(self.shift >= 0, f"data.shift is {self.shift}; it must be 0 or more pixels.")
         require(0 <= self.max_bad <= 1, f"data.max_bad is {self.max_bad}; it is a share, from 0 to 1.")

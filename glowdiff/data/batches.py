@@ -95,10 +95,24 @@ class _ProcessRows(grain.MapDataset[Any]):
         return self._examples[step * self._batch + self._first + row]
 
 
+class _Pictures:
+    """A split without captions and attributes, which no model is trained or tested on."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> Batch:
+        example = self._source[index]
+        return {"image": example["image"], "cond": example["cond"]}
+
+
 class _InOrder:
     """The test set with positions, filled up to whole batches by its last image."""
 
-    def __init__(self, source: Source, count: int, batch: int) -> None:
+    def __init__(self, source: _Pictures, count: int, batch: int) -> None:
         self._source = source
         self._count = count
         self._padded = -(-count // batch) * batch
@@ -182,7 +196,7 @@ def test_batches(
     """
     _require_divisible("eval.batch", batch, process_count)
     count = len(dataset.test) if limit is None else min(limit, len(dataset.test))
-    examples = grain.MapDataset.source(_InOrder(dataset.test, count, batch))
+    examples = grain.MapDataset.source(_InOrder(_Pictures(dataset.test), count, batch))
     rows = _ProcessRows(examples, batch, process_index, process_count)
     return iter(_batched(rows, batch // process_count, dataset.spec))
 
@@ -196,7 +210,7 @@ def _shuffled(dataset: Dataset, config: DataConfig, seed: int) -> grain.MapDatas
     height, width, _ = dataset.spec.shape
     if config.shift >= min(height, width):
         raise ConfigError(f"data.shift is {config.shift}, but the images are {height}x{width} pixels.")
-    examples = grain.MapDataset.source(dataset.train).seed(seed).shuffle().repeat()
+    examples = grain.MapDataset.source(_Pictures(dataset.train)).seed(seed).shuffle().repeat()
     if config.flip or config.shift:
         examples = examples.random_map(Augment(flip=config.flip, shift=config.shift))
     return examples

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from glowdiff.config.schema import ConfigError, DataConfig
-from glowdiff.data import arrays, digits, folder, photos, records, stock
+from glowdiff.data import arrays, digits, folder, openmoji, photos, records, stock
 from glowdiff.data.prepared import data_dir
 from glowdiff.data.sources import Source
 from glowdiff.data.spec import DataSpec
@@ -40,7 +40,7 @@ def load(config: DataConfig) -> Dataset:
 def _load(config: DataConfig) -> tuple[DataSpec, Source, Source]:
     if config.name == "arrays":
         return arrays.read(Path(config.path or ""), config.test_fraction)
-    if config.name in ("digits", "photos", "folder"):
+    if config.name in ("digits", "photos", "openmoji", "folder"):
         return records.read(prepare(config))
     return stock.read(config)
 
@@ -57,6 +57,8 @@ def prepare(config: DataConfig) -> Path:
         return digits.prepare(data_dir(config.dir))
     if config.name == "photos":
         return photos.prepare(data_dir(config.dir), config.size)
+    if config.name == "openmoji":
+        return openmoji.prepare(data_dir(config.dir), config.size, config.background)
     if config.name == "folder":
         return folder.prepare(data_dir(config.dir), config)
     return stock.prepare(config)

@@ -26,6 +26,8 @@ class Item(NamedTuple):
 
     image: np.ndarray  # uint8 [H, W, C], C = 1 or 3
     label: int | None = None
+    attributes: np.ndarray | None = None  # bool [A]
+    caption: str | None = None
 
 
 class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -43,6 +45,10 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         features: dict[str, Any] = {"image": tfds.features.Image(shape=self._spec.shape, encoding_format="png")}
         if self._spec.classes:
             features["label"] = tfds.features.ClassLabel(num_classes=len(self._spec.classes))
+        if self._spec.attributes:
+            features["attributes"] = tfds.features.Tensor(shape=(len(self._spec.attributes),), dtype=np.bool_)
+        if self._spec.captions:
+            features["caption"] = tfds.features.Text()
         return tfds.core.DatasetInfo(
             builder=self,
             description=f"{self._spec.name}, prepared by glowdiff",
@@ -61,6 +67,10 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             example: dict[str, Any] = {"image": Image.fromarray(pixels)}
             if self._spec.classes:
                 example["label"] = item.label
+            if self._spec.attributes:
+                example["attributes"] = item.attributes
+            if self._spec.captions:
+                example["caption"] = item.caption
             yield index, example
 
 
@@ -109,7 +119,13 @@ def _decode(record: dict[str, Any]) -> Example:
     with Image.open(io.BytesIO(record["image"]), formats=["PNG"]) as picture:
         pixels = np.asarray(picture)
     image = pixels[..., None] if pixels.ndim == 2 else pixels
-    return {"image": image, "cond": {"label": np.asarray(record["label"], np.int32)} if "label" in record else {}}
+    cond = {"label": np.asarray(record["label"], np.int32)} if "label" in record else {}
+    example: Example = {"image": image, "cond": cond}
+    if "attributes" in record:
+        example["attributes"] = np.asarray(record["attributes"], bool)
+    if "caption" in record:
+        example["caption"] = record["caption"].decode("utf-8")
+    return example
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypedDict
+from typing import Any, NotRequired, Protocol, TypedDict
 
 import numpy as np
 
@@ -12,10 +12,12 @@ _CHUNK = 1024  # examples read at once; reading singly takes twice as long
 
 
 class Example(TypedDict):
-    """One image and its conditions."""
+    """One image, its conditions, and what else the set knows of it; batches hold the first two only."""
 
     image: np.ndarray  # uint8 [H, W, C]
     cond: dict[str, np.ndarray]  # "label": int32 scalar; empty without labels
+    attributes: NotRequired[np.ndarray]  # bool [A], in the order of the spec's attributes
+    caption: NotRequired[str]
 
 
 class Source(Protocol):
@@ -33,19 +35,35 @@ class Source(Protocol):
 class Memory:
     """A split held in memory."""
 
-    def __init__(self, images: np.ndarray, labels: np.ndarray | None = None) -> None:
-        """Keep `images`, uint8 [N, H, W, C], and `labels`, int32 [N] (None: no labels)."""
+    def __init__(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray | None = None,
+        attributes: np.ndarray | None = None,
+        captions: Sequence[str] | None = None,
+    ) -> None:
+        """Keep `images`, uint8 [N, H, W, C], `labels`, int32 [N], `attributes`, bool [N, A], and N `captions`.
+
+        None: the set has no such thing.
+        """
         self.images = images
         self.labels = labels
+        self.attributes = attributes
+        self.captions = captions
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, index: int) -> Example:
-        return {
+        example: Example = {
             "image": self.images[index],
             "cond": {} if self.labels is None else {"label": np.asarray(self.labels[index])},
         }
+        if self.attributes is not None:
+            example["attributes"] = self.attributes[index]
+        if self.captions is not None:
+            example["caption"] = self.captions[index]
+        return example
 
     def __repr__(self) -> str:
         return f"Memory({len(self)} images of {self.images.shape[1:]})"
@@ -83,13 +101,24 @@ def in_memory(source: Records, shape: tuple[int, int, int]) -> Source:
         return source
     images = np.empty((count, *shape), np.uint8)
     labels: list[np.ndarray] = []
+    attributes: list[np.ndarray] = []
+    captions: list[str] = []
     for start in range(0, count, _CHUNK):
         keys = list(range(start, min(start + _CHUNK, count)))
         for index, record in zip(keys, _read(source.records, keys), strict=True):
             example = source.decode(record)
             images[index] = example["image"]
             labels.extend(example["cond"].values())
-    return Memory(images, np.asarray(labels, np.int32) if labels else None)
+            if "attributes" in example:
+                attributes.append(example["attributes"])
+            if "caption" in example:
+                captions.append(example["caption"])
+    return Memory(
+        images,
+        np.asarray(labels, np.int32) if labels else None,
+        np.stack(attributes) if attributes else None,
+        captions or None,
+    )
 
 
 def _read(records: Sequence[Any], keys: list[int]) -> list[Any]:

@@ -17,6 +17,9 @@ class DataSpec:
     train_size: int
     test_size: int
     classes: tuple[str, ...] = ()  # names of the labels, in order; empty: no labels
+    attributes: tuple[str, ...] = ()  # names of each image's boolean attributes, in order; empty: none
+    captions: bool = False  # each image has one
+    attribution: str = ""  # what the pictures' licence wants written beside them, and beside what is made from them
 
 
 def spec_to_json(spec: DataSpec) -> dict[str, Any]:
@@ -26,11 +29,11 @@ def spec_to_json(spec: DataSpec) -> dict[str, Any]:
     [8, 8, 1]
     """
     fields = dataclasses.asdict(spec)
-    return fields | {"shape": list(spec.shape), "classes": list(spec.classes)}
+    return fields | {key: list(fields[key]) for key in ("shape", "classes", "attributes")}
 
 
 def spec_from_json(fields: dict[str, Any]) -> DataSpec:
-    """Return the `DataSpec` of which `spec_to_json` made `fields`.
+    """Return the `DataSpec` of which `spec_to_json` made `fields`, perhaps before there were attributes and captions.
 
     >>> spec = DataSpec("digits", (8, 8, 1), 17, 1437, 360, classes=("0", "1"))
     >>> spec_from_json(spec_to_json(spec)) == spec
@@ -44,4 +47,7 @@ def spec_from_json(fields: dict[str, Any]) -> DataSpec:
         train_size=int(fields["train_size"]),
         test_size=int(fields["test_size"]),
         classes=tuple(str(name) for name in fields["classes"]),
+        attributes=tuple(str(name) for name in fields.get("attributes", ())),
+        captions=bool(fields.get("captions", False)),
+        attribution=str(fields.get("attribution", "")),
     )

@@ -21,7 +21,7 @@ from glowdiff.data.prepared import data_dir, locked
 from glowdiff.data.sources import Example, Records, Source, in_memory
 from glowdiff.data.spec import DataSpec
 
-OWN = ("digits", "photos", "folder", "arrays")
+OWN = ("digits", "photos", "openmoji", "folder", "arrays")
 
 
 def read(config: DataConfig) -> tuple[DataSpec, Source, Source]:

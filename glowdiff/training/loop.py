@@ -169,7 +169,7 @@ class _Run:
             options = SampleOptions(temperature=config.sampling.temperature)
             key = jax.random.key(config.seed)  # the same noise each time, so that pictures show progress
             images = self.sampler(variables, key, config.sampling.images, options=options).images
-            self.reporter.picture(step, images, experiment.dataset.spec.levels)
+            self.reporter.picture(step, images, experiment.dataset.spec)
         if "test_bits_per_dim" in values or self._due(config.train.log_every, step):
             waited, self.feed.waited = self.feed.waited, 0.0
             self.reporter.scalars(step, values, waited)

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from tensorboardX import SummaryWriter
 
+from glowdiff.data.spec import DataSpec
 from glowdiff.images import grid, write_png
 from glowdiff.training.experiment import Experiment, bytes_per_device, parameter_count
 from glowdiff.training.metrics_log import MetricsLog
@@ -99,14 +100,16 @@ class Reporter:
             left = (self._steps - step) * seconds / max(step - before, 1)
             console.print(f"step {step}/{self._steps}  {text}  {_duration(left)} left")
 
-    def picture(self, step: int, images: np.ndarray, levels: int) -> None:
-        """Write a grid of samples to samples/STEP.png and TensorBoard."""
+    def picture(self, step: int, images: np.ndarray, spec: DataSpec) -> None:
+        """Write a grid of samples of a model of `spec` to samples/STEP.png and TensorBoard."""
         if not self._active:
             return
-        picture = grid(images, levels)
-        write_png(self._workdir / "samples" / f"{step}.png", picture)
+        picture = grid(images, spec.levels)
+        write_png(self._workdir / "samples" / f"{step}.png", picture, attribution=spec.attribution)
         if self._events:
             self._events.add_image("samples", picture, step, dataformats="HWC")
+            if spec.attribution:
+                self._events.add_text("samples/attribution", spec.attribution, step)
 
     def close(self) -> None:
         """Flush everything."""

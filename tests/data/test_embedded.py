@@ -83,6 +83,12 @@ def test_the_spec_survives_json(digits):
     assert spec_from_json(json.loads(json.dumps(spec_to_json(digits.spec)))) == digits.spec
 
 
+def test_a_spec_of_before_there_were_captions_is_read(digits):
+    fields = spec_to_json(digits.spec)
+    old = {key: fields[key] for key in ("name", "shape", "levels", "train_size", "test_size", "classes")}
+    assert spec_from_json(old) == digits.spec
+
+
 def test_the_environment_variable_replaces_the_default_only(monkeypatch, tmp_path):
     monkeypatch.setenv("GLOWDIFF_DATA", str(tmp_path / "a"))
     assert prepared.data_dir() == tmp_path / "a"
