@@ -131,7 +131,7 @@ def test_an_unprepared_set_without_tensorflow_says_what_to_do(tmp_path, capsys):
         ("cifar01", "did you mean cifar10"),
         ("digts", "did you mean digits"),
         ("Photo", "did you mean photos"),
-        ("qqqqqq", "it must be digits, photos, folder, arrays or a TFDS name"),
+        ("qqqqqq", "it must be digits, photos, openmoji, folder, arrays or a TFDS name"),
         ("lsun/bedrom", "BuilderConfig bedrom not found"),
         ("not a name!", "no data set|cannot set up"),
     ],
