@@ -49,6 +49,9 @@ class Method(NamedTuple):
     bits_per_dim: Callable[[Variables, jax.Array, Batch], jax.Array] | None = None  # (variables, key, batch) -> [B]
     diagnostics: Callable[[Variables], dict[str, jax.Array]] | None = None  # scalars worth watching, at evaluations
     labels: int = 0  # classes that `sample` needs a label of; 0: it takes none
+    # (variables, latents, cond) -> what `sample` would round, float [B, H, W, C]: a pixel of value v is near v
+    unrounded: Callable[[Variables, Latents, Cond], jax.Array] | None = None
+    coarsen: int = 1  # neighbouring pixel values that the model takes for one, named by the lowest of them
 
 
 def example_keys(key: jax.Array, n: int, start: int | jax.Array = 0) -> jax.Array:

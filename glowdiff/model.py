@@ -43,6 +43,7 @@ class Model:
         self.step = step
         self._sampler = Sampler(method, mesh) if method.sample else None
         self._sample = jax.jit(method.sample) if method.sample else None
+        self._unrounded = jax.jit(method.unrounded) if method.unrounded else None
         self._encode = jax.jit(method.encode) if method.encode else None
         self._bits_per_dim = jax.jit(method.bits_per_dim) if method.bits_per_dim else None
 
@@ -101,6 +102,17 @@ class Model:
         n = jax.tree.leaves(latents)[0].shape[0]
         one = SampleOptions(jnp.float32(1.0))
         return np.asarray(self._sample(self.variables, jax.random.key(0), latents, self._cond(n, label), one))
+
+    def decode_unrounded(self, latents: Latents, *, label: int | np.ndarray | None = None) -> np.ndarray:
+        """Images float [N, H, W, C] of latents before they are rounded, on the scale of `decode`'s integers.
+
+        Raises:
+          ValueError: the method's samples are not rounded from anything (see `Method.unrounded`).
+        """
+        if self._unrounded is None:
+            raise ValueError(f"{self.config.method} gives no images before rounding.")
+        n = jax.tree.leaves(latents)[0].shape[0]
+        return np.asarray(self._unrounded(self.variables, latents, self._cond(n, label)))
 
     def bits_per_dim(
         self, images: np.ndarray, *, label: int | np.ndarray | None = None, key: jax.Array | None = None

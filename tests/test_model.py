@@ -71,6 +71,15 @@ def test_latents_lead_back_to_the_image(model, pictures):
     np.testing.assert_array_equal(decoded, pictures)
 
 
+def test_images_before_rounding_are_near_the_integers(model, pictures):
+    latents = model.encode(pictures)
+    unrounded = model.decode_unrounded(latents)
+    assert np.abs(unrounded - pictures).max() < 0.01  # an image's latents are those of the middles of its bins
+    far = jax.tree.map(lambda eps: eps * np.float32(0.9), latents)
+    rounded = np.clip(np.round(model.decode_unrounded(far)), 0, 16)
+    np.testing.assert_array_equal(rounded, model.decode(far))
+
+
 def test_bits_per_dim_is_what_evaluation_means(model):
     dataset = load_data(model.config.data)
     whole = np.stack([dataset.test[index]["image"] for index in range(len(dataset.test))])

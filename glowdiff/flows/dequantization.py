@@ -29,6 +29,11 @@ def quantize(y: jax.Array, bins: int, coarsen: int = 1) -> jax.Array:
     return (jnp.clip(jnp.floor((y + 0.5) * bins), 0, bins - 1) * coarsen).astype(jnp.uint8)
 
 
+def levels_of(y: jax.Array, bins: int, coarsen: int = 1) -> jax.Array:
+    """Dequantised pixels `y` on the scale of integer ones, unrounded: the middle of a bin is its integer."""
+    return ((y + 0.5) * bins - 0.5) * coarsen
+
+
 def bits_per_dim(log_likelihood: jax.Array, shape: tuple[int, ...], bins: int) -> jax.Array:
     """Bits per dimension of images of `shape` (H, W, C) from the log density of their dequantised form [B]."""
     dimensions = math.prod(shape)

@@ -106,13 +106,18 @@ def flow_method(
 
         return jax.vmap(one)(example_keys(key, n))
 
+    def decode_with(variables: Variables, latents: Latents, cond: Cond) -> jax.Array:
+        return cast(jax.Array, module.apply(variables, latents, cond, method=module.decode))
+
     def sample(
         variables: Variables, key: jax.Array, latents: Latents, cond: Cond, options: SampleOptions
     ) -> jax.Array:
         del key  # a flow's samples are a function of their latents
         latents = jax.tree.map(lambda eps: eps * options.temperature, latents)
-        images = cast(jax.Array, module.apply(variables, latents, cond, method=module.decode))
-        return dequantization.quantize(images, bins, module.coarsen)
+        return dequantization.quantize(decode_with(variables, latents, cond), bins, module.coarsen)
+
+    def unrounded(variables: Variables, latents: Latents, cond: Cond) -> jax.Array:
+        return dequantization.levels_of(decode_with(variables, latents, cond), bins, module.coarsen)
 
     def encode(variables: Variables, key: jax.Array, batch: Batch, options: SampleOptions) -> Latents:
         # The middle of each bin is the image that survives a round trip: noise near a bin's edge would not.
@@ -125,4 +130,14 @@ def flow_method(
         noise = example_noise(key, batch)
         return encode_with(variables, batch, noise).bits_per_dim
 
-    return Method(init, loss, latents, sample, encode, bits_per_dim, labels=module.classes)
+    return Method(
+        init,
+        loss,
+        latents,
+        sample,
+        encode,
+        bits_per_dim,
+        labels=module.classes,
+        unrounded=unrounded,
+        coarsen=module.coarsen,
+    )
