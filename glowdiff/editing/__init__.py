@@ -1,0 +1,1 @@
+"""Editing pictures through their latents (Glow, section 5)."""
