@@ -85,4 +85,4 @@ def _dot(a: Latents, b: Latents) -> jax.Array:
         dtype = jnp.promote_types(x.dtype, jnp.float32)
         return (x.astype(dtype) * y.astype(dtype)).sum(tuple(range(1, x.ndim)))
 
-    return sum(jax.tree.leaves(jax.tree.map(one, a, b)), start=jnp.float32(0))
+    return jnp.stack(jax.tree.leaves(jax.tree.map(one, a, b))).sum(0)

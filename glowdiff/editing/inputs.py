@@ -1,0 +1,104 @@
+"""The pictures that are edited: files of the user's, or images of the test set."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from glowdiff.config.schema import ConfigError, require
+from glowdiff.data.dataset import Dataset
+from glowdiff.data.folder_reader import Refused, read_image
+from glowdiff.data.sources import Example
+from glowdiff.data.spec import DataSpec
+from glowdiff.editing.attributes import Belongs
+
+
+class Pictures(NamedTuple):
+    """Images for a model, and what people call them."""
+
+    images: np.ndarray  # uint8 [N, H, W, C], 0 ... levels - 1
+    labels: np.ndarray | None  # int32 [N], of data with labels
+    names: list[str]
+
+
+def from_files(paths: Sequence[str], spec: DataSpec) -> Pictures:
+    """Picture files as a model's images: as a folder's are read, then brought to the model's channels and levels.
+
+    Raises:
+      ConfigError: a file is no picture, is damaged or too large; or the model's images are not pictures.
+    """
+    channels = spec.shape[-1]
+    require(channels in (1, 3), f"--images: this model's images have {channels} channels; files have 1 or 3.")
+    images = []
+    for path in paths:
+        try:
+            images.append(_to_model(_read(Path(path).expanduser(), spec.shape[:2]), spec))
+        except Refused as reason:
+            raise ConfigError(f"--images: {path} cannot be used: {reason}.") from reason
+    return Pictures(np.stack(images), None, [Path(path).stem for path in paths])
+
+
+def from_test_set(dataset: Dataset, rows: Sequence[int]) -> Pictures:
+    """Images of the test set, named by caption or class, and by row.
+
+    Raises:
+      ConfigError: there is no such row.
+    """
+    size = len(dataset.test)
+    for row in rows:
+        require(0 <= row < size, f"--index: {row} does not exist; {dataset.spec.name} has test images 0 to {size - 1}.")
+    examples: list[Example] = [dataset.test[row] for row in rows]
+    labels = [example["cond"]["label"] for example in examples if "label" in example["cond"]]
+    return Pictures(
+        np.stack([example["image"] for example in examples]),
+        np.asarray(labels, np.int32) if labels else None,
+        [_name(example, row, dataset.spec) for example, row in zip(examples, rows, strict=True)],
+    )
+
+
+def choose_rows(dataset: Dataset, count: int, seed: int, keep: Sequence[Belongs] = ()) -> list[int]:
+    """Rows of `count` test images, drawn by `seed`, of which every function in `keep` holds.
+
+    Raises:
+      ConfigError: there are fewer.
+    """
+    rows: list[int] = []
+    for row in np.random.default_rng(seed).permutation(len(dataset.test)).tolist():
+        if all(belongs(dataset.test[row]) for belongs in keep):
+            rows.append(row)
+        if len(rows) == count:
+            return rows
+    what = "test images that --among and --without leave" if keep else "test images"
+    raise ConfigError(f"{count} {what} are needed, but {dataset.spec.name} has {len(rows)}: choose a smaller --count.")
+
+
+def _read(path: Path, shape: tuple[int, int]) -> np.ndarray:
+    """RGB pixels uint8 [H, W, 3] of the largest centre of the model's proportions, resized."""
+    height, width = shape
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")  # of odd metadata; what matters is raised
+        if height == width:
+            return read_image(path, height)
+        whole = Image.fromarray(read_image(path, None))
+    return np.asarray(ImageOps.fit(whole, (width, height), Image.Resampling.LANCZOS))
+
+
+def _to_model(pixels: np.ndarray, spec: DataSpec) -> np.ndarray:
+    if spec.shape[-1] == 1:
+        pixels = np.asarray(Image.fromarray(pixels).convert("L"))[..., None]
+    if spec.levels == 256:
+        return pixels
+    return np.round(pixels.astype(np.float32) * ((spec.levels - 1) / 255)).astype(np.uint8)
+
+
+def _name(example: Example, row: int, spec: DataSpec) -> str:
+    if "caption" in example:
+        return f"{example['caption']} (test {row})"
+    if "label" in example["cond"] and spec.classes:
+        return f"{spec.classes[int(example['cond']['label'])]} (test {row})"
+    return f"test {row}"

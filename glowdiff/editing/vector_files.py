@@ -1,0 +1,114 @@
+"""Attribute vectors as .npz files: `latent_0`, `latent_1`, ... of the latents' tree, and `facts`, a JSON text."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import re
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+
+from glowdiff.config.schema import ConfigError, require
+from glowdiff.data.dataset import Dataset
+from glowdiff.editing.vectors import AttributeVector, attribute_vector
+from glowdiff.method import SampleOptions, batch_shapes
+from glowdiff.model import Model
+
+
+def save(path: epath.PathLike, vector: AttributeVector) -> None:
+    """Write a vector, in one piece: a reader sees the old file or the new one."""
+    facts = {field.name: getattr(vector, field.name) for field in dataclasses.fields(vector)}
+    leaves = jax.tree.leaves(facts.pop("direction"))
+    buffer = io.BytesIO()
+    arrays: dict[str, Any] = {f"latent_{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
+    np.savez(buffer, facts=np.array(json.dumps(facts)), **arrays)
+    target = epath.Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.parent / f"{target.name}.tmp"
+    temporary.write_bytes(buffer.getvalue())
+    temporary.replace(target)
+
+
+def load(path: epath.PathLike, model: Model) -> AttributeVector:
+    """Read the vector that `save` wrote.
+
+    Raises:
+      ConfigError: there is no such file, it holds no vector, or one for latents of other shapes than the model's.
+    """
+    source = epath.Path(path)
+    require(source.exists(), f"{path} is to be an attribute vector, but there is no such file.")
+    try:
+        with np.load(io.BytesIO(source.read_bytes()), allow_pickle=False) as file:
+            facts = json.loads(str(file["facts"]))
+            leaves = [file[f"latent_{i}"] for i in range(len(file.files) - 1)]
+        vector = AttributeVector(direction=leaves, **facts)
+    except Exception as error:  # damaged archives raise nearly anything
+        raise ConfigError(
+            f"{path} is not an attribute vector of glowdiff ({type(error).__name__}: {error})."
+        ) from error
+    like = _direction_like(model)
+    wanted, found = [leaf.shape for leaf in jax.tree.leaves(like)], [leaf.shape for leaf in leaves]
+    require(
+        found == wanted,
+        f"{path} is a vector of {vector.attribute!r} for latents of shapes {_listed(found)}; this model's are "
+        f"{_listed(wanted)}. It was made with another model.",
+    )
+    return dataclasses.replace(vector, direction=jax.tree.unflatten(jax.tree.structure(like), leaves))
+
+
+def default_path(
+    workdir: epath.PathLike, attribute: str, *, step: int, among: str | None = None, ema: bool = True
+) -> epath.Path:
+    """Where a workdir keeps a vector: `attributes/NAME-STEP.npz`.
+
+    >>> default_path("runs/people", "dark_skin", step=2000, among="is_person").as_posix()
+    'runs/people/attributes/dark_skin-among-is_person-2000.npz'
+    """
+    name = attribute + (f"-among-{among}" if among else "")
+    plain = re.sub(r"[^\w.-]+", "_", name)
+    return epath.Path(workdir) / "attributes" / f"{plain}-{step}{'' if ema else '-raw'}.npz"
+
+
+def kept_or_computed(
+    workdir: epath.PathLike,
+    model: Model,
+    dataset: Dataset,
+    attribute: str,
+    *,
+    among: str | None = None,
+    ema: bool = True,
+    batch: int = 64,
+    recompute: bool = False,
+) -> AttributeVector:
+    """The vector that the workdir keeps; else it is computed and kept. Arguments as of `attribute_vector`.
+
+    Raises:
+      ConfigError: as of `attribute_vector`, or the kept file is damaged.
+    """
+    path = default_path(workdir, attribute, step=model.step, among=among, ema=ema)
+    if path.exists() and not recompute:
+        try:
+            vector = load(path, model)
+        except ConfigError as error:
+            raise ConfigError(f"{error} --recompute makes it anew.") from error
+        if (vector.attribute, vector.among) == (attribute, among):  # else two names are one as a file's name
+            return vector
+    vector = attribute_vector(model, dataset, attribute, among=among, batch=batch, ema=ema)
+    save(path, vector)
+    return vector
+
+
+def _direction_like(model: Model) -> Any:
+    """Shapes of a direction for a model: its latents of one image, without the batch axis."""
+    assert model.method.encode is not None
+    batch = batch_shapes(model.spec, 1)
+    latents = jax.eval_shape(model.method.encode, model.variables, jax.random.key(0), batch, SampleOptions())
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), latents)
+
+
+def _listed(shapes: list[tuple[int, ...]]) -> str:
+    return ", ".join("x".join(map(str, shape)) for shape in shapes) or "none"
