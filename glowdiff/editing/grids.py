@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +14,7 @@ from glowdiff.images import to_display
 SIDE = 96  # pixels that the longer side of a picture has, as nearly as a whole factor allows; larger ones stay
 INK, PALE = (32, 32, 32), (112, 112, 112)
 _MOST_LINES = 3
+_PLAIN = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "–": "-", "—": "-", "×": "x", "©": "(c)"})  # noqa: RUF001
 
 
 def labelled_grid(
@@ -53,7 +55,7 @@ def labelled_grid(
     total = start_x + len(columns) * across - gap + margin
     below = start_y + len(rows) * down - gap + margin
     small = ImageFont.load_default(max(12, size - 3))
-    notes = _wrapped(footer, total - 2 * margin, small, most=None)
+    notes = _wrapped(footer, total - 2 * margin, small, most=len(footer))
     pitch = round(max(12, size - 3) * 1.3)
     canvas = Image.new("RGB", (total, below + (len(notes) * pitch + margin - gap if notes else 0)), "white")
     draw = ImageDraw.Draw(canvas)
@@ -89,9 +91,13 @@ def _width(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> int
 
 
 def _wrapped(
-    text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, most: int | None = _MOST_LINES
+    text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, most: int = _MOST_LINES
 ) -> list[str]:
-    """`text` in lines of at most `width` pixels, broken between words where possible; dots for what `most` cuts off."""
+    """The lines of `text`, each in at most `most` of at most `width` pixels; dots stand for what is cut off."""
+    return [part for line in _drawable(text).splitlines() for part in _wrapped_line(line, width, font, most)]
+
+
+def _wrapped_line(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, most: int) -> list[str]:
     lines: list[str] = []
     for word in text.split():
         if lines and _width(f"{lines[-1]} {word}", font) <= width:
@@ -102,9 +108,15 @@ def _wrapped(
             lines.append(word[:fits])
             word = word[fits:]
         lines.append(word)
-    if most is None or len(lines) <= most:
+    if len(lines) <= most:
         return lines
     last = lines[most - 1]
     while last and _width(f"{last}...", font) > width:
         last = last[:-1]
     return [*lines[: most - 1], f"{last.rstrip()}..."]
+
+
+def _drawable(text: str) -> str:
+    """`text` in ASCII, which is what Pillow's font holds: letters without accents, plain quotes and dashes, else `?`."""
+    plain = unicodedata.normalize("NFKD", text.translate(_PLAIN))
+    return "".join(c for c in plain if not unicodedata.combining(c)).encode("ascii", "replace").decode("ascii")

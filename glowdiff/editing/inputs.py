@@ -98,7 +98,7 @@ def _to_model(pixels: np.ndarray, spec: DataSpec) -> np.ndarray:
 
 def _name(example: Example, row: int, spec: DataSpec) -> str:
     if "caption" in example:
-        return f"{example['caption']} (test {row})"
+        return f"test {row}: {example['caption']}"  # long ones are cut off at their end
     if "label" in example["cond"] and spec.classes:
         return f"{spec.classes[int(example['cond']['label'])]} (test {row})"
     return f"test {row}"

@@ -85,7 +85,7 @@ def _rows(dataset: Dataset, attribute: str, among: str | None) -> Iterator[tuple
     counts = find(among, dataset.spec, "--among") if among else None
 
     def read() -> Iterator[tuple[Example, bool]]:
-        for index in counted(range(len(dataset.train)), f"attribute {attribute}: images", len(dataset.train)):
+        for index in counted(range(len(dataset.train)), f"encoding images for {attribute}", len(dataset.train)):
             example = dataset.train[index]
             if counts is None or counts(example):
                 yield example, belongs(example)

@@ -1,0 +1,161 @@
+"""Edit pictures through their latents: `python -m glowdiff.editing COMMAND --workdir=... --out=grid.png`.
+
+reconstruct  images, what their latents decode to, and the difference: [--images a.png b.png | --index=3,17 | --count=6]
+interpolate  from the first image of each pair to the second: ... [--mode=spherical] [--steps=7]
+temperature  the same noises at rising temperatures: [--count=6] [--temperatures=0:1:6]
+attribute    images moved along an attribute's vector: ... --attribute=NAME [--alpha=-1:1:7] [--among=NAME] [--without]
+"""
+
+from __future__ import annotations
+
+import jax
+from absl import flags
+
+import glowdiff
+from glowdiff import workdir as workdirs
+from glowdiff.config.schema import Config, require, require_choice
+from glowdiff.data.dataset import Dataset
+from glowdiff.data.dataset import load as load_data
+from glowdiff.data.spec import DataSpec
+from glowdiff.editing import commands, options, vector_files
+from glowdiff.editing.attributes import find
+from glowdiff.editing.inputs import Pictures, choose_rows, from_files, from_test_set
+from glowdiff.editing.vectors import AttributeVector
+from glowdiff.images import write_png
+from glowdiff.main import initialize, run_main
+from glowdiff.method import Method
+from glowdiff.model import Model
+from glowdiff.registry import build_method
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "What train.py wrote.", required=True)
+_OUT = flags.DEFINE_string("out", "grid.png", "The picture to write (.png).")
+_STEP = flags.DEFINE_integer("step", None, "The checkpoint; the newest unless given.")
+_EMA = flags.DEFINE_bool("ema", True, "Averaged parameters rather than raw ones.")
+_IMAGES = flags.DEFINE_list("images", None, "Picture files, after each other or with commas; else test images.")
+_INDEX = flags.DEFINE_list("index", None, "Which test images, such as 3,17; else --count of them are drawn.")
+_COUNT = flags.DEFINE_integer("count", 6, "Images; pairs of them to interpolate; noises.", lower_bound=1)
+_SEED = flags.DEFINE_integer("seed", 0, "Another seed draws other test images, or noises.", lower_bound=0)
+_LABEL = flags.DEFINE_list("label", None, "Class-conditional models: of --images or noises, one for all or for each.")
+_STEPS = flags.DEFINE_integer("steps", 7, "interpolate: columns, both ends among them.", lower_bound=2)
+_MODE = flags.DEFINE_string("mode", "linear", "interpolate: linear | spherical.")
+_TEMPERATURES = flags.DEFINE_string("temperatures", "0:1:6", "temperature: columns, START:STOP:N.")
+_ATTRIBUTE = flags.DEFINE_string("attribute", None, "attribute: an attribute, a class's name, or caption:WORD.")
+_ALPHA = flags.DEFINE_string("alpha", "-1:1:7", "attribute: columns, START:STOP:N.")
+_SCALE = flags.DEFINE_float("scale", 1.6, "attribute: what alpha is multiplied by (1.6 in Glow's release).")
+_AMONG = flags.DEFINE_string("among", None, "attribute: only images with this attribute, for the vector and to edit.")
+_WITHOUT = flags.DEFINE_bool("without", False, "attribute: only test images that lack it.")
+_VECTOR = flags.DEFINE_string("vector", None, "attribute: a vector's file, rather than the one in the workdir.")
+_RECOMPUTE = flags.DEFINE_bool("recompute", False, "attribute: compute the vector anew even if the workdir keeps it.")
+_BATCH = flags.DEFINE_integer("batch", 64, "attribute: images at a time for the vector.", lower_bound=1)
+
+
+def main(argv: list[str]) -> None:
+    """Parse, and call the package."""
+    given = {name for names in options.TAKES.values() for name in names if flags.FLAGS[name].present}
+    command, more_files = options.read_request(argv[1:], "images" in given)
+    options.check_flags(command, given)
+    require(_OUT.value.endswith(".png"), f"--out is {_OUT.value}; it must end in .png.")
+    require_choice("--mode", _MODE.value, tuple(commands.MODES))
+    alphas = options.read_range("--alpha", _ALPHA.value)
+    temperatures = options.read_range("--temperatures", _TEMPERATURES.value)
+    require(min(temperatures) >= 0, f"--temperatures is {_TEMPERATURES.value}; none may be below 0.")
+    initialize()
+    require(jax.process_count() == 1, "python -m glowdiff.editing runs in one process, not on every host of a cluster.")
+    config, spec = workdirs.read(_WORKDIR.value)
+    method = build_method(config, spec)
+    commands.check_method(command, config.method, method)
+
+    if command == "temperature":
+        label = options.read_labels(_LABEL.value, method.labels, spec, _COUNT.value)
+        model = _load_model()
+        result = commands.temperature(
+            model, _COUNT.value, temperatures, seed=_SEED.value, label=label, footer=spec.attribution
+        )
+    else:
+        files = [*(_IMAGES.value or ()), *more_files]
+        dataset = _load_data(config, spec) if not files or (command == "attribute" and not _VECTOR.value) else None
+        pictures = _file_pictures(command, files, spec, method) if files else _test_pictures(command, dataset)
+        if dataset and _ATTRIBUTE.value:
+            find(_ATTRIBUTE.value, dataset.spec)  # before anything takes time
+        model = _load_model()
+        if command == "reconstruct":
+            result = commands.reconstruct(model, pictures, footer=spec.attribution)
+        elif command == "interpolate":
+            result = commands.interpolate(
+                model, pictures, mode=_MODE.value, steps=_STEPS.value, footer=spec.attribution
+            )
+        else:
+            vector = _vector(model, dataset)
+            result = commands.attribute(model, pictures, vector, alphas, factor=_SCALE.value, footer=spec.attribution)
+    write_png(_OUT.value, result.picture, least=1)
+    print(f"{result.what}; {_WORKDIR.value}, step {model.step}: {_OUT.value}")
+
+
+def _load_model() -> Model:
+    return glowdiff.load(_WORKDIR.value, step=_STEP.value, ema=_EMA.value)
+
+
+def _load_data(config: Config, spec: DataSpec) -> Dataset:
+    dataset = load_data(config.data)
+    same = (dataset.spec.shape, dataset.spec.levels, dataset.spec.classes) == (spec.shape, spec.levels, spec.classes)
+    require(same, f"the data set {spec.name} has changed since {_WORKDIR.value} was trained: other images or classes.")
+    return dataset
+
+
+def _file_pictures(command: str, files: list[str], spec: DataSpec, method: Method) -> Pictures:
+    require(
+        command != "interpolate" or len(files) % 2 == 0,
+        f"--images names {len(files)}; interpolate takes pairs: from the first to the second, and so on.",
+    )
+    label = options.read_labels(_LABEL.value, method.labels, spec, len(files))
+    require(
+        label is not None or not method.labels,
+        "this model is class-conditional: say of which class the --images are, with --label=CLASS or one for each.",
+    )
+    return from_files(files, spec)._replace(labels=label)
+
+
+def _test_pictures(command: str, dataset: Dataset | None) -> Pictures:
+    assert dataset is not None
+    if _INDEX.value is not None:
+        rows = options.read_index(_INDEX.value)
+        require(bool(rows), "--index is empty; it must be numbers, such as --index=3,17.")
+        require(
+            command != "interpolate" or len(rows) % 2 == 0,
+            f"--index names {len(rows)}; interpolate takes pairs: from the first to the second, and so on.",
+        )
+        return from_test_set(dataset, rows)
+    keep = []
+    if _AMONG.value:
+        keep.append(find(_AMONG.value, dataset.spec, "--among"))
+    if _WITHOUT.value and _ATTRIBUTE.value:
+        has = find(_ATTRIBUTE.value, dataset.spec)
+        keep.append(lambda example: not has(example))
+    count = _COUNT.value * (2 if command == "interpolate" else 1)
+    return from_test_set(dataset, choose_rows(dataset, count, _SEED.value, keep))
+
+
+def _vector(model: Model, dataset: Dataset | None) -> AttributeVector:
+    if not _VECTOR.value:
+        assert dataset is not None
+        assert _ATTRIBUTE.value is not None
+        return vector_files.kept_or_computed(
+            _WORKDIR.value,
+            model,
+            dataset,
+            _ATTRIBUTE.value,
+            among=_AMONG.value,
+            ema=_EMA.value,
+            batch=_BATCH.value,
+            recompute=_RECOMPUTE.value,
+        )
+    vector = vector_files.load(_VECTOR.value, model)
+    require(
+        _ATTRIBUTE.value in (None, vector.attribute),
+        f"--vector={_VECTOR.value} is of {vector.attribute!r}, but --attribute is {_ATTRIBUTE.value!r}.",
+    )
+    return vector
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,151 @@
+"""What the four commands do: from pictures, latents or noise to a labelled grid, and a line that says what it shows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from glowdiff.config.schema import require
+from glowdiff.editing.grids import labelled_grid
+from glowdiff.editing.inputs import Pictures
+from glowdiff.editing.latents import add_direction, linear, scale, spherical
+from glowdiff.editing.reconstruction import reconstruct as reconstruct_images
+from glowdiff.editing.vectors import AttributeVector
+from glowdiff.images import to_display
+from glowdiff.method import Latents, Method
+from glowdiff.model import Model
+
+NEEDS = {  # functions of a method that each command calls
+    "reconstruct": ("encode", "sample"),
+    "interpolate": ("encode", "sample"),
+    "temperature": ("latents", "sample"),
+    "attribute": ("encode", "sample"),
+}
+MODES: dict[str, Callable[[Latents, Latents, float], Latents]] = {"linear": linear, "spherical": spherical}
+
+
+class Result(NamedTuple):
+    """A picture uint8 [H, W, 3], and what it shows in a few words."""
+
+    picture: np.ndarray
+    what: str
+
+
+def check_method(command: str, name: str, method: Method) -> None:
+    """Raise `ConfigError` unless a method, called `name`, can do what a command asks."""
+    lacking = [function for function in NEEDS[command] if getattr(method, function) is None]
+    reason = "has no latents of given images" if "encode" in lacking else "draws no samples"
+    require(not lacking, f"{command} does not work with method {name}, which {reason} (no {' and no '.join(lacking)}).")
+
+
+def reconstruct(model: Model, pictures: Pictures, *, footer: str = "") -> Result:
+    """Images, what their latents decode to, and the amplified difference; the error in the line."""
+    levels = model.spec.levels
+    found = reconstruct_images(model, pictures.images, label=pictures.labels)
+    shown = found.error * (model.method.coarsen * 255 / (levels - 1))
+    factor = _amplification(float(shown.max()))
+    difference = np.clip(np.round(shown * factor), 0, 255).astype(np.uint8)
+    rows = np.stack([to_display(pictures.images, levels), to_display(found.images, levels), difference])
+    labels = ["image", "reconstruction", f"difference x {factor:,}"]
+    picture = labelled_grid(rows, 256, rows=labels, columns=pictures.names, footer=footer)
+    when = "before rounding" if found.unrounded else "after rounding"
+    return Result(
+        picture,
+        f"{_count(len(pictures.images), 'image')} reconstructed, error {when} {found.error.max():.2g} levels at most, "
+        f"{found.error.mean():.2g} on average, {100 * found.exact:.4g}% of the pixels exact",
+    )
+
+
+def interpolate(model: Model, pictures: Pictures, *, mode: str = "linear", steps: int = 7, footer: str = "") -> Result:
+    """Rows from the first to the second, from the third to the fourth image ...; both ends are reconstructions.
+
+    A class-conditional model decodes the first half of a row with the label of its first image, the rest with the
+    other's.
+    """
+    latents = model.encode(pictures.images, label=pictures.labels)
+    first, second = (jax.tree.map(lambda x, i=i: x[i::2], latents) for i in (0, 1))
+    weights = np.linspace(0, 1, steps)
+
+    def at(t: float) -> np.ndarray:
+        label = None if pictures.labels is None else pictures.labels[0 if t <= 0.5 else 1 :: 2]
+        return model.decode(MODES[mode](first, second, t), label=label)
+
+    images = np.stack([at(float(t)) for t in weights], axis=1)
+    names = [f"{a}\nto {b}" for a, b in zip(pictures.names[::2], pictures.names[1::2], strict=True)]
+    picture = labelled_grid(
+        images, model.spec.levels, rows=names, columns=_numbers(weights), corner=mode, footer=footer
+    )
+    return Result(picture, f"{_count(len(names), f'{mode} interpolation')} in {steps} steps")
+
+
+def temperature(
+    model: Model,
+    count: int,
+    temperatures: Sequence[float],
+    *,
+    seed: int = 0,
+    label: np.ndarray | None = None,
+    footer: str = "",
+) -> Result:
+    """Rows of one noise each, at rising temperatures; class-conditional models draw `label` int [count] or any."""
+    assert model.method.latents is not None
+    latents = model.method.latents(jax.random.key(seed), count)
+    names = [f"noise {row}" for row in range(count)]
+    if model.method.labels:
+        drawn = np.random.default_rng(seed).integers(model.method.labels, size=count)
+        label = np.asarray(drawn if label is None else label)
+        names = [f"{model.spec.classes[int(c)]} ({name})" for c, name in zip(label, names, strict=True)]
+    images = np.stack([model.decode(scale(latents, t), label=label) for t in temperatures], axis=1)
+    picture = labelled_grid(
+        images, model.spec.levels, rows=names, columns=_numbers(temperatures), corner="temperature", footer=footer
+    )
+    return Result(picture, f"{_count(count, 'noise')} at temperatures {' '.join(_numbers(temperatures))}")
+
+
+def attribute(
+    model: Model,
+    pictures: Pictures,
+    vector: AttributeVector,
+    alphas: Sequence[float],
+    *,
+    factor: float = 1.6,
+    footer: str = "",
+) -> Result:
+    """Rows of one image each, moved by alpha * factor times the vector; every image keeps its own label."""
+    latents = model.encode(pictures.images, label=pictures.labels)
+    moved = [
+        model.decode(add_direction(latents, vector.direction, factor * alpha), label=pictures.labels)
+        for alpha in alphas
+    ]
+    picture = labelled_grid(
+        np.stack(moved, axis=1),
+        model.spec.levels,
+        rows=pictures.names,
+        columns=_numbers(alphas),
+        corner=f"{vector.attribute}\nalpha",
+        footer=footer,
+    )
+    among = f", all of them {vector.among}" if vector.among else ""
+    other = "" if vector.step == model.step else f", a vector of step {vector.step}"
+    return Result(
+        picture,
+        f"{_count(len(pictures.images), 'image')} moved along {vector.attribute} "
+        f"({vector.images_with:,} training images with it, {vector.images_without:,} without{among}{other})",
+    )
+
+
+def _amplification(largest: float) -> int:
+    """The power of ten that makes a difference of at most `largest` (of 255) visible."""
+    return 10 ** max(0, math.floor(math.log10(255 / largest))) if largest > 0 else 1
+
+
+def _numbers(values: Sequence[float] | np.ndarray) -> list[str]:
+    return [f"{round(float(value), 2) + 0.0:g}" for value in values]
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
