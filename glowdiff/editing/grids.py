@@ -117,6 +117,6 @@ def _wrapped_line(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFon
 
 
 def _drawable(text: str) -> str:
-    """`text` in ASCII, which is what Pillow's font holds: letters without accents, plain quotes and dashes, else `?`."""
+    """`text` in ASCII, as Pillow's font has little else: letters without accents, plain quotes and dashes, else `?`."""
     plain = unicodedata.normalize("NFKD", text.translate(_PLAIN))
     return "".join(c for c in plain if not unicodedata.combining(c)).encode("ascii", "replace").decode("ascii")

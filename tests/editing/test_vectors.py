@@ -1,0 +1,182 @@
+"""Attribute vectors: what they are, what they do to images, and their files."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from glowdiff.config.schema import ConfigError
+from glowdiff.data.dataset import Dataset
+from glowdiff.data.dataset import load as load_data
+from glowdiff.editing import vector_files
+from glowdiff.editing.attributes import find
+from glowdiff.editing.latents import add_direction
+from glowdiff.editing.vectors import attribute_vector
+from tests import small
+
+
+def assert_trees_close(found, expected, atol=1e-5):
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=atol), found, expected)
+
+
+# ---- Which attributes there are.
+
+
+def examples_with(people, name: str) -> list[int]:
+    belongs = find(name, people.dataset.spec)
+    return [i for i in range(len(people.dataset.test)) if belongs(people.dataset.test[i])]
+
+
+def test_an_attribute_is_a_column_a_class_or_a_word_of_the_caption(people):
+    persons, dark = examples_with(people, "is_person"), examples_with(people, "dark_skin")
+    assert 0 < len(dark) < len(persons) < len(people.dataset.test)
+    assert examples_with(people, "0") == examples_with(people, "label:0") == persons
+    assert examples_with(people, "caption:Person") == examples_with(people, "caption:skin tone") == persons
+    assert examples_with(people, "caption:dark") == examples_with(people, "caption:dark skin") == dark
+    assert set(examples_with(people, "caption:medium-light")) == set(persons) - set(dark)
+    # Whole words only.
+    assert examples_with(people, "caption:light") == examples_with(people, "caption:son") == []
+
+
+def test_an_attribute_that_does_not_exist_is_an_error_that_lists_the_closest_first(people):
+    for name in ("dark-skn", "label:dark-skn"):
+        with pytest.raises(ConfigError, match=rf"--attribute is '{name}', but arrays knows dark_skin, .*caption:WORD"):
+            find(name, people.dataset.spec)
+    with pytest.raises(ConfigError, match="--among is 'person', but arrays knows is_person, dark_skin, "):
+        find("person", people.dataset.spec, "--among")
+    for empty in ("caption:", "caption:  !", ""):
+        with pytest.raises(ConfigError):
+            find(empty, people.dataset.spec)
+    bare = dataclasses.replace(people.dataset.spec, attributes=(), classes=(), captions=False)
+    with pytest.raises(ConfigError, match="arrays has neither labels nor attributes"):
+        find("caption:dark", bare)
+
+
+# ---- The vector.
+
+
+def test_a_vector_is_the_difference_of_two_means_whatever_the_batch(people):
+    train = [people.dataset.train[i] for i in range(len(people.dataset.train))]
+    latents = people.model.encode(
+        np.stack([e["image"] for e in train]), label=np.stack([e["cond"]["label"] for e in train])
+    )
+    person, dark = np.stack([e["attributes"] for e in train]).T
+    for among, rows in ((None, np.ones(len(train), bool)), ("is_person", person)):
+        expected = jax.tree.map(
+            lambda x, rows=rows: np.asarray(x)[rows & dark].mean(0) - np.asarray(x)[rows & ~dark].mean(0), latents
+        )
+        for batch in (7, 64):
+            vector = attribute_vector(people.model, people.dataset, "dark_skin", among=among, batch=batch)
+            assert_trees_close(vector.direction, expected)
+            assert (vector.images_with, vector.images_without) == ((rows & dark).sum(), (rows & ~dark).sum())
+            assert (vector.attribute, vector.among, vector.step) == ("dark_skin", among, 30)
+
+
+def test_the_last_batch_compiles_nothing(people):
+    with small.compilations() as whole:
+        attribute_vector(people.model, people.dataset, "dark_skin", batch=len(people.dataset.train))
+    with small.compilations() as batches:
+        attribute_vector(people.model, people.dataset, "dark_skin", batch=9)
+    assert len(people.dataset.train) % 9
+    assert len(batches) <= len(whole)
+
+
+def test_skin_follows_the_skin_tone_vector_on_people_it_has_not_seen(people):
+    vector = attribute_vector(people.model, people.dataset, "dark_skin", among="is_person")
+    images, labels = people.test_images(0)
+    latents = people.model.encode(images, label=labels)
+    faces = []
+    for alpha in np.linspace(-1, 1, 7):
+        moved = people.model.decode(add_direction(latents, vector.direction, alpha), label=labels)
+        faces.append(moved[:, 2:6, 2:6].mean((1, 2, 3)))
+    brightness = np.mean(faces, axis=1)
+    assert (np.diff(brightness) < 0).all()
+    assert brightness[0] - brightness[-1] > 40  # of 256 levels
+
+
+def test_a_side_without_images_is_an_error(people):
+    with pytest.raises(ConfigError, match=r"'caption:cat': none of the 1\d\d training images of arrays has it"):
+        attribute_vector(people.model, people.dataset, "caption:cat")
+    with pytest.raises(ConfigError, match=r"all of the \d+ training images of arrays that have 'dark_skin' have it"):
+        attribute_vector(people.model, people.dataset, "is_person", among="dark_skin")
+    with pytest.raises(ConfigError, match="--among is 'caption:cat', which no training image of arrays has"):
+        attribute_vector(people.model, people.dataset, "is_person", among="caption:cat")
+
+
+def test_labels_are_attributes_of_models_without_labels_too(digits):
+    data = load_data(digits.config.data)
+    few = Dataset(data.spec, [data.train[i] for i in range(40)], data.test)
+    vector = attribute_vector(digits, few, "3", batch=16)
+    labels = np.array([int(few.train[i]["cond"]["label"]) for i in range(40)])
+    assert (vector.images_with, vector.images_without) == ((labels == 3).sum(), (labels != 3).sum())
+
+
+# ---- Its file.
+
+
+@pytest.fixture(scope="module")
+def vector(people):
+    return attribute_vector(people.model, people.dataset, "dark_skin", among="is_person")
+
+
+def test_a_file_gives_the_vector_back(people, vector, tmp_path):
+    vector_files.save(tmp_path / "deep/er/dark.npz", vector)
+    again = vector_files.load(tmp_path / "deep/er/dark.npz", people.model)
+    jax.tree.map(np.testing.assert_array_equal, again.direction, vector.direction)
+    assert dataclasses.replace(again, direction=None) == dataclasses.replace(vector, direction=None)
+    assert [path.name for path in (tmp_path / "deep/er").iterdir()] == ["dark.npz"]
+
+
+def test_a_vector_of_another_model_is_refused(digits, vector, tmp_path):
+    vector_files.save(tmp_path / "dark.npz", vector)
+    with pytest.raises(
+        ConfigError, match=r"of 'dark_skin' for latents of shapes 4x4x12; this model's are 4x4x2, 2x2x8"
+    ):
+        vector_files.load(tmp_path / "dark.npz", digits)
+
+
+def test_files_that_hold_no_vector_are_refused(people, vector, tmp_path):
+    path = tmp_path / "vector.npz"
+    with pytest.raises(ConfigError, match="there is no such file"):
+        vector_files.load(path, people.model)
+    vector_files.save(path, vector)
+    whole = path.read_bytes()
+    for content in (b"", b"text", whole[: len(whole) // 2]):
+        path.write_bytes(content)
+        with pytest.raises(ConfigError, match="is not an attribute vector of glowdiff"):
+            vector_files.load(path, people.model)
+    np.savez(path, np.zeros(3))
+    with pytest.raises(ConfigError, match="is not an attribute vector of glowdiff"):
+        vector_files.load(path, people.model)
+    np.savez(path, facts=np.array({"attribute": "x"}, object))
+    with pytest.raises(ConfigError, match="allow_pickle=False"):
+        vector_files.load(path, people.model)
+
+
+def test_a_workdir_keeps_vectors_and_uses_them_again(people, tmp_path):
+    def get(attribute="dark_skin", **options):
+        return vector_files.kept_or_computed(tmp_path, people.model, people.dataset, attribute, **options)
+
+    first = get()
+    path = tmp_path / "attributes" / "dark_skin-30.npz"
+    assert list((tmp_path / "attributes").iterdir()) == [path]
+    zero = dataclasses.replace(first, direction=jax.tree.map(np.zeros_like, first.direction))
+    vector_files.save(path, zero)
+    assert_trees_close(get().direction, zero.direction)
+    assert_trees_close(get(recompute=True).direction, first.direction)
+    assert_trees_close(get().direction, first.direction)
+    # Other vectors have other files; where two names make one file name, the right one is computed.
+    get(among="is_person")
+    get(ema=False)
+    get("caption:dark")
+    assert get("caption: dark").attribute == "caption: dark"
+    names = {file.name for file in (tmp_path / "attributes").iterdir()}
+    assert names == {
+        "dark_skin-30.npz", "dark_skin-among-is_person-30.npz", "dark_skin-30-raw.npz", "caption_dark-30.npz",
+    }  # fmt: skip
+    path.write_bytes(b"damaged")
+    with pytest.raises(ConfigError, match=r"not an attribute vector .* --recompute makes it anew"):
+        get()
