@@ -126,7 +126,7 @@ def attribute(
         model.spec.levels,
         rows=pictures.names,
         columns=_numbers(alphas),
-        corner=f"{vector.attribute}\nalpha",
+        corner=f"attribute {vector.attribute}\nalpha",
         footer=footer,
     )
     among = f", all of them {vector.among}" if vector.among else ""
