@@ -62,3 +62,12 @@ def prepare(config: DataConfig) -> Path:
     if config.name == "folder":
         return folder.prepare(data_dir(config.dir), config)
     return stock.prepare(config)
+
+
+def is_ready(config: DataConfig) -> bool:
+    """Whether `load` would read what is on this machine, and download nothing.
+
+    Raises:
+        ConfigError: for an unknown name.
+    """
+    return config.name in stock.OWN or stock.is_prepared(config)

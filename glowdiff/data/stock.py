@@ -53,6 +53,15 @@ def prepare(config: DataConfig) -> Path:
     return Path(os.fspath(_prepared(config).data_path))
 
 
+def is_prepared(config: DataConfig) -> bool:
+    """Whether the set of that name can be read without downloading it.
+
+    Raises:
+        ConfigError: when TFDS does not know the name.
+    """
+    return _builder(config).is_prepared()
+
+
 def _prepared(config: DataConfig) -> Any:
     """Return the TFDS builder of a set that is ready to be read."""
     builder = _builder(config)

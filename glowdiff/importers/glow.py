@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,10 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from glowdiff.flows.glow import Glow
-from glowdiff.importers.mapping import Path, Source, check_shapes, convert
-
-_PERMUTATIONS = {0: "reverse", 1: "shuffle", 2: "conv"}
-_COUPLINGS = {0: "additive", 1: "affine"}
+from glowdiff.flows.method import glow_module
+from glowdiff.importers.flags import parse
+from glowdiff.importers.mapping import Path, Source, WeightsError, check_shapes, convert
 
 
 def glow(weights: Mapping[str, np.ndarray], flags: Mapping[str, Any]) -> tuple[Glow, dict]:
@@ -21,27 +22,20 @@ def glow(weights: Mapping[str, np.ndarray], flags: Mapping[str, Any]) -> tuple[G
 
     Args:
       weights: arrays by the original's variable names, without scopes in front of `model/`.
-      flags: the original's command-line flags: n_levels, depth, width, flow_permutation, flow_coupling, learntop,
-        ycond, n_bits_x, n_y, image_size; others are ignored.
+      flags: the original's command-line flags, see `glowdiff.importers.flags.Flags`.
 
     Returns:
       The module and `{"params", "constants"}` for `module.apply(variables, x, noise, cond, method="encode")` and
       `method="decode"`.
 
     Raises:
+      ConfigError: the flags cannot be.
       WeightsError: a weight is missing, not expected, or of another shape than the flags ask for.
     """
-    module = Glow(
-        levels=flags["n_levels"],
-        depth=flags["depth"],
-        width=flags["width"],
-        permutation=_PERMUTATIONS[flags["flow_permutation"]],
-        coupling=_COUPLINGS[flags["flow_coupling"]],
-        learn_top=bool(flags["learntop"]),
-        classes=flags["n_y"] if flags["ycond"] else 0,
-        bins=2 ** flags["n_bits_x"],
-        coarsen=2 ** (8 - flags["n_bits_x"]),
-    )
+    parsed = parse(flags)
+    spec = parsed.spec()
+    # Whoever applies the module by hand compiles more than once: loops are quick to compile.
+    module = glow_module(dataclasses.replace(parsed.model(), unroll=1), spec, "float32")
     sources = _sources(module)
     shuffles = [
         f"model/{level}/{step}/shuffle/indices_inverse"
@@ -51,8 +45,7 @@ def glow(weights: Mapping[str, np.ndarray], flags: Mapping[str, Any]) -> tuple[G
     variables = convert(weights, sources, ignored=[*shuffles, *_CLASSIFIER.values()])
     if module.classes:
         variables["params"] |= _classifier(weights, module)
-    side = flags["image_size"]
-    image = jax.ShapeDtypeStruct((1, side, side, 3), jnp.uint8)
+    image = jax.ShapeDtypeStruct((1, *spec.shape), jnp.uint8)
     noise = jax.ShapeDtypeStruct(image.shape, jnp.float32)
     cond = {"label": jax.ShapeDtypeStruct((1,), jnp.int32)}
     expected = jax.eval_shape(
@@ -68,11 +61,13 @@ _CLASSIFIER = {name: f"model/classifier/{name}" for name in ("W", "b", "logs")}
 def _classifier(weights: Mapping[str, np.ndarray], module: Glow) -> dict:
     """The head that predicts the class from the top latent; zeros, as initialised, where the weights leave it out."""
     channels = module.latent_shapes((2**module.levels, 2**module.levels, 3))[-1][-1]
-    shapes = {"W": (channels, module.classes), "b": (module.classes,), "logs": (module.classes,)}
-    found = {
-        name: jnp.asarray(weights.get(key, np.zeros(shapes[name], np.float32))).reshape(shapes[name])
-        for name, key in _CLASSIFIER.items()
-    }
+    found = {}
+    for name, shape in (("W", (channels, module.classes)), ("b", (module.classes,)), ("logs", (module.classes,))):
+        key = _CLASSIFIER[name]
+        array = np.asarray(weights.get(key, np.zeros(shape)), np.float32)
+        if array.size != math.prod(shape):
+            raise WeightsError(f"{key}: {array.shape}, where the flags ask for {shape}.")
+        found[name] = jnp.asarray(array.reshape(shape))
     return {
         "classifier": {"kernel": found["W"]},
         "classifier_output": {"bias": found["b"], "logs": found["logs"]},

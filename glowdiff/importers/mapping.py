@@ -36,7 +36,7 @@ def convert(weights: Mapping[str, np.ndarray], sources: Mapping[Path, Source], i
       Nested dictionaries of jax arrays.
 
     Raises:
-      WeightsError: a key is missing, or was not expected.
+      WeightsError: a key is missing, was not expected, or its array has too few axes.
     """
     needed = {key for source in sources.values() for key in source.keys}
     missing = sorted(needed - set(weights))
@@ -46,7 +46,7 @@ def convert(weights: Mapping[str, np.ndarray], sources: Mapping[Path, Source], i
         raise WeightsError("The weights do not fit the flags. " + " ".join(line for line in lines if line))
     tree: dict[str, Any] = {}
     for path, source in sources.items():
-        array = source.convert(*(np.asarray(weights[key]) for key in source.keys))
+        array = _converted(source, weights)
         node = tree
         for name in path[:-1]:
             node = node.setdefault(name, {})
@@ -54,17 +54,30 @@ def convert(weights: Mapping[str, np.ndarray], sources: Mapping[Path, Source], i
     return tree
 
 
+def _converted(source: Source, weights: Mapping[str, np.ndarray]) -> np.ndarray:
+    arrays = [np.asarray(weights[key]) for key in source.keys]
+    try:
+        return source.convert(*arrays)
+    except (IndexError, ValueError) as error:
+        listed = ", ".join(f"{key}: {array.shape}" for key, array in zip(source.keys, arrays, strict=True))
+        raise WeightsError(f"Shapes that no flags ask for: {listed}.") from error
+
+
 def check_shapes(variables: Any, expected: Any, sources: Mapping[Path, Source]) -> None:
-    """Raise `WeightsError` naming the original's keys, if an array has another shape than the module's."""
-    shapes = {_path(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(expected)}
-    ours = {_path(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(variables)}
+    """Raise `WeightsError` naming the original's keys, if an array has another shape or kind than the module's."""
+    wanted = {_path(path): _kind(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(expected)}
+    ours = {_path(path): _kind(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(variables)}
     wrong = [
-        f"{', '.join(sources[path].keys[:2])}: {ours[path]}, where the flags ask for {shape}"
-        for path, shape in shapes.items()
-        if ours.get(path) != shape
+        f"{', '.join(sources[path].keys[:2])}: {ours[path]}, where the flags ask for {kind}"
+        for path, kind in wanted.items()
+        if ours.get(path) != kind
     ]
     if wrong:
         raise WeightsError("Shapes that do not fit the flags (after conversion): " + "; ".join(wrong[:8]) + ".")
+
+
+def _kind(leaf: Any) -> str:
+    return f"{leaf.shape}" + (" of integers" if jnp.issubdtype(leaf.dtype, jnp.integer) else "")
 
 
 def _path(path: tuple[Any, ...]) -> Path:

@@ -26,7 +26,14 @@ class TrainState(NamedTuple):
 def create_state(method: Method, optimizer: optax.GradientTransformation, key: jax.Array, batch: Batch) -> TrainState:
     """The state before the first step, initialised from `batch`; pure, to be jitted with `out_shardings`."""
     init_key, train_key = jax.random.split(key)
-    variables = dict(method.init(init_key, batch))
+    return fresh_state(optimizer, train_key, dict(method.init(init_key, batch)))
+
+
+def fresh_state(
+    optimizer: optax.GradientTransformation, key: jax.Array, variables: Variables, ema: Any = None
+) -> TrainState:
+    """The state at step 0 of given variables; `ema` are their averages, the params themselves unless given."""
     zero = jnp.zeros((), jnp.int32)
     params = variables["params"]
-    return TrainState(zero, train_key, variables, jax.tree.map(jnp.copy, params), optimizer.init(params), zero, zero)
+    ema = jax.tree.map(jnp.copy, params) if ema is None else ema
+    return TrainState(zero, key, variables, ema, optimizer.init(params), zero, zero)

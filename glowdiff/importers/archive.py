@@ -1,0 +1,81 @@
+"""The .npz file that holds an original's variables."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from glowdiff.config.schema import ConfigError, require
+
+_AVERAGE = "/ExponentialMovingAverage"
+# The original's optimisers name their moments by accident: tf.Variable's second argument is not the name.
+_OPTIMISER = re.compile(r"Variable(_\d+)?|global_step")
+
+
+class Archive(NamedTuple):
+    """Variables by the original's names."""
+
+    weights: dict[str, np.ndarray]
+    averages: dict[str, np.ndarray]  # of the trained ones; empty where the file has none
+
+
+def read(path: Path) -> Archive:
+    """Read the variables of a TensorFlow checkpoint that was saved with `np.savez`.
+
+    The averages that TensorFlow keeps beside a variable are told apart; what only the optimiser needs is left out, and
+    so is the `:0` that TensorFlow appends to names.
+
+    Raises:
+      ConfigError: the file is missing, is no .npz, or holds anything but finite numbers. Pickled objects are refused
+        unread.
+    """
+    path = path.expanduser()
+    require(path.is_file(), f"--weights is {path}, where there is no file; it must be an .npz of the variables.")
+    weights: dict[str, np.ndarray] = {}
+    averages: dict[str, np.ndarray] = {}
+    for key, array in _arrays(path).items():
+        name = key.removesuffix(":0")
+        base, average, rest = name.partition(_AVERAGE)
+        if _OPTIMISER.fullmatch(name) or (average and rest):
+            continue
+        (averages if average else weights)[base] = _numbers(path, name, array)
+    require(bool(weights), f"--weights is {path}, which holds no variables of a model.")
+    return Archive(weights, averages)
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    with path.open("rb") as file:
+        start = file.read(6)
+    require(
+        start.startswith((b"PK", b"\x93NUMPY")),
+        f"--weights is {path}, which is not an .npz file; save the variables with np.savez(path, **arrays).",
+    )
+    try:
+        file = np.load(path, allow_pickle=False)
+        if isinstance(file, np.ndarray):
+            raise ConfigError(f"--weights is {path}, a single array; save all variables with np.savez(path, **arrays).")
+        with file:
+            return {name: file[name] for name in file.files}
+    except ConfigError:
+        raise
+    except Exception as error:
+        if "pickle" in str(error) or "Object arrays" in str(error):
+            raise ConfigError(
+                f"--weights is {path}, which holds pickled Python objects. They can run any code when they are read, "
+                "so they are refused; save plain arrays with np.savez(path, **arrays)."
+            ) from error
+        raise ConfigError(f"--weights is {path}, a damaged file ({type(error).__name__}: {error}).") from error
+
+
+def _numbers(path: Path, name: str, array: np.ndarray) -> np.ndarray:
+    if np.issubdtype(array.dtype, np.integer):
+        return array
+    require(
+        np.issubdtype(array.dtype, np.floating),
+        f"--weights is {path}, whose {name} is {array.dtype}; variables must be numbers.",
+    )
+    require(bool(np.isfinite(array).all()), f"--weights is {path}, whose {name} holds values that are not finite.")
+    return array.astype(np.float32)
