@@ -67,7 +67,7 @@ def main(argv: list[str]) -> None:
     else:
         tables.write_csv(csv, points)
         plots.curves(png, title, points)
-        table = tables.table(points, CLAIMS[figure])
+        table = tables.table(points, CLAIMS.get(figure, ()))
     text = f"`{_command(figure)}`: {describe(figure, scale, curves)}\n\n{table}\n\n![{title}](images/{png.name})"
     print(f"\n{text}")
     tables.replace_section(docs / "results.md", figure, text)

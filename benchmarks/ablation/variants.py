@@ -43,7 +43,6 @@ CLAIMS: dict[str, tuple[tuple[str, ...], ...]] = {
         *(tuple(f"{kind} ({coupling})" for coupling in ("affine", "additive")) for kind in PERMUTATIONS.values()),
     ),
     "models": (("Glow", "RealNVP", "NICE"),),
-    "depth": (("L = 4", "L = 3", "L = 2"),),
 }
 
 
