@@ -95,6 +95,7 @@ def measure(depth: int) -> list[dict[str, Any]]:
     plain = experiments["plain"]
     batches = train_batches(dataset, plain.config.data, batch=_BATCH.value, seed=0)
     state = plain.initial_state()
+    metrics = {}
     for _ in range(_TRAIN.value):
         state, metrics = steps["plain"](state, put_batch(next(batches), plain.mesh))
     batch = put_batch(next(batches), plain.mesh)
@@ -156,8 +157,9 @@ def gradient(config: Config, dataset: Dataset, variables: Any, batch: Any) -> An
 
 def relative_error(found: Any, exact: Any) -> float:
     """Norm of the difference over the norm, of all parameters together."""
-    distance = sum(float(np.square(a - b).sum()) for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(exact)))
-    return float(f"{(distance / sum(float(np.square(b).sum()) for b in jax.tree.leaves(exact))) ** 0.5:.2e}")
+    pairs = list(zip(jax.tree.leaves(found), jax.tree.leaves(exact), strict=True))
+    distance, norm = sum(np.square(a - b).sum() for a, b in pairs), sum(np.square(b).sum() for _, b in pairs)
+    return float(f"{np.sqrt(distance / norm):.2e}")
 
 
 if __name__ == "__main__":

@@ -99,7 +99,8 @@ def realnvp_method(config: RealNVPConfig, spec: DataSpec, dtype: str) -> Method:
 
     def penalty(params: Any) -> jax.Array:
         leaves = jax.tree_util.tree_leaves_with_path(params)
-        return config.l2 * sum(jnp.square(p).sum() for path, p in leaves if path[-1].key in ("magnitude", "rescale"))
+        squares = [jnp.square(p).sum() for path, p in leaves if path[-1].key in ("magnitude", "rescale")]
+        return config.l2 * jnp.stack(squares).sum()
 
     return flow_method(module, spec.shape, penalty=penalty if config.l2 else None)
 

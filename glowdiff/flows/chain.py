@@ -58,7 +58,8 @@ def run(
       x: [B, H, W, C].
       contexts: of the steps; in the inverse direction, of their inverses.
       inverse_contexts: of the steps' inverses, for `memory="reversible"`.
-      depth, unroll: number of steps; of these, how many one turn of the loop holds.
+      depth: number of steps.
+      unroll: of these, how many one turn of the loop holds.
       memory: plain | remat | reversible.
       inverse: from the last step's output to the first one's input.
       **options: passed on to the step.
@@ -171,9 +172,7 @@ class _Reversible:
 
     def _conditioner(self, params: Any, rest: Any, kept: jax.Array, context: Context) -> jax.Array:
         variables = {"params": params, **rest}
-        h, _ = self._step.apply(
-            variables, kept, context, method="conditioner", mutable=self._mutable, **self._options
-        )
+        h, _ = self._step.apply(variables, kept, context, method="conditioner", mutable=self._mutable, **self._options)
         return h
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from glowdiff.flows.bijections.squeeze import squeeze, unsqueeze
 from glowdiff.flows.encoded import Encoded, Latents
 from glowdiff.flows.nets import CouplingNet, ScaledBias
 from glowdiff.flows.numerics import promote
+
 
 class FlowStep(nn.Module):
     """actnorm -> permutation -> coupling; the permutation comes from outside (see `permutations`)."""
@@ -122,7 +123,7 @@ class Glow(nn.Module):
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
-    prior: ClassVar[str] = "normal"
+    prior: str = "normal"
 
     def setup(self) -> None:
         """The scales, their priors, and the classifier."""

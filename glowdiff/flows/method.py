@@ -20,8 +20,8 @@ MOVING = 0.1  # share of the newest batch in moving statistics (RealNVP's decay)
 class Flow(Protocol):
     """A module that is a flow: Glow, RealNVP, NICE."""
 
-    prior: Any  # str: density of the latents, see `base`
-    classes: Any  # int: classes that shift it
+    prior: str  # density of the latents, see `base`
+    classes: int  # that shift it
     bins: int
     coarsen: int
     param_dtype: Any
@@ -109,9 +109,7 @@ def flow_method(
     def decode_with(variables: Variables, latents: Latents, cond: Cond) -> jax.Array:
         return cast(jax.Array, module.apply(variables, latents, cond, method=module.decode))
 
-    def sample(
-        variables: Variables, key: jax.Array, latents: Latents, cond: Cond, options: SampleOptions
-    ) -> jax.Array:
+    def sample(variables: Variables, key: jax.Array, latents: Latents, cond: Cond, options: SampleOptions) -> jax.Array:
         del key  # a flow's samples are a function of their latents
         latents = jax.tree.map(lambda eps: eps * options.temperature, latents)
         return dequantization.quantize(decode_with(variables, latents, cond), bins, module.coarsen)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,9 @@ class MLP(nn.Module):
         """[B, D] -> [B, features]."""
         kinds = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         for layer in range(self.layers):
-            x = nn.relu(nn.Dense(self.width, kernel_init=nn.initializers.he_normal(), **kinds, name=f"hidden{layer}")(x))
+            x = nn.relu(
+                nn.Dense(self.width, kernel_init=nn.initializers.he_normal(), **kinds, name=f"hidden{layer}")(x)
+            )
         return nn.Dense(self.features, kernel_init=nn.initializers.zeros, **kinds, name="out")(x)
 
 
@@ -57,7 +59,7 @@ class NICE(nn.Module):
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
-    classes: ClassVar[int] = 0
+    classes: int = 0
 
     def setup(self) -> None:
         """The couplings and the scaling."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -85,7 +85,7 @@ class CouplingStep(nn.Module):
 
     def conditioner(self, kept: jax.Array, parity: Parity, train: bool = False) -> jax.Array:
         """Shift and raw log-scale [B, H, W, 2 C'] of what is changed, from what is kept [B, H, W, C']."""
-        board = checkerboard(*kept.shape[1:3], parity) if self.kind == "checkerboard" else None
+        board = checkerboard(kept.shape[1], kept.shape[2], parity) if self.kind == "checkerboard" else None
         if self.batch_norm:
             kept, _ = self.norm_in(kept, train=train, mask=board)
         seen = [kept, -kept]  # after the ReLU, both signs
@@ -128,7 +128,7 @@ class CouplingGroup(nn.Module):
 
 
 class RealNVP(nn.Module):
-    """Checkerboard couplings, channel couplings, half of the channels leaves; `levels` times, the last checkerboards only.
+    """Checkerboard couplings, channel couplings, half of the channels leaves; the last level has checkerboards alone.
 
     Attributes:
       levels: scales.
@@ -154,8 +154,8 @@ class RealNVP(nn.Module):
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
-    classes: ClassVar[int] = 0
-    prior: ClassVar[str] = "normal"
+    classes: int = 0  # none: RealNVP knows no labels
+    prior: str = "normal"
 
     def setup(self) -> None:
         """The scales' groups of couplings."""

@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from glowdiff.flows.build import glow_module
 from glowdiff.flows.glow import Glow
-from glowdiff.flows.method import glow_module
 from glowdiff.importers.flags import parse
 from glowdiff.importers.mapping import Path, Source, WeightsError, check_shapes, convert
 

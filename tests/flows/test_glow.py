@@ -87,7 +87,12 @@ def test_unroll_and_remat_change_nothing_but_speed():
     variables = trained(plain, batch)
     gradient = lambda method: jax.grad(lambda p: method.loss({**variables, "params": p}, jax.random.key(1), batch)[0])  # noqa: E731
     expected = gradient(plain)(variables["params"])
-    for changes in ({"unroll": 3}, {"memory": "remat"}, {"memory": "reversible"}, {"memory": "reversible", "unroll": 2}):
+    for changes in (
+        {"unroll": 3},
+        {"memory": "remat"},
+        {"memory": "reversible"},
+        {"memory": "reversible", "unroll": 2},
+    ):
         found = gradient(make(depth=3, **changes)[0])(variables["params"])
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5, rtol=1e-3), found, expected)
 

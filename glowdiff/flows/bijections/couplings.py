@@ -22,16 +22,14 @@ class Coupling(nn.Module):
     kind: str
     net: nn.Module
 
-    def __call__(
-        self, x: jax.Array, inverse: bool = False, h: jax.Array | None = None
-    ) -> tuple[jax.Array, jax.Array]:
+    def __call__(self, x: jax.Array, inverse: bool = False, h: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
         """Map x [B, ..., C]; return it with its log-determinant [B].
 
         An odd channel stays with the first half. `h` is given where the net has been evaluated already.
         """
         x = promote(x)
         z1, z2 = jnp.split(x, [(x.shape[-1] + 1) // 2], axis=-1)
-        h = (self.net(z1) if h is None else h).astype(x.dtype)
+        h = promote(self.net(z1) if h is None else h).astype(x.dtype)
         if self.kind == "additive":
             z2 = z2 - h if inverse else z2 + h
             logdet = jnp.zeros(x.shape[:1], x.dtype)

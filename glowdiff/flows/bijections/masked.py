@@ -30,7 +30,7 @@ def divide(x: jax.Array, kind: str, parity: Parity) -> tuple[jax.Array, jax.Arra
       mask: bool [1, H, W, 1], where `changed` holds pixels.
     """
     if kind == "checkerboard":
-        keep = checkerboard(*x.shape[1:3], parity)
+        keep = checkerboard(x.shape[1], x.shape[2], parity)
         return jnp.where(keep, x, 0), jnp.where(keep, 0, x), ~keep
     kept, changed = jnp.split(swap(x, parity), 2, axis=-1)
     return kept, changed, jnp.ones((1, *x.shape[1:3], 1), bool)
