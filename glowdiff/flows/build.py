@@ -23,7 +23,7 @@ from glowdiff.method import Method, Variables
 DEFAULT_UNROLL = {"cpu": 1_000}
 
 # Up to this many channels XLA's LAPACK calls are safe with two threads (jax 0.10): see `_warn_of_few_threads`.
-SAFE_CHANNELS = 96
+SAFE_CHANNELS = 48
 
 
 def _common(config: FlowConfig, spec: DataSpec, dtype: str) -> dict[str, Any]:

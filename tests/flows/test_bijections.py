@@ -7,12 +7,17 @@ import pytest
 from flax import linen as nn
 
 from glowdiff.flows.bijections.actnorm import ActNorm
+from glowdiff.flows.bijections.batchnorm import BatchNorm
 from glowdiff.flows.bijections.couplings import Coupling
+from glowdiff.flows.bijections.logit import Logit
+from glowdiff.flows.bijections.masked import checkerboard
 from glowdiff.flows.bijections.permutations import Permutation, decompose, invert, log_abs_det
 from glowdiff.flows.bijections.priors import SplitPrior, TopPrior
-from glowdiff.flows.bijections.squeeze import squeeze, unsqueeze
+from glowdiff.flows.bijections.squeeze import squeeze, squeeze_ordered, unsqueeze, unsqueeze_ordered
 from glowdiff.flows.glow import FlowLevel
 from glowdiff.flows.nets import Conv3x3, CouplingNet
+from glowdiff.flows.nice import NICE
+from glowdiff.flows.realnvp import CouplingGroup, CouplingStep
 
 SHAPE = (2, 2, 4)  # height, width, channels
 
@@ -26,6 +31,51 @@ class Whitening(nn.Module):
         if isinstance(self.prior, SplitPrior):
             return self.prior(jnp.full_like(x, 0.3), x, inverse)
         return self.prior(x, jnp.arange(x.shape[0]) % 3, inverse)
+
+
+class Masked(nn.Module):
+    """Batch normalisation of the white squares."""
+
+    norm: nn.Module
+
+    def __call__(self, x, inverse=False):
+        return self.norm(x, inverse, mask=checkerboard(x.shape[1], x.shape[2], 1))
+
+
+class OneCoupling(nn.Module):
+    """A coupling of RealNVP, its parity fixed."""
+
+    step: nn.Module
+    parity: int
+
+    def __call__(self, x, inverse=False):
+        return self.step(x, self.parity, inverse)
+
+
+class FromLogits(nn.Module):
+    """The logit the other way round, so that every number is in its domain."""
+
+    def __call__(self, x, inverse=False):
+        return Logit()(x, not inverse)
+
+
+class Rows(nn.Module):
+    """NICE between its dequantisation and its prior, on images."""
+
+    nice: nn.Module
+
+    def __call__(self, x, inverse=False):
+        y, logdet = self.nice.flow(x.reshape(x.shape[0], -1), inverse)
+        return y.reshape(x.shape), logdet
+
+
+def coupling_step(dtype, kind, batch_norm=True):
+    return CouplingStep(kind, width=3, blocks=1, batch_norm=batch_norm, dtype=dtype, param_dtype=dtype)
+
+
+def group(dtype, kind, **changes):
+    settings = {"batch_norm": True, "unroll": 1, "memory": "plain"} | changes
+    return CouplingGroup(kind, depth=2, width=3, blocks=1, dtype=dtype, param_dtype=dtype, **settings)
 
 
 def level(dtype, **changes):
@@ -44,9 +94,20 @@ BIJECTIONS = {
     "affine": lambda dtype: Coupling("affine", CouplingNet(2, 5, dtype, dtype)),
     "split_prior": lambda dtype: Whitening(SplitPrior(dtype)),
     "top_prior": lambda dtype: Whitening(TopPrior(True, 3, dtype)),
+    "batch_norm": lambda dtype: BatchNorm(dtype),
+    "batch_norm_masked": lambda dtype: Masked(BatchNorm(dtype)),
+    "logit": lambda dtype: FromLogits(),
+    "checkerboard": lambda dtype: OneCoupling(coupling_step(dtype, "checkerboard"), 0),
+    "checkerboard_odd": lambda dtype: OneCoupling(coupling_step(dtype, "checkerboard", batch_norm=False), 1),
+    "channel": lambda dtype: OneCoupling(coupling_step(dtype, "channel"), 0),
+    "channel_odd": lambda dtype: OneCoupling(coupling_step(dtype, "channel"), 1),
+    "group": lambda dtype: group(dtype, "checkerboard", memory="remat"),
+    "group_reversible": lambda dtype: group(dtype, "channel", memory="reversible"),
+    "nice": lambda dtype: Rows(NICE(SHAPE, depth=3, hidden_layers=1, width=5, dtype=dtype, param_dtype=dtype)),
     "level": level,
     "level_lu": lambda dtype: level(dtype, lu=True, unroll=2),
     "level_shuffle_additive": lambda dtype: level(dtype, permutation="shuffle", coupling="additive"),
+    "level_reversible": lambda dtype: level(dtype, memory="reversible"),
     "level_reverse_remat": lambda dtype: level(dtype, permutation="reverse", memory="remat"),
 }
 
@@ -61,7 +122,7 @@ def dtype(request):
 def bijection(request, dtype):
     layer = BIJECTIONS[request.param](dtype)
     x = jax.random.normal(jax.random.key(1), (4, *SHAPE), dtype)
-    variables = layer.init(jax.random.key(2), x)
+    variables = jax.jit(layer.init)(jax.random.key(2), x)
     # As if trained: zero-initialised layers and orthogonal matrices would make the test too easy.
     noise = iter(jax.random.split(jax.random.key(3), 100))
     params = jax.tree.map(lambda p: p + 0.03 * jax.random.normal(next(noise), p.shape, p.dtype), variables["params"]) \
@@ -85,6 +146,8 @@ def test_inverse(bijection, jit):
 @pytest.mark.parametrize("inverse", [False, True], ids=["forward", "inverse"])
 def test_logdet_is_that_of_the_jacobian(bijection, inverse):
     layer, variables, x = bijection
+    if inverse:
+        x = layer.apply(variables, x)[0]  # a bijection need not take every number
 
     @jax.jit
     def jacobian_logdet(example, row):
@@ -157,3 +220,47 @@ def test_squeeze_order_and_inverse():
     for c, dh, dw in ((0, 0, 0), (2, 1, 0), (1, 0, 1)):
         np.testing.assert_array_equal(y[:, 1, 2, 4 * c + 2 * dh + dw], x[:, 2 + dh, 4 + dw, c])
     np.testing.assert_array_equal(unsqueeze(y), x)
+
+
+def test_ordered_squeeze_halves_into_the_colours_of_a_checkerboard():
+    x = jnp.arange(2 * 4 * 6 * 3).reshape(2, 4, 6, 3)
+    y = squeeze_ordered(x)
+    for offset, (dh, dw) in enumerate(((0, 0), (1, 1), (0, 1), (1, 0))):
+        np.testing.assert_array_equal(y[..., 3 * offset : 3 * offset + 3], x[:, dh::2, dw::2])
+    np.testing.assert_array_equal(unsqueeze_ordered(y), x)
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 1), (1, 1, 3), (2, 2, 1)])
+def test_nice_takes_any_number_of_entries(shape):
+    x = jax.random.normal(jax.random.key(0), (5, *shape))
+    layer = Rows(NICE(shape, depth=3, hidden_layers=1, width=4))
+    variables = layer.init(jax.random.key(1), x)
+    moved = jax.tree.map(lambda p: p + 0.1, variables["params"])
+    y, _ = layer.apply({"params": moved}, x)
+    np.testing.assert_allclose(layer.apply({"params": moved}, y, inverse=True)[0], x, atol=1e-5)
+
+
+def test_a_checkerboard_coupling_takes_odd_sides():
+    x = jax.random.normal(jax.random.key(0), (4, 3, 5, 2))
+    layer = OneCoupling(coupling_step(jnp.float32, "checkerboard"), 1)
+    variables = layer.init(jax.random.key(1), x)
+    y, _ = layer.apply(variables, x)
+    kept = np.broadcast_to(checkerboard(3, 5, 1), x.shape)
+    np.testing.assert_array_equal(y[kept], x[kept])
+    assert (np.asarray(y) != np.asarray(x))[~kept].all()
+    np.testing.assert_allclose(layer.apply(variables, y, inverse=True)[0], x, atol=1e-5)
+
+
+def test_batch_norm_in_training_normalises_and_leaves_the_batchs_statistics():
+    x = 3 + 2 * jax.random.normal(jax.random.key(0), (64, *SHAPE))
+    layer = BatchNorm()
+    variables = layer.init(jax.random.key(1), jnp.zeros((1, *SHAPE)))
+    (y, logdet), seen = layer.apply(variables, x, train=True, mutable=["batch_stats"])
+    np.testing.assert_allclose(y.mean((0, 1, 2)), 0, atol=1e-5)
+    np.testing.assert_allclose(y.var((0, 1, 2)), 1, atol=1e-3)
+    np.testing.assert_allclose(seen["batch_stats"]["mean"], x.mean((0, 1, 2)), rtol=1e-5)
+    # In evaluation these statistics are the same map, to be inverted.
+    again, logdet_again = layer.apply(seen, x)
+    np.testing.assert_allclose(again, y, atol=1e-5)
+    np.testing.assert_allclose(logdet_again, logdet, atol=1e-4)
+    np.testing.assert_allclose(layer.apply(seen, y, inverse=True)[0], x, atol=1e-5)
