@@ -27,7 +27,9 @@ CONFIGS = sorted((small.ROOT / "configs").rglob("*.py"))
 EMBEDDED = ("digits", "photos")
 # Height, width, channels, number of classes of the sets that would have to be downloaded, or take long to prepare.
 STOCK = {
+    "mnist": (28, 28, 1, 10),
     "cifar10": (32, 32, 3, 10),
+    "celeb_a": (64, 64, 3, 0),
     "downsampled_imagenet/32x32": (32, 32, 3, 0),
     "downsampled_imagenet/64x64": (64, 64, 3, 0),
     "lsun/bedroom": (64, 64, 3, 0),

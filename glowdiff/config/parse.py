@@ -59,7 +59,11 @@ def parse(config: ConfigDict | Mapping[str, Any]) -> Config:
     plain = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
     if "method" not in plain:
         raise ConfigError(f"the configuration names no method; it must be one of {', '.join(METHODS)}.")
-    model = _parse_section(_entry(plain["method"]).config, plain.pop("model", {}), "model")
+    section = _entry(plain["method"]).config
+    model = _parse_section(section, plain.pop("model", {}), "model")
+    for key, value in section.settings.items():  # what the model starts with, where nothing else is said
+        outer, _, inner = key.partition(".")
+        plain[outer] = {inner: value} | plain.get(outer, {})
     parsed = _parse_section(Config, plain, "", model=model)
     parsed.check()
     return parsed

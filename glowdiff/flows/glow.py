@@ -123,7 +123,7 @@ class Glow(nn.Module):
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
-    prior: str = "normal"
+    prior = "normal"  # without a type this is no field: it is not for the caller to set
 
     def setup(self) -> None:
         """The scales, their priors, and the classifier."""

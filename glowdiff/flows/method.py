@@ -21,7 +21,7 @@ class Flow(Protocol):
     """A module that is a flow: Glow, RealNVP, NICE."""
 
     prior: str  # density of the latents, see `base`
-    classes: int  # that shift it
+    classes: int  # that shift it; 0: none
     bins: int
     coarsen: int
     param_dtype: Any

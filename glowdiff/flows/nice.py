@@ -59,7 +59,7 @@ class NICE(nn.Module):
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
-    classes: int = 0
+    classes = 0  # without a type this is no field: it is not for the caller to set
 
     def setup(self) -> None:
         """The couplings and the scaling."""
@@ -69,7 +69,7 @@ class NICE(nn.Module):
             MLP(entries // 2, self.hidden_layers, self.width, self.dtype, self.param_dtype) for _ in range(self.depth)
         ]
         self.couplings = [Coupling("additive", net) for net in self.nets]
-        # exp(D) of the paper. Its bias adds nothing that the last coupling's does not, and both start from the data.
+        # exp(D) of the paper. Its bias adds nothing that those of the last two couplings do not, but starts from data.
         self.scaling = ActNorm(param_dtype=self.param_dtype)
 
     def encode(self, x: jax.Array, noise: jax.Array, cond: Mapping[str, jax.Array] | None = None) -> Encoded:

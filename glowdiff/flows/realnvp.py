@@ -154,8 +154,9 @@ class RealNVP(nn.Module):
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
-    classes: int = 0  # none: RealNVP knows no labels
-    prior: str = "normal"
+    # Without a type these are no fields: they are not for the caller to set.
+    classes = 0
+    prior = "normal"
 
     def setup(self) -> None:
         """The scales' groups of couplings."""

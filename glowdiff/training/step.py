@@ -44,7 +44,8 @@ def make_train_step(
         # Normalised weights: after n steps the average is sum(decay^(n-i) params_i) / sum(decay^(n-i)), i = 1 ... n.
         decay = config.train.ema_decay
         rate = (1 - decay) / (1 - decay ** (state.step + 1.0))
-        ema = jax.tree.map(lambda a, p: a + (rate * (p - a)).astype(a.dtype), state.ema, new_params)
+        average = lambda a, p: a + (rate * (p - a)).astype(a.dtype)  # noqa: E731
+        ema = jax.tree.map(average, state.ema, new_params) if decay else new_params
 
         finite = jnp.isfinite(value) & jnp.isfinite(norm)
         new = (dict(state.variables) | aux.updates | {"params": new_params}, ema, opt_state)

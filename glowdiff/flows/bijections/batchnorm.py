@@ -56,7 +56,7 @@ class BatchNorm(nn.Module):
 
 
 def _mean(x: jax.Array, mask: jax.Array) -> jax.Array:
-    """Per-channel mean [C] of the masked entries of x [B, H, W, C]; 0 if there are none, as on a board of one square."""
+    """Per-channel mean [C] of the masked entries of x [B, H, W, C]; 0 where there are none (a board of one square)."""
     return jnp.where(mask, x, 0).sum((0, 1, 2)) / jnp.maximum(x.shape[0] * mask.sum(), 1)
 
 
