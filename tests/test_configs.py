@@ -77,6 +77,9 @@ def test_there_are_configurations():
     embedded = {"digits", "photos32", "openmoji32"}
     published = {"cifar10", "imagenet32", "imagenet64", "lsun64", "celebahq256"}
     assert names >= {f"glow/{name}" for name in embedded | published}
+    assert names >= {f"realnvp/{name}" for name in ("digits", "photos32", "cifar10", "imagenet32", "imagenet64")}
+    assert names >= {"realnvp/celeba64", "realnvp/lsun64"}
+    assert names >= {f"nice/{name}" for name in ("digits", "photos32", "mnist", "cifar10")}
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=name_of)

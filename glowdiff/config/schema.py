@@ -87,9 +87,7 @@ class TrainConfig:
     steps: int = 10_000  # optimiser steps in all
     batch: int = 64  # images per step, over all devices and processes
     accumulate: int = 1  # micro-batches per step, whose gradients are averaged
-    ema_decay: float = (
-        0.999  # of the exponential average of the weights, over 1 / (1 - ema_decay) steps; 0: the weights themselves
-    )
+    ema_decay: float = 0.999  # of the average of the weights, over 1 / (1 - ema_decay) steps; 0: the weights themselves
     clip: float | None = None  # gradients are scaled down to this global norm; None: never
     max_skips: int = 20  # consecutive non-finite steps after which training aborts
     log_every: int = 100  # steps between lines of metrics.jsonl
