@@ -12,7 +12,9 @@ from glowdiff.config.schema import Config, ConfigError
 from glowdiff.data.spec import DataSpec, spec_from_json, spec_to_json
 
 # What may change between two runs of a workdir: none of it alters a step that both would take.
-FREE = ("train.steps", "train.log_every", "train.checkpoint_every", "mesh.", "eval.", "sampling.")
+FREE = (
+    "train.steps", "train.log_every", "train.checkpoint_every", "mesh.", "eval.", "sampling.", "model.memory", "model.unroll",
+)  # fmt: skip
 
 
 class Description(NamedTuple):
