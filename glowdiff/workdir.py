@@ -11,9 +11,10 @@ from glowdiff.config.parse import differences, parse, to_json
 from glowdiff.config.schema import Config, ConfigError
 from glowdiff.data.spec import DataSpec, spec_from_json, spec_to_json
 
-# What may change between two runs of a workdir: none of it alters a step that both would take.
+# What may change between two runs of a workdir: none of it alters, but for rounding, a step that both would take.
 FREE = (
-    "train.steps", "train.log_every", "train.checkpoint_every", "mesh.", "eval.", "sampling.", "model.memory", "model.unroll",
+    "train.steps", "train.log_every", "train.checkpoint_every", "mesh.", "eval.", "sampling.",
+    "model.memory", "model.unroll",
 )  # fmt: skip
 
 
@@ -64,7 +65,7 @@ def check_rerun(workdir: epath.PathLike, config: Config, spec: DataSpec) -> None
         listed = "; ".join(f"{key} was {before!r}, now {after!r}" for key, (before, after) in changed.items())
         raise ConfigError(
             f"{workdir} holds a run with another configuration: {listed}. Use another --workdir, or the old values "
-            "(only train.steps, the mesh, logging and evaluation may change)."
+            "(only train.steps, the mesh, memory and unroll, logging and evaluation may change)."
         )
 
 
