@@ -26,7 +26,7 @@ from glowdiff.main import run_main
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "A run of configs/glow/openmoji32.py.", required=True)
 _ALPHA = flags.DEFINE_string("alpha", "-1:1:7", "START:STOP:N.")
-_SCALE = flags.DEFINE_float("scale", 1.6, "What alpha is multiplied by.")
+_SCALE = flags.DEFINE_float("scale", 1.0, "What alpha is multiplied by.")
 _STEP = flags.DEFINE_integer("step", None, "A checkpoint's; default: the newest.")
 SKIN = ((250, 220, 188), (222, 187, 144), (193, 154, 101), (165, 121, 57), (106, 70, 47))  # light to dark
 NEAR = 24  # a pixel is skin if each channel is so close to one of them

@@ -112,7 +112,7 @@ def attribute(
     vector: AttributeVector,
     alphas: Sequence[float],
     *,
-    factor: float = 1.6,
+    factor: float = 1.0,
     footer: str = "",
 ) -> Result:
     """Rows of one image each, moved by alpha * factor times the vector; every image keeps its own label."""
