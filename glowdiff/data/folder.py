@@ -18,11 +18,11 @@ import numpy as np
 from glowdiff.config.schema import ConfigError, DataConfig
 from glowdiff.data import records
 from glowdiff.data.folder_files import File, Place, fingerprint, has_splits, list_files, place
-from glowdiff.data.folder_progress import counted
 from glowdiff.data.folder_reader import Refused, read_image, read_size
 from glowdiff.data.folder_report import REPORT_FILE, Report
 from glowdiff.data.holdout import held_out
 from glowdiff.data.prepared import prepare_once
+from glowdiff.data.progress import counted
 from glowdiff.data.spec import DataSpec
 
 T = TypeVar("T")

@@ -54,6 +54,7 @@ def main(argv: list[str]) -> None:
     given = {name for names in options.TAKES.values() for name in names if flags.FLAGS[name].present}
     command, more_files = options.read_request(argv[1:], "images" in given)
     options.check_flags(command, given)
+    options.check_images(_IMAGES.value, more_files)
     require(_OUT.value.endswith(".png"), f"--out is {_OUT.value}; it must end in .png.")
     require_choice("--mode", _MODE.value, tuple(commands.MODES))
     alphas = options.read_range("--alpha", _ALPHA.value)
@@ -87,7 +88,7 @@ def main(argv: list[str]) -> None:
         else:
             vector = _vector(model, dataset)
             result = commands.attribute(model, pictures, vector, alphas, factor=_SCALE.value, footer=spec.attribution)
-    write_png(_OUT.value, result.picture, least=1)
+    write_png(_OUT.value, result.picture, least=1, attribution=spec.attribution)
     print(f"{result.what}; {_WORKDIR.value}, step {model.step}: {_OUT.value}")
 
 

@@ -13,7 +13,7 @@ from glowdiff.config.schema import require
 from glowdiff.editing.grids import labelled_grid
 from glowdiff.editing.inputs import Pictures
 from glowdiff.editing.latents import add_direction, linear, scale, spherical
-from glowdiff.editing.reconstruction import reconstruct as reconstruct_images
+from glowdiff.editing.reconstruction import round_trip
 from glowdiff.editing.vectors import AttributeVector
 from glowdiff.images import to_display
 from glowdiff.method import Latents, Method
@@ -43,9 +43,19 @@ def check_method(command: str, name: str, method: Method) -> None:
 
 
 def reconstruct(model: Model, pictures: Pictures, *, footer: str = "") -> Result:
-    """Images, what their latents decode to, and the amplified difference; the error in the line."""
+    """Images, what their latents decode to, and the amplified difference; the error in the line.
+
+    Raises:
+      ConfigError: decoding overflows.
+    """
     levels = model.spec.levels
-    found = reconstruct_images(model, pictures.images, label=pictures.labels)
+    found = round_trip(model, pictures.images, label=pictures.labels)
+    lost = [name for name, x in zip(pictures.names, found.error, strict=True) if not np.isfinite(x).all()]
+    require(
+        not lost,
+        f"decoding the latents of {', '.join(lost)} overflows, so there is no reconstruction to show. Another "
+        "checkpoint (--step), the raw parameters (--noema) or longer training may help.",
+    )
     shown = found.error * (model.method.coarsen * 255 / (levels - 1))
     factor = _amplification(float(shown.max()))
     difference = np.clip(np.round(shown * factor), 0, 255).astype(np.uint8)

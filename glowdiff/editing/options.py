@@ -59,6 +59,11 @@ def check_flags(command: str, given: set[str]) -> None:
     ):
         for other in others:
             require(not {first, other} <= given, f"--{first} was given, and --{other}, {why}: leave one of them out.")
+    require(
+        not {"vector", "among"} <= given or not given & {"images", "index"},
+        "--among says of which images the vector is made and which test images are moved; with --vector and --images "
+        "or --index both are given: leave --among out.",
+    )
     if command == "attribute":
         require(bool(given & {"attribute", "vector"}), "which attribute? Give --attribute, or --vector=FILE.")
         require("without" not in given or "attribute" in given, "--without needs --attribute: it says what to lack.")
@@ -66,6 +71,16 @@ def check_flags(command: str, given: set[str]) -> None:
         require(
             "label" not in given or "images" in given,
             "--label says of which class the --images are; test images have labels of their own.",
+        )
+
+
+def check_images(first: Sequence[str] | None, more: Sequence[str]) -> None:
+    """Raise `ConfigError` where `--images`, None if not given, and the arguments that follow it leave a name empty."""
+    if first is not None:
+        names = [*first, *more]
+        require(
+            bool(names) and all(names),
+            f"--images is {','.join(names)!r}; it must be names of files, such as --images=a.png,b.png.",
         )
 
 

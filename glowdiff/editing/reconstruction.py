@@ -23,7 +23,7 @@ class Reconstruction(NamedTuple):
     exact: float  # share of pixels that are given back exactly, from 0 to 1
 
 
-def reconstruct(model: Model, images: np.ndarray, *, label: int | np.ndarray | None = None) -> Reconstruction:
+def round_trip(model: Model, images: np.ndarray, *, label: int | np.ndarray | None = None) -> Reconstruction:
     """Encode and decode images uint8 [N, H, W, C], of class-conditional models given their labels.
 
     Raises:

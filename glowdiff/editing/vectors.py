@@ -12,7 +12,7 @@ import numpy as np
 
 from glowdiff.config.schema import ConfigError, require
 from glowdiff.data.dataset import Dataset
-from glowdiff.data.folder_progress import counted
+from glowdiff.data.progress import counted
 from glowdiff.data.sources import Example
 from glowdiff.editing.attributes import find
 from glowdiff.method import Batch, Latents, SampleOptions, Variables

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from glowdiff import workdir as workdirs
+from glowdiff.config.schema import ConfigError
 from glowdiff.data.dataset import load as load_data
 from glowdiff.editing import commands
 from glowdiff.editing.inputs import from_test_set
+from glowdiff.editing.reconstruction import Reconstruction
 from glowdiff.editing.vectors import attribute_vector
-from glowdiff.images import to_display
+from glowdiff.images import ATTRIBUTION_FILE, to_display
 from tests.test_commands import Result, run_all
 
 EDIT = "glowdiff/editing/__main__.py"
@@ -27,6 +32,12 @@ MISTAKES = {  # what is typed after the program's name, and what the line says; 
     "two choices": ("reconstruct --index=3 --seed=3", "--index was given, and --seed"),
     "no attribute": ("attribute", "which attribute? Give --attribute, or --vector=FILE."),
     "two vectors": ("attribute --vector=v.npz --recompute", "--vector was given, and --recompute"),
+    "a filter of what is given": (
+        "attribute --vector=v.npz --among=3 --images=a.png",
+        "with --vector and --images or --index both are given: leave --among out.",
+    ),
+    "no file": ("reconstruct --images=", "--images is ''; it must be names of files, such as --images=a.png,b.png."),
+    "a file without a name": ("reconstruct --images=a.png,", "--images is 'a.png,'; it must be names of files"),
     "no range": ("attribute --attribute=3 --alpha=-1,1", "--alpha is '-1,1'; it must be START:STOP:N, such as 0:1:6"),
     "one column": ("attribute --attribute=3 --alpha=0:1:1", "--alpha is '0:1:1'; at least 2 columns are needed."),
     "a cold temperature": ("temperature --temperatures=-1:1:3", "none may be below 0"),
@@ -84,7 +95,12 @@ def outputs(trained, digits, tmp_path_factory) -> tuple[dict[str, Result], Path]
     }
     base = f"--workdir={trained.workdir}"
     typed = [[EDIT, *line, base, f"--out={folder / name}.png"] for name, line in lines.items()]
-    results = dict(zip(lines, run_all(typed), strict=True))
+    by_somebody = folder / "by somebody"
+    shutil.copytree(trained.workdir, by_somebody / "run")
+    config, spec = workdirs.read(by_somebody / "run")
+    workdirs.write(by_somebody / "run", config, dataclasses.replace(spec, attribution="by somebody"))
+    typed += [[EDIT, *lines["temperature"], f"--workdir={by_somebody / 'run'}", f"--out={by_somebody / 'grid.png'}"]]
+    results = dict(zip([*lines, "attribution"], run_all(typed), strict=True))
     vector.unlink()  # others share the workdir
     vector.parent.rmdir()
     return results, folder
@@ -112,6 +128,15 @@ def test_every_command_writes_a_picture_and_says_so_in_a_line(outputs, trained, 
 def test_files_may_be_listed_either_way(outputs):
     folder = outputs[1]
     assert (folder / "interpolate.png").read_bytes() == (folder / "commas.png").read_bytes()
+
+
+def test_a_grid_carries_the_attribution_of_its_data(outputs):
+    result, folder = outputs[0]["attribution"], outputs[1]
+    assert result.code == 0, result.err
+    with Image.open(folder / "by somebody" / "grid.png") as picture:
+        assert picture.info["Copyright"] == "by somebody"
+    assert (folder / "by somebody" / ATTRIBUTION_FILE).read_text() == "by somebody\n"
+    assert not (folder / ATTRIBUTION_FILE).exists()  # digits ask for none
 
 
 # ---- What the grids hold, of the class-conditional model.
@@ -164,3 +189,14 @@ def test_temperatures_share_their_noise_and_begin_without_any(people, monkeypatc
     assert np.abs(grids.images[0, 1].astype(int) - images[0, 2]).max() <= 8  # one bin of five bits
     commands.temperature(people.model, 8, [0, 1])
     assert {row[0] for row in grids.labels["rows"]} == {"0", "1"}  # classes are drawn where none is asked for
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_a_reconstruction_that_overflows_is_named(people, monkeypatch, value):
+    pictures = from_test_set(people.dataset, [0, 1])
+    error = np.zeros(pictures.images.shape, np.float32)
+    error[1, 0, 0, 0] = value
+    found = Reconstruction(pictures.images, error, True, 0.5)
+    monkeypatch.setattr(commands, "round_trip", lambda model, images, label: found)
+    with pytest.raises(ConfigError, match=rf"decoding the latents of {re.escape(pictures.names[1])} overflows"):
+        commands.reconstruct(people.model, pictures)

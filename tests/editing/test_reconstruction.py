@@ -8,13 +8,13 @@ import pytest
 from glowdiff.config.schema import ConfigError
 from glowdiff.data.dataset import load as load_data
 from glowdiff.editing.commands import check_method
-from glowdiff.editing.reconstruction import reconstruct
+from glowdiff.editing.reconstruction import round_trip
 
 
 def test_a_trained_model_gives_test_images_back_within_half_a_level(digits):
     test = load_data(digits.config.data).test
     images = np.stack([test[i]["image"] for i in range(32)])
-    found = reconstruct(digits, images)
+    found = round_trip(digits, images)
     np.testing.assert_array_equal(found.images, images)
     assert found.unrounded
     assert found.exact == 1
@@ -24,7 +24,7 @@ def test_a_trained_model_gives_test_images_back_within_half_a_level(digits):
 
 def test_errors_of_five_bits_count_in_levels_that_the_model_tells_apart(people):
     images, labels = people.test_images(0)
-    found = reconstruct(people.model, images, label=labels)
+    found = round_trip(people.model, images, label=labels)
     np.testing.assert_array_equal(found.images, images // 8 * 8)
     assert found.exact == 1
     assert found.error.max() < 0.01
@@ -36,7 +36,7 @@ def test_without_images_before_rounding_errors_are_those_of_integers(digits):
     plain = digits.__class__(
         digits.method._replace(unrounded=None), digits.variables, digits.config, digits.spec, digits.mesh, digits.step
     )
-    found = reconstruct(plain, images)
+    found = round_trip(plain, images)
     assert not found.unrounded
     assert found.error.max() == 0
 
@@ -45,7 +45,7 @@ def test_methods_without_latents_of_images_are_refused(digits):
     guide = digits.method._replace(encode=None)
     model = digits.__class__(guide, digits.variables, digits.config, digits.spec, digits.mesh, digits.step)
     with pytest.raises(ConfigError, match="method glow has no latents of given images, so it reconstructs none"):
-        reconstruct(model, np.zeros((1, 8, 8, 1), np.uint8))
+        round_trip(model, np.zeros((1, 8, 8, 1), np.uint8))
     check_method("temperature", "toy", guide)
     with pytest.raises(ConfigError, match="attribute does not work with method toy, which has no latents of given"):
         check_method("attribute", "toy", guide)

@@ -1,4 +1,4 @@
-"""How far the reading of a folder has come, on a terminal as a bar and elsewhere as lines."""
+"""How far a long pass over data has come, on a terminal as a bar and elsewhere as lines."""
 
 from __future__ import annotations
 
