@@ -91,7 +91,8 @@ def _of(data: str, size: int) -> dict[str, Any]:
         return {"name": "arrays", "path": data}
     if Path(data).expanduser().is_dir():
         return {"name": "folder", "path": data, "size": size}
-    return {"name": data, "size": size} if data == "photos" or data.startswith("lsun") else {"name": data}
+    resized = data in ("photos", "openmoji", "celeb_a") or data.startswith("lsun")  # the others have sizes of their own
+    return {"name": data, "size": size} if resized else {"name": data}
 
 
 def _guess(parsed: flags.Flags) -> dict[str, Any]:

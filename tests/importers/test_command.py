@@ -137,6 +137,12 @@ def test_published_flags_give_our_configuration(given):
     assert set(different) <= {"dtype", "model.memory", "model.init_images", "train.steps"}
 
 
+@pytest.mark.parametrize("name", ["photos", "openmoji", "celeb_a", "lsun/bedroom"])
+def test_data_that_come_in_many_sizes_are_asked_for_in_the_flags_size(name):
+    assert configuration(flags_of(read_flags("image_size=64")), name, 1).data.size == 64
+    assert configuration(flags_of(read_flags("image_size=32")), "cifar10", 1).data.size is None
+
+
 FLAGS = "image_size=8,n_levels=1,depth=2,width=16,flow_coupling=1,flow_permutation=0,learntop=1"
 MISTAKES = {
     "an unknown flag": (FLAGS.replace("n_levels", "n_level"), {}, "does not know. Did you mean n_levels?"),
