@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from glowdiff.config.schema import ConfigError, require
+from glowdiff.data import npz
 from glowdiff.data.holdout import held_out
 from glowdiff.data.sources import Memory
 from glowdiff.data.spec import DataSpec
@@ -27,7 +27,8 @@ def read(path: Path, test_fraction: float) -> tuple[DataSpec, Memory, Memory]:
             refused unread.
     """
     path = path.expanduser()
-    stored = _open(path)
+    content = "an .npz file of images (arr_0 uint8 NHWC)"
+    stored = npz.read(path, "data.path", content, "np.savez(path, images)")
     images = _image_array(path, stored)
     labels = _label_array(path, stored, len(images))
     levels = _levels(path, stored)
@@ -43,29 +44,6 @@ def read(path: Path, test_fraction: float) -> tuple[DataSpec, Memory, Memory]:
     spec = DataSpec("arrays", (height, width, channels), levels, int((~test).sum()), int(test.sum()), classes)
     train, held = (Memory(images[rows], None if labels is None else labels[rows]) for rows in (~test, test))
     return spec, train, held
-
-
-def _open(path: Path) -> dict[str, Any]:
-    """Return the arrays in the file, by name."""
-    require(path.is_file(), f"data.path is {path}, where there is no file; it must be an .npz file (arr_0 uint8 NHWC).")
-    try:
-        file = np.load(path, allow_pickle=False)
-        if isinstance(file, np.ndarray):
-            raise ConfigError(
-                f"data.path is {path}, a single array; save it with np.savez(path, images) to make it an .npz file."
-            )
-        with file:
-            return {name: file[name] for name in file.files}
-    except ConfigError:
-        raise
-    except Exception as error:
-        if "pickle" in str(error) or "Object arrays" in str(error):
-            raise ConfigError(
-                f"data.path is {path}, which holds pickled Python objects. They can run any code when they are read, "
-                "so they are refused; save plain arrays with np.savez(path, images)."
-            ) from error
-        kind = "a damaged .npz file" if isinstance(error, (BadZipFile, EOFError)) else "not an .npz file"
-        raise ConfigError(f"data.path is {path}, which is {kind} ({type(error).__name__}: {error}).") from error
 
 
 def _image_array(path: Path, stored: dict[str, Any]) -> np.ndarray:

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from glowdiff.config.schema import ConfigError, require
+from glowdiff.config.schema import require
+from glowdiff.data import npz
 
 _AVERAGE = "/ExponentialMovingAverage"
 # The original's optimisers name their moments by accident: tf.Variable's second argument is not the name.
@@ -33,10 +34,10 @@ def read(path: Path) -> Archive:
         unread.
     """
     path = path.expanduser()
-    require(path.is_file(), f"--weights is {path}, where there is no file; it must be an .npz of the variables.")
+    arrays = npz.read(path, "--weights", "an .npz file of the variables", "np.savez(path, **arrays)")
     weights: dict[str, np.ndarray] = {}
     averages: dict[str, np.ndarray] = {}
-    for key, array in _arrays(path).items():
+    for key, array in arrays.items():
         name = key.removesuffix(":0")
         base, average, rest = name.partition(_AVERAGE)
         if _OPTIMISER.fullmatch(name) or (average and rest):
@@ -44,30 +45,6 @@ def read(path: Path) -> Archive:
         (averages if average else weights)[base] = _numbers(path, name, array)
     require(bool(weights), f"--weights is {path}, which holds no variables of a model.")
     return Archive(weights, averages)
-
-
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    with path.open("rb") as file:
-        start = file.read(6)
-    require(
-        start.startswith((b"PK", b"\x93NUMPY")),
-        f"--weights is {path}, which is not an .npz file; save the variables with np.savez(path, **arrays).",
-    )
-    try:
-        file = np.load(path, allow_pickle=False)
-        if isinstance(file, np.ndarray):
-            raise ConfigError(f"--weights is {path}, a single array; save all variables with np.savez(path, **arrays).")
-        with file:
-            return {name: file[name] for name in file.files}
-    except ConfigError:
-        raise
-    except Exception as error:
-        if "pickle" in str(error) or "Object arrays" in str(error):
-            raise ConfigError(
-                f"--weights is {path}, which holds pickled Python objects. They can run any code when they are read, "
-                "so they are refused; save plain arrays with np.savez(path, **arrays)."
-            ) from error
-        raise ConfigError(f"--weights is {path}, a damaged file ({type(error).__name__}: {error}).") from error
 
 
 def _numbers(path: Path, name: str, array: np.ndarray) -> np.ndarray:

@@ -206,7 +206,7 @@ def test_weights_that_cannot_be_used_are_told(tmp_path, capsys, kind):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"hello", "not an .npz file"), (b"PK\x03\x04rest", "a damaged file")],
+    [(b"hello", "not an .npz file"), (b"PK\x03\x04rest", "a damaged .npz file")],
 )
 def test_files_that_are_no_archives_are_told(tmp_path, capsys, content, message):
     path = tmp_path / "other.npz"
