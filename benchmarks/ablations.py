@@ -62,7 +62,7 @@ def main(argv: list[str]) -> None:
     if figure == "temperature":
         measured = temperature.measure(curves[0], seeds, out)
         tables.write_csv(csv, [*measured.rows, measured.test])
-        plots.temperatures(png, title, measured.pictures, temperature.lines(measured))
+        plots.temperatures(png, title, measured.pictures, temperature.lines(measured), measured.attribution)
         table = temperature.table(measured)
     else:
         tables.write_csv(csv, points)
@@ -76,13 +76,20 @@ def main(argv: list[str]) -> None:
 
 def describe(figure: str, scale: Scale, curves: list[Variant]) -> str:
     """How the runs were made, in a sentence."""
-    levels = "L as named" if figure == "depth" else f"L = {scale.levels}"
-    widths = f"width {scale.width}"
+    models, weights = f"L = {scale.levels}, K = {scale.depth} per level, width {scale.width}", "averaged weights"
+    if figure == "depth":
+        models = f"L as named, K = {scale.depth} per level, width {scale.width}"
     if figure == "models":
-        widths = ", ".join(f"{variant.name} of width {variant.config.model.width}" for variant in curves)
+        nice, realnvp, glow = (variant.config.model for variant in curves)
+        models = (
+            f"NICE (depth {nice.depth}, width {nice.width}), RealNVP (levels {realnvp.levels}, depth {realnvp.depth}, "
+            f"blocks {realnvp.blocks}, width {realnvp.width}), Glow (L = {glow.levels}, K = {glow.depth}, "
+            f"width {glow.width})"
+        )
+        weights += " (RealNVP: the last, with its clipping and l2 penalty)"
     return (
-        f"{scale.data} of {_pixels(scale)}, {levels}, K = {scale.depth} per level, {widths}; {scale.steps:,} steps of "
-        f"{scale.batch} images, Adam at 1e-3 with a cosine decay, averaged weights, all test images."
+        f"{scale.data} of {_pixels(scale)}, {models}; {scale.steps:,} steps of {scale.batch} images, Adam at 1e-3 with "
+        f"a cosine decay, {weights}, all test images."
     )
 
 

@@ -89,7 +89,11 @@ def _label_ends(axes: Any, x: int, ends: list[tuple[float, str, str]]) -> None:
 
 
 def temperatures(
-    path: Path, title: str, pictures: np.ndarray, lines: dict[str, tuple[np.ndarray, np.ndarray, float]]
+    path: Path,
+    title: str,
+    pictures: np.ndarray,
+    lines: dict[str, tuple[np.ndarray, np.ndarray, float]],
+    attribution: str = "",
 ) -> None:
     """Samples by temperature beside what is measured of them.
 
@@ -98,6 +102,7 @@ def temperatures(
       title: above all.
       pictures: uint8 [T, N, H, W, 3], a row of samples per temperature.
       lines: by the name of what is measured: temperatures [T], values [seeds, T], and the test images' value.
+      attribution: the data set's, written below and into the file.
     """
     pyplot = _pyplot()
     count, columns, side = pictures.shape[:3]
@@ -122,9 +127,10 @@ def temperatures(
         )
         panel.set_ylabel(name)
     panels[-1].set_xlabel("temperature")
-    _save(figure, path)
+    figure.text(0.5, -0.01, attribution, ha="center", va="top", fontsize=8)
+    _save(figure, path, attribution)
 
 
-def _save(figure: Any, path: Path) -> None:
+def _save(figure: Any, path: Path, attribution: str = "") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, bbox_inches="tight")
+    figure.savefig(path, bbox_inches="tight", metadata={"Copyright": attribution} if attribution else None)

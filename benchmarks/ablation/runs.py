@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import jax
 
 from benchmarks.ablation.variants import Variant, count
-from glowdiff.config.parse import parse
-from glowdiff.config.schema import Config
+from glowdiff import workdir as workdirs
+from glowdiff.config.parse import differences, parse
+from glowdiff.config.schema import Config, require
 from glowdiff.training.loop import train
 
 
@@ -54,9 +55,14 @@ def run_all(variants: Sequence[Variant], seeds: Sequence[int], out: Path) -> lis
     a variant run the same program, which only the first has to compile: `glowdiff.main.initialize` keeps it on disk.
 
     Raises:
+      ConfigError: a variant is impossible, or a run that is there was made otherwise; nothing has been trained.
       SystemExit: a run was stopped by SIGTERM; the same command goes on from there.
     """
+    parameters = {variant.name: count(seeded(variant, 0)) for variant in variants}
     runs = [(variant, seed) for seed in seeds for variant in variants]
+    for variant, seed in runs:
+        config = seeded(variant, seed)
+        check_found(out / folder(config), config)
     found: dict[tuple[str, int], dict[int, float]] = {}
     for number, (variant, seed) in enumerate(runs, 1):
         config = seeded(variant, seed)
@@ -68,13 +74,29 @@ def run_all(variants: Sequence[Variant], seeds: Sequence[int], out: Path) -> lis
         found[variant.name, seed] = evaluations(workdir)
         if config.train.steps not in found[variant.name, seed]:
             sys.exit("Stopped; the same command goes on from there.")
-    parameters = {variant.name: count(seeded(variant, 0)) for variant in variants}
     return [
         Point(variant.name, seed, parameters[variant.name], step, bits)
         for variant in variants
         for seed in seeds
         for step, bits in found[variant.name, seed].items()
     ]
+
+
+def check_found(workdir: Path, config: Config) -> None:
+    """Raise `ConfigError`, naming the keys, if `workdir` holds a run of another configuration than `config`.
+
+    Its name tells only some of the keys; others change with the code. What alters no step may differ.
+    """
+    if not (workdir / "config.json").exists():
+        return
+    found = differences(workdirs.read(workdir).config, config)
+    changed = {key: values for key, values in sorted(found.items()) if not key.startswith(workdirs.FREE)}
+    listed = "; ".join(f"{key} was {before!r}, now {after!r}" for key, (before, after) in changed.items())
+    require(
+        not changed,
+        f"{workdir} holds a run with another configuration: {listed}. Move that folder away to train it anew, or give "
+        "another --out.",
+    )
 
 
 def evaluations(workdir: Path) -> dict[int, float]:

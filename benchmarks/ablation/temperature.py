@@ -24,7 +24,7 @@ class Row(NamedTuple):
     """Means over the samples of one run at one temperature: a line of the figure's CSV."""
 
     temperature: float
-    seed: int
+    seed: int | None  # None: a mean over seeds
     bits_per_dim: float  # of the model's own samples, under the model
     contrast: float  # see `contrast`
     variation: float  # see `variation`
@@ -36,6 +36,7 @@ class Measured(NamedTuple):
     rows: list[Row]
     test: Row  # of the test images, at temperature "nan", means over the models
     pictures: np.ndarray  # uint8 [T, N, H, W, 3], of the first seed
+    attribution: str  # of the data, see `DataSpec`
 
 
 def contrast(images: np.ndarray, levels: int) -> float:
@@ -52,11 +53,11 @@ def variation(images: np.ndarray, levels: int) -> float:
 
 def measure(variant: Variant, seeds: Sequence[int], out: Path) -> Measured:
     """Draw from the trained runs of `variant` at every temperature; a column of pictures keeps its latents."""
-    rows, test, pictures = [], [], []
+    rows, test, pictures, attribution = [], [], [], ""
     for seed in seeds:
         config = seeded(variant, seed)
         model = load(out / folder(config))
-        levels = model.spec.levels
+        levels, attribution = model.spec.levels, model.spec.attribution
         dataset = load_data(config.data)
         held_out = np.stack([dataset.test[i]["image"] for i in range(len(dataset.test))])
         test.append(_row(model, held_out, float("nan"), seed))
@@ -67,8 +68,7 @@ def measure(variant: Variant, seeds: Sequence[int], out: Path) -> Measured:
                 shown = to_display(images[:_SHOWN], levels)
                 pictures.append(np.broadcast_to(shown, (*shown.shape[:3], 3)))
         print(f"seed {seed}: {len(TEMPERATURES)} temperatures, {_SAMPLES} samples each", flush=True)
-    mean = Row(*np.mean(test, axis=0).tolist())
-    return Measured(rows, mean, np.stack(pictures))
+    return Measured(rows, _mean(test), np.stack(pictures), attribution)
 
 
 def _row(model: Any, images: np.ndarray, temperature: float, seed: int) -> Row:
@@ -78,12 +78,17 @@ def _row(model: Any, images: np.ndarray, temperature: float, seed: int) -> Row:
     return Row(temperature, seed, float(bits.mean()), contrast(images, levels), variation(images, levels))
 
 
+def _mean(rows: Sequence[Row]) -> Row:
+    """The mean of rows of one temperature over their seeds."""
+    return Row(*np.mean(np.array(rows, np.float64), axis=0).tolist())._replace(seed=None)
+
+
 def table(measured: Measured) -> str:
     """A row per temperature, and the test images last; means over seeds."""
     lines = ["| temperature | bits/dim of the samples | contrast | variation |", "|---|---|---|---|"]
     for temperature in TEMPERATURES:
         rows = [row for row in measured.rows if row.temperature == temperature]
-        lines.append(_line(f"{temperature:.1f}", Row(*np.mean(rows, axis=0).tolist())))
+        lines.append(_line(f"{temperature:.1f}", _mean(rows)))
     return "\n".join([*lines, _line("test images", measured.test)])
 
 
@@ -93,7 +98,7 @@ def _line(name: str, row: Row) -> str:
 
 def lines(measured: Measured) -> dict[str, tuple[np.ndarray, np.ndarray, float]]:
     """What `benchmarks.ablation.plots.temperatures` draws."""
-    seeds = sorted({row.seed for row in measured.rows})
+    seeds = list(dict.fromkeys(row.seed for row in measured.rows))
     names = {"bits/dim": "bits_per_dim", "contrast": "contrast", "variation": "variation"}
     return {
         name: (

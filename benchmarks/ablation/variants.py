@@ -90,7 +90,7 @@ def glow(scale: Scale, **model: Any) -> Any:
 
 def training(config: Any, scale: Scale) -> Any:
     """`config` with the data and the training that all variants share."""
-    config.data.update(name=scale.data, size=scale.size, flip=scale.data != "digits")
+    config.data.update(name=scale.data, size=scale.size, flip=scale.data == "photos")
     config.model.init_images = 256
     config.optimizer.update(learning_rate=1e-3, warmup_steps=min(100, scale.steps // 10), decay="cosine")
     config.train.update(
