@@ -136,6 +136,11 @@ print(json.dumps(found))
             parse(config)
         config.model.batch_norm = False
         parse(config)
+        assert parse({"method": "realnvp"}).train.ema_decay == 0  # what is not said is what suits the model
+
+    def test_without_averaging_both_sets_of_weights_are_one(self, run):
+        averaged, raw = glowdiff.load(run), glowdiff.load(run, ema=False)
+        jax.tree.map(np.testing.assert_array_equal, averaged.variables, raw.variables)
 
 
 def test_the_penalty_is_of_magnitudes_and_scales(digits):
