@@ -37,8 +37,9 @@ def _common(config: FlowConfig, spec: DataSpec, dtype: str) -> dict[str, Any]:
     }
 
 
-def _unroll(unroll: int | None) -> int:
-    return unroll or DEFAULT_UNROLL.get(jax.default_backend(), 1)
+def _unroll(config: GlowConfig | RealNVPConfig) -> int:
+    """As configured; else the backend's, or 1 where memory matters: what is unrolled XLA may keep instead."""
+    return config.unroll or (DEFAULT_UNROLL.get(jax.default_backend(), 1) if config.memory == "plain" else 1)
 
 
 def glow_module(config: GlowConfig, spec: DataSpec, dtype: str) -> Glow:
@@ -54,7 +55,7 @@ def glow_module(config: GlowConfig, spec: DataSpec, dtype: str) -> Glow:
         coupling=config.coupling,
         learn_top=config.learn_top,
         classes=len(spec.classes) if config.class_conditional else 0,
-        unroll=_unroll(config.unroll),
+        unroll=_unroll(config),
         memory=config.memory,
         **_common(config, spec, dtype),
     )
@@ -92,7 +93,7 @@ def realnvp_method(config: RealNVPConfig, spec: DataSpec, dtype: str) -> Method:
         width=config.width,
         blocks=config.blocks,
         batch_norm=config.batch_norm,
-        unroll=_unroll(config.unroll),
+        unroll=_unroll(config),
         memory=config.memory,
         **_common(config, spec, dtype),
     )

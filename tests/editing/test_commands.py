@@ -174,7 +174,7 @@ def test_an_attribute_at_alpha_zero_is_the_image_itself(people, monkeypatch):
     assert (grids.images[:, 0] != grids.images[:, 2]).any()
     assert grids.labels["footer"] == "by somebody"
     once = grids.images
-    commands.attribute(people.model, pictures, vector, [-0.5, 0, 0.5], factor=3.2)
+    commands.attribute(people.model, pictures, vector, [-0.5, 0, 0.5], factor=2.0)
     np.testing.assert_array_equal(grids.images, once)
 
 
