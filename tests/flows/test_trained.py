@@ -102,6 +102,7 @@ class TestMovingStatistics:
 import json
 import jax
 from glowdiff import sharding
+sharding.MIN_SHARDED_SIZE = 16  # so that a model as small as this one is really split
 from glowdiff.config.schema import MeshConfig
 from glowdiff.data.batches import train_batches
 from glowdiff.training.experiment import build
@@ -118,6 +119,8 @@ for name, shape in (("one", (1, 1)), ("four", (2, 2))):
     for _ in range(40):
         state, metrics = step(state, feed.next())
         losses.append(float(metrics["loss"]))
+    split = sum(not leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state.variables))
+    assert bool(split) == (name == "four"), split
     found[name] = (losses, *both_bits(run.method, state.variables, run.dataset.train.images[:512], 17))
 print(json.dumps(found))
 """
