@@ -1,0 +1,1 @@
+"""From noise to data: samplers, guidance, and the levels they walk along."""
