@@ -1,41 +1,103 @@
-"""Draw samples: `python sample.py --workdir=runs/glow_digits --num=64 --temperature=0.7 --out=samples.png`."""
+"""Draw samples: `python sample.py --workdir=runs/glow_digits --num=64 --temperature=0.7 --out=samples.png`.
+
+Diffusion models take more: `--sampler=dpmpp_2m --steps=20 --guidance_scale=3 --film=film.gif`.
+"""
 
 import jax
+import numpy as np
 from absl import flags
 
 import glowdiff
-from glowdiff.config.schema import ConfigError
-from glowdiff.images import grid, write_npz, write_png
+from glowdiff.config.schema import ConfigError, require
+from glowdiff.editing.inputs import small_images
+from glowdiff.images import grid, write_gif, write_npz, write_png
 from glowdiff.main import initialize, run_main
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "What train.py wrote.", required=True)
 _OUT = flags.DEFINE_string("out", "samples.png", "A picture of all samples (.png), or the samples themselves (.npz).")
-_NUM = flags.DEFINE_integer("num", 64, "How many.", lower_bound=1)
+_NUM = flags.DEFINE_integer("num", None, "How many; 64 unless given, or as many as --low_res holds.", lower_bound=1)
 _BATCH = flags.DEFINE_integer("batch", 64, "How many at a time; changes no sample.", lower_bound=1)
 _SEED = flags.DEFINE_integer("seed", 0, "Another seed draws other samples.", lower_bound=0)
-_TEMPERATURE = flags.DEFINE_float("temperature", None, "Standard deviation of the latents.", lower_bound=0)
-_LABEL = flags.DEFINE_integer("label", None, "The class to draw; all of them unless given.", lower_bound=0)
+_LABEL = flags.DEFINE_string("label", None, "The class to draw, or none; all of them unless given.")
 _STEP = flags.DEFINE_integer("step", None, "The checkpoint; the newest unless given.")
 _EMA = flags.DEFINE_bool("ema", True, "Averaged parameters rather than raw ones.")
+
+# Keys of the configuration's `sampling` section: unless given, as the model was configured.
+_OPTIONS = {
+    "temperature": flags.DEFINE_float("temperature", None, "Standard deviation of the latents."),
+    "sampler": flags.DEFINE_string("sampler", None, "ancestral, ddim, dpmpp_2m, heun ...: see docs/sampling.md."),
+    "steps": flags.DEFINE_string("steps", None, 'Of the sampler; also "10,10,5", "ddim50", "fast27".'),
+    "spacing": flags.DEFINE_string("spacing", None, "Of the steps: even, trailing, log_snr or karras."),
+    "eta": flags.DEFINE_float("eta", None, "Noise that ddim adds: 0 none, 1 as much as ancestral."),
+    "guidance_scale": flags.DEFINE_float("guidance_scale", None, "Classifier-free guidance; 1: none."),
+    "guidance_from": flags.DEFINE_float("guidance_from", None, "Guide from this share of the timesteps, 0: data."),
+    "guidance_to": flags.DEFINE_float("guidance_to", None, "Guide up to this share of the timesteps, 1: noise."),
+    "guidance_rescale": flags.DEFINE_float("guidance_rescale", None, "Share of guidance's contrast taken back."),
+    "threshold": flags.DEFINE_string("threshold", None, "Of predictions of the data: clip, dynamic or none."),
+}
+_CLASSIFIER = flags.DEFINE_string("classifier", None, "The workdir of a classifier of noised images, to guide.")
+_CLASSIFIER_SCALE = flags.DEFINE_float("classifier_scale", 1.0, "How strongly it guides.")
+_LOW_RES = flags.DEFINE_string("low_res", None, "What a super-resolution model enlarges: a picture, or an .npz.")
+_FILM = flags.DEFINE_string("film", None, "Also write how the samples came about, a .gif.")
+_FRAMES = flags.DEFINE_integer("frames", 24, "Pictures of the film.", lower_bound=2)
 
 
 def main(argv: list[str]) -> None:
     """Parse, and call the package."""
     del argv
-    if not _OUT.value.endswith((".png", ".npz")):
-        raise ConfigError(f"--out is {_OUT.value}; it must end in .png or .npz.")
+    require(_OUT.value.endswith((".png", ".npz")), f"--out is {_OUT.value}; it must end in .png or .npz.")
+    require(_FILM.value is None or _FILM.value.endswith(".gif"), f"--film is {_FILM.value}; it must end in .gif.")
+    require(
+        _CLASSIFIER.value is not None or not flags.FLAGS["classifier_scale"].present,
+        "--classifier_scale is given, but no --classifier.",
+    )
+    label = _label()
     initialize()
     model = glowdiff.load(_WORKDIR.value, step=_STEP.value, ema=_EMA.value)
-    samples = model.draw(
-        jax.random.key(_SEED.value), _NUM.value, temperature=_TEMPERATURE.value, label=_LABEL.value, batch=_BATCH.value
+    number, low_res = _NUM.value or 64, None
+    if _LOW_RES.value is not None:
+        side = getattr(model.config.model, "low_res", None)
+        require(side is not None, f"--low_res is given, but {_WORKDIR.value} is no super-resolution model.")
+        assert side is not None
+        pictures = small_images(_LOW_RES.value, model.spec, side)
+        number = _NUM.value or len(pictures.images)
+        turns = np.resize(np.arange(len(pictures.images)), number)
+        low_res = pictures.images[turns]
+        if label is None and model.method.labels and pictures.labels is not None:
+            label = pictures.labels[turns]
+    require(_FILM.value is None or model.method.film is not None, "--film is given, but this model's samples have no steps.")
+    drawn = model.draw(
+        jax.random.key(_SEED.value),
+        number,
+        label=label,
+        batch=_BATCH.value,
+        low_res=low_res,
+        classifier=None if _CLASSIFIER.value is None else glowdiff.load(_CLASSIFIER.value),
+        classifier_scale=_CLASSIFIER_SCALE.value,
+        frames=None if _FILM.value is None else _FRAMES.value,
+        **{name: flag.value for name, flag in _OPTIONS.items()},
     )
     if jax.process_index():
         return
+    spec, images = model.spec, drawn.images
+    if _FILM.value is not None:
+        frames = [grid(images[:, i], spec.levels) for i in range(_FRAMES.value)]
+        write_gif(_FILM.value, frames, attribution=spec.attribution)
+        images = images[:, -1]  # the last prediction is the sample
     if _OUT.value.endswith(".npz"):
-        write_npz(_OUT.value, samples.images, samples.labels, model.spec.levels, attribution=model.spec.attribution)
+        write_npz(_OUT.value, images, drawn.labels, spec.levels, attribution=spec.attribution)
     else:
-        write_png(_OUT.value, grid(samples.images, model.spec.levels), attribution=model.spec.attribution)
-    print(f"{_NUM.value} samples of {_WORKDIR.value} (step {model.step}): {_OUT.value}")
+        write_png(_OUT.value, grid(images, spec.levels), attribution=spec.attribution)
+    print(f"{number} samples of {_WORKDIR.value} (step {model.step}): {_OUT.value}")
+
+
+def _label() -> int | str | None:
+    """--label as a number, or "none"."""
+    if _LABEL.value is None or _LABEL.value == "none":
+        return _LABEL.value
+    if not _LABEL.value.isdigit():
+        raise ConfigError(f'--label is {_LABEL.value}; it must be the number of a class, or "none".')
+    return int(_LABEL.value)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from ml_collections import config_flags
 
 from glowdiff.config.parse import parse
 from glowdiff.main import initialize, run_main
+from glowdiff.metrics.scores import describe
 from glowdiff.training.loop import train
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The configuration, such as configs/glow/digits.py.")
@@ -22,8 +23,9 @@ def main(argv: list[str]) -> None:
     del argv
     initialize()
     metrics = train(parse(_CONFIG.value), _WORKDIR.value, dry_run=_DRY_RUN.value)
-    if "test_bits_per_dim" in metrics:
-        print(f"test bits/dim: {metrics['test_bits_per_dim']:.4f}")
+    for name, value in metrics.items():
+        if name.startswith("test_"):
+            print(f"{describe(name)}: {value:.4f}")
 
 
 if __name__ == "__main__":

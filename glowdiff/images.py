@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from etils import epath
@@ -47,14 +48,32 @@ def write_png(path: epath.PathLike, picture: np.ndarray, least: int = 512, *, at
       least: pixels.
       attribution: the data set's (`spec.attribution`); empty: none is due.
     """
-    factor = max(1, least // max(picture.shape[:2]))
-    image = Image.fromarray(picture)
-    image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
-    buffer = io.BytesIO()
     notes = PngInfo()
     if attribution:
         notes.add_itxt("Copyright", attribution)
-    image.save(buffer, format="PNG", pnginfo=notes)
+    buffer = io.BytesIO()
+    _enlarged(picture, least).save(buffer, format="PNG", pnginfo=notes)
+    _write(epath.Path(path), buffer.getvalue(), attribution)
+
+
+def write_gif(
+    path: epath.PathLike, frames: Sequence[np.ndarray], least: int = 512, *, seconds: float = 3.0, attribution: str = ""
+) -> None:
+    """Write pictures [H, W, 3] as an endless film, enlarged like a PNG; the last one is shown for a while.
+
+    Args:
+      path: of the GIF.
+      frames: uint8, in order.
+      least: pixels.
+      seconds: from the first to the last.
+      attribution: as for `write_png`.
+    """
+    first, *rest = [_enlarged(frame, least) for frame in frames]
+    each = max(20, round(1000 * seconds / len(frames)))
+    buffer = io.BytesIO()
+    first.save(
+        buffer, "GIF", save_all=True, append_images=rest, loop=0, duration=[each] * len(rest) + [2000], comment=attribution
+    )
     _write(epath.Path(path), buffer.getvalue(), attribution)
 
 
@@ -70,6 +89,12 @@ def write_npz(
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     _write(epath.Path(path), buffer.getvalue(), attribution)
+
+
+def _enlarged(picture: np.ndarray, least: int) -> Image.Image:
+    factor = max(1, least // max(picture.shape[:2]))
+    image = Image.fromarray(picture)
+    return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
 
 
 def _write(target: epath.Path, content: bytes, attribution: str) -> None:

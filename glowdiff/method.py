@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -27,10 +28,37 @@ class Aux(NamedTuple):
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
+class Guide:
+    """A network that pulls samples towards what they should be: a classifier, CLIP."""
+
+    variables: Variables
+    scale: float | jax.Array  # of the gradient of the log-probability
+    # (variables, x_t [B, ...], t [B], cond) -> log p(cond | x_t) [B]; see `Method.log_prob`
+    log_prob: Callable[..., jax.Array] = field(metadata={"static": True})
+    labels: int = field(default=0, metadata={"static": True})  # classes that it knows
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
 class SampleOptions:
-    """Options of `Method.sample` and `Method.encode`; all of them are traced, so that no value compiles anything."""
+    """Options of `Method.sample`, `Method.film` and `Method.encode`.
+
+    Numbers are traced: another value compiles nothing. What is marked static decides what is compiled, and so does
+    whether an optional number is None. A method takes the options that `Method.options` names and ignores the others.
+    """
 
     temperature: float | jax.Array = 1.0  # standard deviation of the latents
+    eta: float | jax.Array = 0.0  # share of the ancestral sampler's noise that DDIM adds
+    guidance_scale: float | jax.Array | None = None  # s of u + s (c - u), classifier-free; None: only c is computed
+    guidance_interval: tuple[float | jax.Array, float | jax.Array] = (0.0, 1.0)  # share of the timesteps it acts in
+    guidance_rescale: float | jax.Array = 0.0  # phi of Lin et al. (2023): how much of the contrast is taken back
+    percentile: float | jax.Array = 99.5  # of |x_0|, where threshold is dynamic
+    guides: tuple[Guide, ...] = ()
+    sampler: str = field(default="ancestral", metadata={"static": True})  # a name of glowdiff.samplers.SAMPLERS
+    steps: str = field(default="250", metadata={"static": True})  # or sections "10,10,5", "ddim50", "fast27"
+    spacing: str = field(default="even", metadata={"static": True})  # even | trailing | log_snr | karras
+    threshold: str = field(default="clip", metadata={"static": True})  # of x_0: clip | dynamic | none
+    frames: int = field(default=8, metadata={"static": True})  # of a film
 
 
 class Method(NamedTuple):
@@ -46,12 +74,21 @@ class Method(NamedTuple):
     # (variables, key, latents, cond, options) -> uint8 [B, H, W, C]
     sample: Callable[[Variables, jax.Array, Latents, Cond, SampleOptions], jax.Array] | None = None
     encode: Callable[[Variables, jax.Array, Batch, SampleOptions], Latents] | None = None  # -> latents
-    bits_per_dim: Callable[[Variables, jax.Array, Batch], jax.Array] | None = None  # (variables, key, batch) -> [B]
+    bits_per_dim: Callable[..., jax.Array] | None = None  # (variables, key, batch, options=...) -> [B]
     diagnostics: Callable[[Variables], dict[str, jax.Array]] | None = None  # scalars worth watching, at evaluations
     labels: int = 0  # classes that `sample` needs a label of; 0: it takes none
+    null_label: bool = False  # whether label `labels`, one past the last, stands for none of them
     # (variables, latents, cond) -> what `sample` would round, float [B, H, W, C]: a pixel of value v is near v
     unrounded: Callable[[Variables, Latents, Cond], jax.Array] | None = None
     coarsen: int = 1  # neighbouring pixel values that the model takes for one, named by the lowest of them
+    options: tuple[str, ...] = ("temperature",)  # fields of `SampleOptions` that it takes
+    inverse: Mapping[str, Any] = MappingProxyType({"temperature": 1.0})  # options under which `sample` undoes `encode`
+    # As `sample`, -> uint8 [B, options.frames, H, W, C]: what the samples were going to be, along the way
+    film: Callable[[Variables, jax.Array, Latents, Cond, SampleOptions], jax.Array] | None = None
+    conditions: Callable[[Batch], Cond] | None = None  # what `sample` needs besides labels, made of real images
+    # (variables, key, batch) -> named figures of each image [B], cheap enough for evaluations in training
+    scores: Callable[[Variables, jax.Array, Batch], dict[str, jax.Array]] | None = None
+    log_prob: Callable[..., jax.Array] | None = None  # of guides: (variables, x_t, t [B], cond) -> [B]
 
 
 def example_keys(key: jax.Array, n: int, start: int | jax.Array = 0) -> jax.Array:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from etils import epath
 from jax.sharding import Mesh
 
 from glowdiff import workdir as workdirs
-from glowdiff.config.schema import Config, MeshConfig
+from glowdiff.config.schema import Config, ConfigError, MeshConfig
 from glowdiff.data.spec import DataSpec
-from glowdiff.method import Latents, Method, SampleOptions, Variables, batch_shapes
+from glowdiff.diffusion.config import same_noise
+from glowdiff.method import Guide, Latents, Method, SampleOptions, Variables, batch_shapes
 from glowdiff.registry import build_method
-from glowdiff.sampling import Sampler, Samples
-from glowdiff.sharding import make_mesh, state_shardings
+from glowdiff.sampling import Sampler, Samples, as_float32, resolve
+from glowdiff.sharding import make_mesh, replicated, state_shardings
 from glowdiff.training.checkpoint import Checkpoints
 
 
@@ -42,66 +43,85 @@ class Model:
         self.method, self.variables, self.config, self.spec, self.mesh = method, variables, config, spec, mesh
         self.step = step
         self._sampler = Sampler(method, mesh) if method.sample else None
+        self._film = Sampler(method, mesh, film=True) if method.film else None
         self._sample = jax.jit(method.sample) if method.sample else None
         self._unrounded = jax.jit(method.unrounded) if method.unrounded else None
         self._encode = jax.jit(method.encode) if method.encode else None
         self._bits_per_dim = jax.jit(method.bits_per_dim) if method.bits_per_dim else None
 
-    def sample(
-        self,
-        key: jax.Array,
-        n: int,
-        *,
-        temperature: float | None = None,
-        label: int | np.ndarray | None = None,
-        batch: int | None = None,
-    ) -> np.ndarray:
-        """Draw n images, uint8 [n, H, W, C]; image i depends on `key` and i alone. See `draw`."""
-        return self.draw(key, n, temperature=temperature, label=label, batch=batch).images
+    def sample(self, key: jax.Array, n: int, **choices: Any) -> np.ndarray:
+        """Draw n images, uint8 [n, H, W, C]; image i depends on `key` and i alone. Choices are those of `draw`."""
+        return self.draw(key, n, **choices).images
 
     def draw(
         self,
         key: jax.Array,
         n: int,
         *,
-        temperature: float | None = None,
-        label: int | np.ndarray | None = None,
+        label: int | str | np.ndarray | None = None,
         batch: int | None = None,
+        low_res: np.ndarray | None = None,
+        classifier: Model | None = None,
+        classifier_scale: float = 1.0,
+        frames: int | None = None,
+        **options: Any,
     ) -> Samples:
         """Draw n images and say of which classes they are.
 
         Args:
           key: a `jax.random.key`.
           n: how many.
-          temperature: standard deviation of the latents; None: the configuration's.
-          label: one class for all or int [n], for models with labels; None draws them.
+          label: one class for all or int [n], for models with labels, or "none" for those that can do without; None
+            draws them.
           batch: images at a time; None: all at once. A new number compiles once, nothing else does.
+          low_res: of super-resolution models: images uint8 [n, h, w, C] to enlarge.
+          classifier: guides the samples towards their labels.
+          classifier_scale: how strongly (Dhariwal & Nichol, 2021, table 4: 0.5 to 10).
+          frames: draw films instead, uint8 [n, frames, H, W, C]: what the samples were going to be, along the way.
+          **options: keys of the configuration's `sampling` section, such as `temperature`, `sampler`, `steps`, `eta`,
+            `guidance_scale`; None, or left out: as configured. Names and steps compile once each, numbers never.
 
         Raises:
-          ValueError: see `glowdiff.sampling.Sampler`; or the method draws no samples.
+          ConfigError: see `glowdiff.sampling`; an option that the model has no use for; a classifier of other images or
+            other noise; wrong or missing `low_res`.
+          ValueError: the method draws no samples.
         """
-        if self._sampler is None:
-            raise ValueError(f"{self.config.method} draws no samples: it is a guide for others.")
-        options = SampleOptions(self.config.sampling.temperature if temperature is None else temperature)
-        return self._sampler(self.variables, key, n, label=label, options=options, batch=batch)
+        sampler = self._sampler if frames is None else self._film
+        if sampler is None:
+            raise ValueError(
+                f"{self.config.method} draws no "
+                + ("films: its samples have no steps." if self._sampler else "samples: it is a guide for others.")
+            )
+        guides = () if classifier is None else (self._guide(classifier, classifier_scale),)
+        chosen = resolve(self.config, guides=guides, frames=frames, **options)
+        cond = self._low_res(low_res, n)
+        return sampler(self.variables, key, n, label=label, cond=cond, options=chosen, batch=batch)
 
-    def encode(self, images: np.ndarray, *, label: int | np.ndarray | None = None) -> Latents:
-        """Latents of images uint8 [N, H, W, C]; `decode` gives the same images back.
+    def encode(self, images: np.ndarray, *, label: int | np.ndarray | None = None, **options: Any) -> Latents:
+        """Latents of images uint8 [N, H, W, C].
+
+        `decode` gives the same images back: exactly from flows, and from diffusion models the better the more `steps`.
+
+        Args:
+          images: with values 0 ... levels - 1.
+          label: of models with labels.
+          **options: see `draw`.
 
         Raises:
           ValueError: the images have another shape or other values than the model's; or it has no `encode`.
         """
         if self._encode is None:
             raise ValueError(f"{self.config.method} has no latents of given images.")
-        return self._encode(self.variables, jax.random.key(0), self._batch(images, label), SampleOptions())
+        batch = self._batch(images, label)
+        return self._encode(self.variables, jax.random.key(0), batch, self._inverse(options))
 
-    def decode(self, latents: Latents, *, label: int | np.ndarray | None = None) -> np.ndarray:
-        """Images uint8 [N, H, W, C] of latents."""
+    def decode(self, latents: Latents, *, label: int | np.ndarray | None = None, **options: Any) -> np.ndarray:
+        """Images uint8 [N, H, W, C] of latents, without any randomness; options as of `draw`."""
         if self._sample is None:
             raise ValueError(f"{self.config.method} draws no samples: it is a guide for others.")
         n = jax.tree.leaves(latents)[0].shape[0]
-        one = SampleOptions(jnp.float32(1.0))
-        return np.asarray(self._sample(self.variables, jax.random.key(0), latents, self._cond(n, label), one))
+        chosen = self._inverse(options)
+        return np.asarray(self._sample(self.variables, jax.random.key(0), latents, self._cond(n, label), chosen))
 
     def decode_unrounded(self, latents: Latents, *, label: int | np.ndarray | None = None) -> np.ndarray:
         """Images float [N, H, W, C] of latents before they are rounded, on the scale of `decode`'s integers.
@@ -115,19 +135,77 @@ class Model:
         return np.asarray(self._unrounded(self.variables, latents, self._cond(n, label)))
 
     def bits_per_dim(
-        self, images: np.ndarray, *, label: int | np.ndarray | None = None, key: jax.Array | None = None
+        self,
+        images: np.ndarray,
+        *,
+        label: int | np.ndarray | None = None,
+        key: jax.Array | None = None,
+        steps: int | str | None = None,
     ) -> np.ndarray:
-        """Exact negative log-likelihood (or its bound) of images uint8 [N, H, W, C], in bits per dimension [N].
+        """Negative log-likelihood of images uint8 [N, H, W, C], in bits per dimension [N]: exact, or an upper bound.
 
         Args:
           images: with values 0 ... levels - 1.
           label: of models with labels.
-          key: of the dequantisation noise; None: key 0.
+          key: of the dequantisation noise, or the noise of the bound; None: key 0.
+          steps: of diffusion models: the bound of a sampler with so many steps; None: all timesteps.
         """
         if self._bits_per_dim is None:
             raise ValueError(f"{self.config.method} has no likelihood.")
         key = jax.random.key(0) if key is None else key
-        return np.asarray(self._bits_per_dim(self.variables, key, self._batch(images, label)))
+        batch = self._batch(images, label)
+        if steps is None:
+            return np.asarray(self._bits_per_dim(self.variables, key, batch))
+        chosen = as_float32(resolve(self.config, steps=steps))
+        return np.asarray(self._bits_per_dim(self.variables, key, batch, chosen))
+
+    def _inverse(self, options: dict[str, Any]) -> SampleOptions:
+        """Options under which `decode` undoes `encode`, but for what is asked for."""
+        wanted = {**self.method.inverse, **{key: value for key, value in options.items() if value is not None}}
+        unused = {key: None for key, value in wanted.items() if value is None}  # numbers that shall not even be computed
+        return as_float32(dataclasses.replace(resolve(self.config, **wanted), **unused))
+
+    def _guide(self, classifier: Model, scale: float) -> Guide:
+        """A classifier as a guide of this model's samples."""
+        if classifier.method.log_prob is None:
+            raise ConfigError(
+                f"the classifier is a model of method {classifier.config.method}, which classifies nothing."
+            )
+        if "guides" not in self.method.options:
+            raise ConfigError(f"a classifier guides diffusion models; this one is of method {self.config.method}.")
+        mine, theirs = self.spec, classifier.spec
+        different = same_noise(self.config.model, classifier.config.model)
+        if (mine.shape, mine.levels) != (theirs.shape, theirs.levels):
+            different = (
+                f"images are {'x'.join(map(str, mine.shape))} with {mine.levels} levels and the classifier's are "
+                f"{'x'.join(map(str, theirs.shape))} with {theirs.levels}"
+            )
+        if self.method.labels not in (0, classifier.method.labels):
+            different = f"the model knows {self.method.labels} classes and the classifier {classifier.method.labels}"
+        if different:
+            raise ConfigError(f"the classifier does not fit the model: {different}.")
+        variables = jax.device_put(classifier.variables, replicated(self.mesh))
+        return Guide(variables, scale, classifier.method.log_prob, classifier.method.labels)
+
+    def _low_res(self, low_res: np.ndarray | None, n: int) -> dict[str, np.ndarray]:
+        """The condition of super-resolution models, checked."""
+        side = getattr(self.config.model, "low_res", None)
+        if side is None:
+            if low_res is not None:
+                raise ConfigError("low_res was given, but this is no super-resolution model (model.low_res).")
+            return {}
+        wanted = (n, side, side, self.spec.shape[-1])
+        if low_res is None:
+            raise ConfigError(f"this model enlarges images: give low_res, uint8 {list(wanted)}.")
+        low_res = np.asarray(low_res)
+        if low_res.shape != wanted or not np.issubdtype(low_res.dtype, np.integer):
+            raise ConfigError(f"low_res is {low_res.dtype} {list(low_res.shape)}; it must be uint8 {list(wanted)}.")
+        if low_res.min() < 0 or low_res.max() >= self.spec.levels:
+            raise ConfigError(
+                f"low_res has values from {low_res.min()} to {low_res.max()}; this model takes 0 to "
+                f"{self.spec.levels - 1}."
+            )
+        return {"low_res": low_res.astype(np.uint8)}
 
     def _batch(self, images: np.ndarray, label: int | np.ndarray | None) -> dict[str, Any]:
         images = np.asarray(images)

@@ -10,6 +10,8 @@ import jax
 
 from glowdiff.config.schema import Config, ConfigError, ModelConfig
 from glowdiff.data.spec import DataSpec
+from glowdiff.diffusion.build import classifier_of_noised_images, diffusion_method
+from glowdiff.diffusion.config import ClassifierConfig, DiffusionConfig
 from glowdiff.flows.build import glow_method, nice_method, realnvp_method
 from glowdiff.flows.config import GlowConfig, NICEConfig, RealNVPConfig
 from glowdiff.method import Method
@@ -27,6 +29,8 @@ METHODS: dict[str, Entry] = {
     "glow": Entry(GlowConfig, glow_method),
     "realnvp": Entry(RealNVPConfig, realnvp_method),
     "nice": Entry(NICEConfig, nice_method),
+    "diffusion": Entry(DiffusionConfig, diffusion_method),
+    "classifier": Entry(ClassifierConfig, classifier_of_noised_images),
 }
 
 

@@ -14,7 +14,7 @@ from glowdiff.data.spec import DataSpec, spec_from_json, spec_to_json
 # What may change between two runs of a workdir: none of it alters, but for rounding, a step that both would take.
 FREE = (
     "train.steps", "train.log_every", "train.checkpoint_every", "mesh.", "eval.", "sampling.",
-    "model.memory", "model.unroll",
+    "model.memory", "model.unroll", "model.remat",
 )  # fmt: skip
 
 

@@ -15,6 +15,12 @@ from ml_collections import ConfigDict, config_dict
 from glowdiff.config.schema import Config, ConfigError
 from glowdiff.registry import METHODS
 
+# What `:smoke` shrinks of any `model` section.
+_SMOKE = {
+    "depth": 2, "width": 8, "blocks": 1, "hidden_layers": 2, "init_images": 16,
+    "channels": 64, "res_blocks": 1, "heads": 1, "head_channels": 32,
+}  # fmt: skip
+
 Settings = Any  # a `ConfigDict`, whose attributes no type checker knows
 
 
@@ -42,11 +48,13 @@ def variant(config: Settings, mode: str = "") -> Settings:
         config.eval.update(every=2, images=16, batch=8)
         config.sampling.update(every=2, images=4)
         config.optimizer.warmup_steps = min(config.optimizer.warmup_steps, 2)
-        for key, small in (("depth", 2), ("width", 8), ("blocks", 1), ("hidden_layers", 2), ("init_images", 16)):
-            if key in config.model:
-                config.model[key] = small
+        for key, small in _SMOKE.items():
+            if isinstance(config.model.get(key), int):
+                config.model[key] = min(config.model[key], small)
         if "levels" in config.model:
             config.model.levels = min(config.model.levels, 3)
+        if "steps" in _entry(config.method).config.sampling_keys:
+            config.sampling.steps = "4"
     return config
 
 

@@ -172,17 +172,38 @@ class EvalConfig:
 
 @dataclass(frozen=True)
 class SamplingConfig:
-    """The pictures drawn while training, and the defaults of `sample.py`."""
+    """The pictures drawn while training, and the defaults of `sample.py`. From `sampler` on: of diffusion models."""
 
     every: int = 1_000  # steps between pictures of samples; 0: only at the end
     images: int = 64  # samples per picture
     temperature: float = 1.0  # standard deviation of the latents
+    sampler: str = "ancestral"  # ancestral | ddim | euler | heun | dpmpp_2m | dpmpp_2m_sde | unipc
+    steps: str = "250"  # their number; or of even spacing sections "10,10,5", "ddim50", "fast27"
+    spacing: str = "even"  # even | trailing | log_snr | karras
+    eta: float = 0.0  # share of the ancestral sampler's noise that ddim adds
+    guidance_scale: float | None = None  # of classifier-free guidance, 1: none; None: not even computed
+    guidance_from: float = 0.0  # guidance acts from this share of the timesteps (0: data),
+    guidance_to: float = 1.0  # to this one (1: noise)
+    guidance_rescale: float = 0.0  # share of the contrast that guidance adds which is taken back
+    threshold: str = "clip"  # predictions of x_0 are clipped to [-1, 1] | dynamic (to a percentile) | none
+    percentile: float = 99.5  # of |x_0|, for dynamic thresholds
 
     def check(self) -> None:
         """Raise `ConfigError` for impossible values."""
         require(self.every >= 0, f"sampling.every is {self.every}; it must be 0 (only at the end) or more.")
         require(self.images > 0, f"sampling.images is {self.images}; it must be at least 1.")
         require(self.temperature >= 0, f"sampling.temperature is {self.temperature}; it must be 0 or more.")
+        require(self.eta >= 0, f"sampling.eta is {self.eta}; it must be 0 or more.")
+        for key in ("guidance_from", "guidance_to", "guidance_rescale"):
+            value = getattr(self, key)
+            require(0 <= value <= 1, f"sampling.{key} is {value}; it is a share, from 0 to 1.")
+        require(
+            self.guidance_from <= self.guidance_to,
+            f"sampling.guidance_from is {self.guidance_from}, which is more than sampling.guidance_to="
+            f"{self.guidance_to}; 0 is data and 1 is noise.",
+        )
+        require_choice("sampling.threshold", self.threshold, ("clip", "dynamic", "none"))
+        require(0 < self.percentile <= 100, f"sampling.percentile is {self.percentile}; it must be from 0 to 100.")
 
 
 @dataclass(frozen=True)
@@ -193,6 +214,8 @@ class ModelConfig:
 
     # Values of other sections, by dotted key, with which a configuration of this model starts.
     settings: ClassVar[Mapping[str, Any]] = {}
+    # Keys of `sampling` that its samples depend on.
+    sampling_keys: ClassVar[tuple[str, ...]] = ("temperature",)
 
     def check(self) -> None:
         """Raise `ConfigError` for impossible values."""
@@ -200,6 +223,16 @@ class ModelConfig:
 
     def check_train(self, train: TrainConfig) -> None:
         """Raise `ConfigError` if the model cannot be trained so."""
+
+    def check_sampling(self, sampling: SamplingConfig) -> None:
+        """Raise `ConfigError` if the model's samples do not depend on what is asked for, or cannot be drawn so."""
+        for key, usual in vars(SamplingConfig()).items():
+            value = getattr(sampling, key)
+            require(
+                value == usual or key in ("every", "images", *self.sampling_keys),
+                f"sampling.{key} is {value!r}, on which the samples of this model do not depend; they do on "
+                f"{', '.join(f'sampling.{name}' for name in self.sampling_keys) or 'nothing'}.",
+            )
 
     def check_data(self, spec: DataSpec, data: DataConfig) -> None:
         """Raise `ConfigError` if the data cannot be modelled so."""
@@ -229,3 +262,4 @@ class Config:
         for section in (self.model, self.data, self.train, self.optimizer, self.mesh, self.eval, self.sampling):
             section.check()
         self.model.check_train(self.train)
+        self.model.check_sampling(self.sampling)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from glowdiff.config.schema import ConfigError, require
+from glowdiff.data import npz
 from glowdiff.data.dataset import Dataset
 from glowdiff.data.folder_reader import Refused, read_image
 from glowdiff.data.sources import Example
@@ -26,21 +28,57 @@ class Pictures(NamedTuple):
     names: list[str]
 
 
-def from_files(paths: Sequence[str], spec: DataSpec) -> Pictures:
+def from_files(paths: Sequence[str], spec: DataSpec, flag: str = "--images") -> Pictures:
     """Picture files as a model's images: as a folder's are read, then brought to the model's channels and levels.
+
+    Args:
+      paths: of the files.
+      spec: of the model's data.
+      flag: that named them, for messages.
 
     Raises:
       ConfigError: a file is no picture, is damaged or too large; or the model's images are not pictures.
     """
     channels = spec.shape[-1]
-    require(channels in (1, 3), f"--images: this model's images have {channels} channels; files have 1 or 3.")
+    require(channels in (1, 3), f"{flag}: this model's images have {channels} channels; files have 1 or 3.")
     images = []
     for path in paths:
         try:
             images.append(_to_model(_read(Path(path).expanduser(), spec.shape[:2]), spec))
         except Refused as reason:
-            raise ConfigError(f"--images: {path} cannot be used: {reason}.") from reason
+            raise ConfigError(f"{flag}: {path} cannot be used: {reason}.") from reason
     return Pictures(np.stack(images), None, [Path(path).stem for path in paths])
+
+
+def small_images(path: str, spec: DataSpec, side: int) -> Pictures:
+    """Images to enlarge: a picture, or the samples of another model in the `.npz` that sample.py writes.
+
+    Args:
+      path: of the file.
+      spec: of the enlarging model's data.
+      side: of the images that it enlarges; pictures are resized to it, arrays must have it.
+
+    Raises:
+      ConfigError: the file cannot be read, or its arrays are not such images.
+    """
+    small = dataclasses.replace(spec, shape=(side, side, spec.shape[-1]))
+    if not path.endswith(".npz"):
+        return from_files([path], small, "--low_res")
+    stored = npz.read(Path(path).expanduser(), "--low_res", "a picture or an .npz file", "sample.py --out=FILE.npz")
+    images, levels = stored.get("arr_0"), int(stored.get("levels", np.int32(256)))
+    require(
+        images is not None
+        and images.dtype == np.uint8
+        and images.ndim == 4
+        and images.shape[1:] == small.shape
+        and levels == spec.levels,
+        f"--low_res is {path}, which must hold arr_0, uint8 [N, {', '.join(map(str, small.shape))}] of {spec.levels} "
+        f"levels; it holds {'none' if images is None else f'{images.dtype} {list(images.shape)} of {levels} levels'}.",
+    )
+    assert images is not None
+    labels = stored.get("arr_1")
+    names = [str(row) for row in range(len(images))]
+    return Pictures(images, None if labels is None else labels.astype(np.int32), names)
 
 
 def from_test_set(dataset: Dataset, rows: Sequence[int]) -> Pictures:

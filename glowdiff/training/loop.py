@@ -7,14 +7,14 @@ import time
 from typing import Any
 
 import jax
+import numpy as np
 from etils import epath
 
 from glowdiff import workdir as workdirs
 from glowdiff.config.schema import Config
 from glowdiff.data.batches import test_batches, train_batches
-from glowdiff.method import SampleOptions
-from glowdiff.metrics.bits_per_dim import make_evaluator
-from glowdiff.sampling import Sampler
+from glowdiff.metrics.scores import make_scorer
+from glowdiff.sampling import Sampler, resolve
 from glowdiff.training.checkpoint import Checkpoints
 from glowdiff.training.experiment import Experiment, build
 from glowdiff.training.feed import Feed
@@ -82,7 +82,7 @@ class _Run:
         if restored is not None:
             self.reporter.say(f"Going on after step {self.start}, from {epath.Path(workdir) / 'checkpoints'}.")
         self.feed = Feed(self.batches, experiment.mesh)
-        self.evaluate = make_evaluator(experiment.method, experiment.mesh) if experiment.method.bits_per_dim else None
+        self.evaluate = make_scorer(experiment.method, experiment.mesh)
         self.diagnose = jax.jit(experiment.method.diagnostics) if experiment.method.diagnostics else None
         self.sampler = Sampler(experiment.method, experiment.mesh) if experiment.method.sample else None
 
@@ -161,19 +161,27 @@ class _Run:
                 process_index=jax.process_index(),
                 process_count=jax.process_count(),
             )
-            values = values | {"test_bits_per_dim": self.evaluate(variables, batches)}
+            values = values | {f"test_{name}": mean for name, mean in self.evaluate(variables, batches).items()}
             if self.diagnose:
                 values |= as_floats(self.diagnose(variables))
             self.metrics = values
         if self.sampler and self._due(config.sampling.every, step):
-            options = SampleOptions(temperature=config.sampling.temperature)
             key = jax.random.key(config.seed)  # the same noise each time, so that pictures show progress
-            images = self.sampler(variables, key, config.sampling.images, options=options).images
+            number, cond = config.sampling.images, self._conditions()
+            images = self.sampler(variables, key, number, cond=cond, options=resolve(config)).images
             self.reporter.picture(step, images, experiment.dataset.spec)
-        if "test_bits_per_dim" in values or self._due(config.train.log_every, step):
+        if any(name.startswith("test_") for name in values) or self._due(config.train.log_every, step):
             waited, self.feed.waited = self.feed.waited, 0.0
             self.reporter.scalars(step, values, waited)
         return values
+
+    def _conditions(self) -> dict[str, np.ndarray]:
+        """What the method's samples need besides labels, made of the first test images: the same on every process."""
+        if self.experiment.method.conditions is None:
+            return {}
+        number = self.config.sampling.images
+        first = next(test_batches(self.experiment.dataset, batch=number, limit=number))
+        return {name: np.asarray(array) for name, array in self.experiment.method.conditions(first).items()}
 
     def _due(self, every: int, step: int) -> bool:
         return step == self.config.train.steps or (every > 0 and step % every == 0)

@@ -15,6 +15,7 @@ from tensorboardX import SummaryWriter
 
 from glowdiff.data.spec import DataSpec
 from glowdiff.images import grid, write_png
+from glowdiff.metrics.scores import describe
 from glowdiff.training.experiment import Experiment, bytes_per_device, parameter_count
 from glowdiff.training.metrics_log import MetricsLog
 from glowdiff.training.state import TrainState
@@ -92,7 +93,8 @@ class Reporter:
             for name, value in (metrics | timing).items():
                 self._events.add_scalar(name, value, step)
         main = "bits_per_dim" if "bits_per_dim" in metrics else "loss"
-        shown = [f"{_LABELS[name]} {metrics[name]:.3f}" for name in (main, "test_bits_per_dim") if name in metrics]
+        names = (main, *(name for name in metrics if name.startswith("test_")))
+        shown = [f"{_LABELS.get(name, describe(name))} {metrics[name]:.3f}" for name in names]
         text = f"{'  '.join(shown)}  {rate:,.0f} images/s"
         if self._bar:
             self._bar.update(self._task, description=text)
@@ -119,7 +121,7 @@ class Reporter:
             self._events.close()
 
 
-_LABELS = {"bits_per_dim": "bits/dim", "loss": "loss", "test_bits_per_dim": "test"}
+_LABELS = {"bits_per_dim": "bits/dim", "test_bits_per_dim": "test", "test_loss": "test"}
 
 
 def _duration(seconds: float) -> str:

@@ -1,0 +1,89 @@
+"""From configurations to diffusion models and classifiers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from glowdiff.data.spec import DataSpec
+from glowdiff.denoisers.unet import UNet
+from glowdiff.diffusion.classifier import classifier_method
+from glowdiff.diffusion.config import ClassifierConfig, DiffusionConfig, NoisedConfig
+from glowdiff.diffusion.denoise import Network
+from glowdiff.diffusion.method import diffusion_method as method_of
+from glowdiff.diffusion.process import Process
+from glowdiff.diffusion.schedules import alpha_bars
+from glowdiff.guides.classifier import Classifier
+from glowdiff.method import Method
+
+
+def unet_module(config: DiffusionConfig, spec: DataSpec, dtype: str) -> UNet:
+    """The denoising module of a configuration."""
+    channels = spec.shape[-1] * (2 if config.variance == "learned" else 1)
+    return UNet(
+        out_channels=channels,
+        classes=len(spec.classes) if config.class_conditional else 0,
+        null_class=config.label_dropout > 0,
+        low_res=config.low_res is not None,
+        **_backbone(config, spec, dtype),
+    )
+
+
+def classifier_module(config: ClassifierConfig, spec: DataSpec, dtype: str) -> Classifier:
+    """The classifying module of a configuration."""
+    return Classifier(out_channels=len(spec.classes), pool=config.pool, **_backbone(config, spec, dtype))
+
+
+def diffusion_method(config: DiffusionConfig, spec: DataSpec, dtype: str) -> Method:
+    """The `Method` of a diffusion model of images of `spec`."""
+    process = _process(config, prediction=config.prediction, variance=config.variance)
+    return method_of(config, network(unet_module(config, spec, dtype), dtype), process, spec)
+
+
+def classifier_of_noised_images(config: ClassifierConfig, spec: DataSpec, dtype: str) -> Method:
+    """The `Method` of a classifier that guides diffusion models of images of `spec`."""
+    return classifier_method(network(classifier_module(config, spec, dtype), dtype), _process(config), spec)
+
+
+def network(module: Any, dtype: str) -> Network:
+    """A module `(x, t, cond, train)` as pure functions; it sees its parameters and no other collection."""
+
+    def init(key: jax.Array, x: jax.Array, t: jax.Array, cond: Any) -> Any:
+        return module.init(key, x, t, cond)
+
+    def apply(variables: Any, x: jax.Array, t: jax.Array, cond: Any) -> jax.Array:
+        return module.apply({"params": variables["params"]}, x, t, cond)
+
+    def train(variables: Any, x: jax.Array, t: jax.Array, cond: Any, key: jax.Array) -> jax.Array:
+        return module.apply({"params": variables["params"]}, x, t, cond, train=True, rngs={"dropout": key})
+
+    return Network(init, apply, train, jnp.promote_types(dtype, jnp.float32))
+
+
+def _backbone(config: NoisedConfig, spec: DataSpec, dtype: str) -> dict[str, Any]:
+    """What both networks are built with."""
+    side = spec.shape[0]
+    return {
+        "image_size": side,
+        "channels": config.channels,
+        "channel_mult": config.multipliers(side),
+        "res_blocks": config.res_blocks,
+        "attention": config.attention_sides(),
+        "heads": config.heads,
+        "head_channels": config.head_channels,
+        "adagn": config.adagn,
+        "updown": config.updown,
+        "new_order": config.new_attention_order,
+        "dropout": config.dropout,
+        "remat": config.remat,
+        "dtype": jnp.dtype(dtype),
+        "param_dtype": jnp.promote_types(dtype, jnp.float32),
+    }
+
+
+def _process(config: NoisedConfig, **kinds: str) -> Process:
+    table = alpha_bars(config.schedule, config.timesteps, zero_terminal_snr=config.zero_terminal_snr)
+    # A classifier predicts nothing of the process's; any kind suits zero terminal SNR but eps.
+    return Process(table, **({"prediction": "v"} | kinds), rescale_timesteps=config.rescale_timesteps)

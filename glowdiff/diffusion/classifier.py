@@ -1,0 +1,66 @@
+"""Classifiers of noised images as `Method`s: they draw nothing, they guide."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from glowdiff.data.spec import DataSpec
+from glowdiff.diffusion.denoise import Network
+from glowdiff.diffusion.method import GOLDEN
+from glowdiff.diffusion.process import Process
+from glowdiff.diffusion.scaling import to_unit
+from glowdiff.method import Aux, Batch, Cond, Method, Variables
+from glowdiff.samplers.levels import as_dtype, rows
+
+
+def classifier_method(network: Network, process: Process, spec: DataSpec) -> Method:
+    """The `Method` of a classifier p(y | x_t), trained at uniform timesteps (Dhariwal & Nichol, 2021, section 4).
+
+    Its loss is the cross-entropy in nats. Its scores are the accuracies on images noised at all timesteps evenly, and
+    on images without noise.
+
+    Args:
+      network: gives logits [B, classes].
+      process: how noise is added; that of the diffusion models it shall guide.
+      spec: of the data, with classes.
+    """
+    dtype = network.dtype
+    levels = as_dtype(process.training_grid().now, dtype)
+
+    def logits_at(variables: Variables, image: jax.Array, t: jax.Array, noise: jax.Array) -> jax.Array:
+        level = rows(levels, t)
+        x_t = process.q_sample(to_unit(image, spec.levels, dtype), level, noise)
+        return network.apply(variables, x_t, process.network_time(level.t), {})
+
+    def init(key: jax.Array, batch: Batch) -> Variables:
+        x_0 = to_unit(batch["image"], spec.levels, dtype)
+        return network.init(key, x_0, jnp.zeros(x_0.shape[0], dtype), {})
+
+    def loss(variables: Variables, key: jax.Array, batch: Batch) -> tuple[jax.Array, Aux]:
+        t_key, noise_key, dropout_key = jax.random.split(key, 3)
+        x_0, label = to_unit(batch["image"], spec.levels, dtype), batch["cond"]["label"]
+        level = rows(levels, jax.random.randint(t_key, label.shape, 0, process.timesteps))
+        noise = batch["noise"] if "noise" in batch else jax.random.normal(noise_key, x_0.shape, dtype)
+        x_t = process.q_sample(x_0, level, noise)
+        logits = network.train(variables, x_t, process.network_time(level.t), {}, dropout_key)
+        nats = optax.softmax_cross_entropy_with_integer_labels(logits, label).mean()
+        return nats, Aux({"accuracy": (logits.argmax(-1) == label).mean()}, {})
+
+    def scores(variables: Variables, key: jax.Array, batch: Batch) -> dict[str, jax.Array]:
+        image, label, index = batch["image"], batch["cond"]["label"], batch["index"]
+        t = ((index * GOLDEN) % 1.0 * process.timesteps).astype(jnp.int32)
+        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
+        noise = jax.vmap(lambda k: jax.random.normal(k, image.shape[1:], dtype))(keys)
+        right = lambda t: logits_at(variables, image, t, noise).argmax(-1) == label  # noqa: E731
+        return {
+            "accuracy": right(jnp.minimum(t, process.timesteps - 1)),
+            "accuracy_clean": right(jnp.zeros_like(t)),
+        }
+
+    def log_prob(variables: Variables, x_t: jax.Array, t: jax.Array, cond: Cond) -> jax.Array:
+        logits = network.apply(variables, x_t, process.network_time(t), {})
+        return -optax.softmax_cross_entropy_with_integer_labels(logits, cond["label"])
+
+    return Method(init, loss, labels=len(spec.classes), options=(), scores=scores, log_prob=log_prob)

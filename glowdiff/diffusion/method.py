@@ -1,0 +1,168 @@
+"""Diffusion models as `Method`s."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from glowdiff.data.spec import DataSpec
+from glowdiff.diffusion import losses, timesteps
+from glowdiff.diffusion.bound import bound
+from glowdiff.diffusion.config import DiffusionConfig
+from glowdiff.diffusion.denoise import Network, denoiser
+from glowdiff.diffusion.process import Process
+from glowdiff.diffusion.scaling import shrink, to_levels, to_unit
+from glowdiff.method import Aux, Batch, Cond, Method, SampleOptions, Variables, example_keys
+from glowdiff.samplers.ddim import invert
+from glowdiff.samplers.levels import as_dtype, rows
+from glowdiff.samplers.registry import SAMPLERS
+from glowdiff.samplers.sampler import run
+
+NOISE_STREAM = 2**30  # folded into an example's key for the noise of its steps, apart from that of its latents
+GOLDEN = 0.6180339887498949  # multiples of it, modulo 1, cover [0, 1) evenly however many there are
+
+# What decides the map from noise to image, for going back: the probability flow itself, not pulled towards [-1, 1].
+INVERSE = {"sampler": "ddim", "eta": 0.0, "threshold": "none", "temperature": 1.0, "guidance_scale": None}
+
+
+def diffusion_method(config: DiffusionConfig, network: Network, process: Process, spec: DataSpec) -> Method:
+    """The `Method` of a denoiser.
+
+    `sample` runs the sampler that `SampleOptions` names; `encode` is DDIM's inversion; `bits_per_dim` is the
+    variational bound over the steps of `options`, or over all timesteps. The history of the loss-second-moment
+    timestep sampler is the collection `timesteps`.
+
+    Args:
+      config: the model.
+      network: what predicts, see `Network`.
+      process: how noise is added.
+      spec: of the data.
+    """
+    classes = len(spec.classes) if config.class_conditional else 0
+    null = classes if config.label_dropout > 0 else None
+    dtype = network.dtype
+    training = as_dtype(process.training_grid(), dtype)
+
+    def scaled(image: jax.Array) -> jax.Array:
+        return to_unit(image, spec.levels, dtype)
+
+    def prepare(cond: Cond, x_0: jax.Array | None = None) -> dict[str, jax.Array]:
+        """Conditions as the network takes them; in training, low-resolution images are made from the images."""
+        ready = {"label": cond["label"]} if classes else {}
+        if config.low_res is not None:
+            if "low_res" in cond:
+                ready["low_res"] = scaled(cond["low_res"])
+            else:
+                assert x_0 is not None, "super-resolution needs cond['low_res']"
+                ready["low_res"] = shrink(x_0, config.low_res)
+        return ready
+
+    def init(key: jax.Array, batch: Batch) -> Variables:
+        x_0 = scaled(batch["image"])
+        variables = network.init(key, x_0, jnp.zeros(x_0.shape[0], dtype), prepare(batch["cond"], x_0))
+        if config.timestep_sampler == "loss_second_moment":
+            return {**variables, "timesteps": timesteps.initial(config.timesteps)}
+        return variables
+
+    def loss(variables: Variables, key: jax.Array, batch: Batch) -> tuple[jax.Array, Aux]:
+        t_key, noise_key, dropout_key, label_key = jax.random.split(key, 4)
+        x_0 = scaled(batch["image"])
+        history = variables.get("timesteps")
+        t, weights = timesteps.sample(t_key, x_0.shape[0], config.timesteps, history)
+        step = rows(training, t)
+        noise = batch["noise"] if "noise" in batch else jax.random.normal(noise_key, x_0.shape, dtype)
+        x_t = process.q_sample(x_0, step.now, noise)
+        cond = prepare(batch["cond"], x_0)
+        if null is not None:
+            withheld = jax.random.bernoulli(label_key, config.label_dropout, cond["label"].shape)
+            cond["label"] = jnp.where(withheld, null, cond["label"])
+        output = network.train(variables, x_t, process.network_time(step.now.t), cond, dropout_key)
+        terms = losses.per_example(
+            config.loss, process, output, x_0, x_t, noise, step, levels=spec.levels,
+            min_snr_gamma=config.min_snr_gamma if config.weighting == "min_snr" else None,
+        )  # fmt: skip
+        metrics = {name: value.mean() for name, value in terms.items() if name != "loss"}
+        updates = {}
+        if history is not None:
+            updates["timesteps"] = timesteps.update(history, t, jax.lax.stop_gradient(terms["loss"]))
+        return (weights * terms["loss"]).mean(), Aux(metrics, updates)
+
+    def scores(variables: Variables, key: jax.Array, batch: Batch) -> dict[str, jax.Array]:
+        """The loss of each image at a timestep and with noise that depend on its index alone."""
+        x_0, index = scaled(batch["image"]), batch["index"]
+        t = ((index * GOLDEN) % 1.0 * config.timesteps).astype(jnp.int32)
+        step = rows(training, jnp.minimum(t, config.timesteps - 1))
+        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
+        noise = jax.vmap(lambda k: jax.random.normal(k, x_0.shape[1:], dtype))(keys)
+        x_t = process.q_sample(x_0, step.now, noise)
+        output = network.apply(variables, x_t, process.network_time(step.now.t), prepare(batch["cond"], x_0))
+        terms = losses.per_example(config.loss, process, output, x_0, x_t, noise, step, levels=spec.levels)
+        return {"loss": terms["loss"]}
+
+    def latents(key: jax.Array, n: int) -> jax.Array:
+        return jax.vmap(lambda k: jax.random.normal(k, spec.shape, dtype))(example_keys(key, n))
+
+    def walk(
+        variables: Variables, key: jax.Array, latents: jax.Array, cond: Cond, options: SampleOptions, frames: int
+    ) -> tuple[jax.Array, jax.Array | None]:
+        denoise = denoiser(network, process, variables, prepare(cond), options, null, cond)
+        keys = example_keys(key, latents.shape[0])
+        return run(
+            SAMPLERS[options.sampler],
+            denoise,
+            latents * options.temperature,
+            process.grid(options.steps, options.spacing),
+            jax.vmap(lambda k: jax.random.fold_in(k, NOISE_STREAM))(keys),
+            eta=options.eta,
+            frames=frames,
+        )
+
+    def sample(variables: Variables, key: jax.Array, latents: Any, cond: Cond, options: SampleOptions) -> jax.Array:
+        return to_levels(walk(variables, key, latents, cond, options, frames=0)[0], spec.levels)
+
+    def film(variables: Variables, key: jax.Array, latents: Any, cond: Cond, options: SampleOptions) -> jax.Array:
+        x, frames = walk(variables, key, latents, cond, options, frames=options.frames)
+        assert frames is not None
+        return to_levels(jnp.swapaxes(frames.at[-1].set(x), 0, 1), spec.levels)  # it ends with the sample itself
+
+    def encode(variables: Variables, key: jax.Array, batch: Batch, options: SampleOptions) -> jax.Array:
+        del key  # the flow from data to noise has no randomness
+        x_0 = scaled(batch["image"])
+        cond = prepare(batch["cond"], x_0)
+        denoise = denoiser(network, process, variables, cond, options, null, batch["cond"])
+        return invert(denoise, x_0, process.grid(options.steps, options.spacing))
+
+    def bits_per_dim(
+        variables: Variables, key: jax.Array, batch: Batch, options: SampleOptions | None = None
+    ) -> jax.Array:
+        x_0 = scaled(batch["image"])
+        index = batch["index"] if "index" in batch else jnp.arange(x_0.shape[0])
+        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
+        grid = process.training_grid() if options is None else process.grid(options.steps, options.spacing)
+        cond = prepare(batch["cond"], x_0)
+        denoise = denoiser(network, process, variables, cond, SampleOptions(), null, {})
+        return bound(denoise, x_0, grid, keys, levels=spec.levels).total
+
+    def conditions(batch: Batch) -> dict[str, Any]:
+        """Low-resolution images of the batch's, as integers."""
+        return {"low_res": to_levels(shrink(scaled(jnp.asarray(batch["image"])), config.low_res or 1), spec.levels)}
+
+    return Method(
+        init,
+        loss,
+        latents,
+        sample,
+        encode,
+        bits_per_dim,
+        labels=classes,
+        null_label=null is not None,
+        options=(*config.sampling_keys, "guides"),
+        inverse=INVERSE,
+        film=film,
+        conditions=conditions if config.low_res is not None else None,
+        scores=scores,
+    )
