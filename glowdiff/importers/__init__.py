@@ -1,5 +1,6 @@
 """From the names and axes of published checkpoints to our parameters."""
 
+from glowdiff.importers.adm import adm
 from glowdiff.importers.glow import glow
 
-__all__ = ["glow"]
+__all__ = ["adm", "glow"]

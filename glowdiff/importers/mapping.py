@@ -24,16 +24,22 @@ class Source(NamedTuple):
     convert: Callable[..., np.ndarray]
 
 
-def convert(weights: Mapping[str, np.ndarray], sources: Mapping[Path, Source], ignored: Iterable[str] = ()) -> dict:
+def convert(
+    weights: Mapping[str, np.ndarray],
+    sources: Mapping[Path, Source],
+    ignored: Iterable[str] = (),
+    leaf: Callable[[np.ndarray], Any] = jnp.asarray,
+) -> dict:
     """Build our nested variables.
 
     Args:
       weights: the original's arrays by its names.
       sources: for each of our arrays (its path), where it comes from.
       ignored: keys that may be present and have no counterpart.
+      leaf: what to keep of each converted array.
 
     Returns:
-      Nested dictionaries of jax arrays.
+      Nested dictionaries of jax arrays, or of what `leaf` returns.
 
     Raises:
       WeightsError: a key is missing, was not expected, or its array has too few axes.
@@ -50,7 +56,7 @@ def convert(weights: Mapping[str, np.ndarray], sources: Mapping[Path, Source], i
         node = tree
         for name in path[:-1]:
             node = node.setdefault(name, {})
-        node[path[-1]] = jnp.asarray(array)
+        node[path[-1]] = leaf(array)
     return tree
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import zlib
 from pathlib import Path
@@ -34,3 +35,23 @@ def load_glow(name: str) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[st
         if key.endswith("logs"):
             weights[key] *= np.float32(0.3)
     return arrays, spec["config"], weights
+
+
+def load_torch(name: str) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, np.ndarray]]:
+    """Arrays (channels last), constructor's arguments and weights of an ADM golden."""
+    with np.load(FOLDER / f"{name}.npz", allow_pickle=False) as file:
+        arrays = dict(file)
+    spec = json.loads(str(arrays.pop("spec")))
+    arrays = {key: np.moveaxis(array, 1, -1) if array.ndim == 4 else array for key, array in arrays.items()}
+    weights = {}
+    for key, shape in spec["manifest"].items():
+        weights[key] = random_weight(key, tuple(shape))
+        if len(shape) == 1 and key.endswith((".weight", ".g")):
+            weights[key] += 1
+    return arrays, spec["config"], weights
+
+
+def released() -> dict[str, Any]:
+    """What is known of every released ADM and GLIDE checkpoint, by name: flags, keys with shapes, parameters."""
+    with gzip.open(FOLDER / "released_manifests.json.gz") as file:
+        return json.load(file)

@@ -1,0 +1,1 @@
+"""Networks that guide sampling: what they say of a noisy image."""

@@ -1,0 +1,74 @@
+"""The published ADM networks, through our importer and our modules, compute what the original computes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from glowdiff import importers
+from glowdiff.config.schema import ConfigError
+from glowdiff.importers.adm import check_adm
+from glowdiff.importers.mapping import WeightsError
+from tests.importers.golden import load_torch, released
+
+RELEASED = {name: entry for name, entry in released().items() if entry["kind"] in
+            ("UNetModel", "SuperResModel", "EncoderUNetModel")}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _precision():
+    with jax.default_matmul_precision("highest"):
+        yield
+
+
+@pytest.mark.parametrize("name", ["adm_unet_plain", "adm_unet_updown", "adm_superres"])
+def test_denoisers(name):
+    arrays, flags, weights = load_torch(name)
+    module, variables = importers.adm(weights, flags)
+    cond = {"label": arrays["in_y"].astype(np.int32)} if "in_y" in arrays else {}
+    if "in_low_res" in arrays:
+        cond["low_res"] = arrays["in_low_res"]
+    y = jax.jit(module.apply)(variables, arrays["in_x"], arrays["in_t"], cond)
+    np.testing.assert_allclose(y, arrays["out_y"], atol=1e-5, rtol=0)
+
+
+def test_classifier():
+    arrays, flags, weights = load_torch("adm_classifier_attention")
+    module, variables = importers.adm(weights, flags)
+    label = arrays["in_y"].astype(np.int32)
+
+    @jax.jit
+    @jax.value_and_grad
+    def both(x):
+        logits = module.apply(variables, x, arrays["in_t"])
+        return jax.nn.log_softmax(logits)[jnp.arange(len(label)), label].sum()
+
+    np.testing.assert_allclose(
+        jax.jit(module.apply)(variables, arrays["in_x"], arrays["in_t"]), arrays["out_logits"], atol=5e-7, rtol=0
+    )
+    np.testing.assert_allclose(both(arrays["in_x"])[1], arrays["out_grad_log_p_y"], atol=1e-7, rtol=0)
+
+
+def test_all_released_checkpoints_are_known():
+    assert len(RELEASED) == 12
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_released_shapes(name):
+    entry = RELEASED[name]
+    _, variables = check_adm(entry["manifest"], entry["flags"])
+    assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == entry["parameters"]
+
+
+def test_wrong_weights_are_named():
+    _, flags, weights = load_torch("adm_unet_plain")
+    shapes = {key: weight.shape for key, weight in weights.items()}
+    short = {key: shape for key, shape in shapes.items() if key != "out.2.bias"}
+    with pytest.raises(WeightsError, match=r"Missing: out\.2\.bias"):
+        check_adm(short, flags)
+    with pytest.raises(WeightsError, match=r"Not expected: out\.3\.bias"):
+        check_adm(shapes | {"out.3.bias": (3,)}, flags)
+    with pytest.raises(WeightsError, match=r"out\.2\.weight: \(3, 3, 32, 4\), where the flags ask for \(3, 3, 32, 3\)"):
+        check_adm(shapes | {"out.2.weight": (4, 32, 3, 3)}, flags)
+    with pytest.raises(ConfigError, match=r"that cannot be: model\.heads is 3, which does not divide the 64 channels"):
+        check_adm(shapes, flags | {"num_heads": 3})
