@@ -1,0 +1,88 @@
+"""A process: how data become noise, and how a network's output is to be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from glowdiff.config.schema import require, require_choice
+from glowdiff.samplers import spacing
+from glowdiff.samplers.levels import FIXED, Array, Level, Step, expand, make_grid
+from glowdiff.samplers.prediction import Prediction, from_eps, from_v, from_x_0
+
+PREDICTIONS = ("eps", "x_0", "v")
+VARIANCES = (*FIXED, "learned")
+
+READERS = {"eps": from_eps, "x_0": from_x_0, "v": from_v}
+
+
+@dataclass(frozen=True, eq=False)
+class Process:
+    """What x_t is, and what the network says of it; the reverse step is in `glowdiff.samplers.posterior`."""
+
+    alpha_bars: np.ndarray  # float64 [T], of `schedules.alpha_bars`
+    prediction: str = "eps"  # what the network predicts: eps | x_0 | v
+    variance: str = "fixed_large"  # of p(x_{t-1} | x_t): fixed_small | fixed_large | learned (Nichol & Dhariwal, 2021)
+    rescale_timesteps: bool = False  # networks see timesteps as if T were 1000
+
+    def __post_init__(self):
+        """Raise `ConfigError` for what does not go together."""
+        require_choice("model.prediction", self.prediction, PREDICTIONS)
+        require_choice("model.variance", self.variance, VARIANCES)
+        require(
+            self.prediction != "eps" or self.alpha_bars[-1] > 0,
+            "model.prediction is 'eps', but with zero terminal SNR the last timestep is nothing but noise, of which "
+            "the network would learn nothing; it must be 'v' or 'x_0'.",
+        )
+
+    @property
+    def timesteps(self) -> int:
+        """T."""
+        return len(self.alpha_bars)
+
+    def training_grid(self) -> Step:
+        """All T timesteps, row t that of t: float64 tables."""
+        return make_grid(np.arange(self.timesteps), self.alpha_bars, self._fixed)
+
+    def grid(self, steps: str, spaced: str = "even") -> Step:
+        """Some of them, see `glowdiff.samplers.spacing.grid`."""
+        return spacing.grid(self.alpha_bars, steps, spaced, self._fixed)
+
+    @property
+    def _fixed(self) -> str:
+        return "fixed_large" if self.variance == "learned" else self.variance
+
+    def network_time(self, t: Array) -> Array:
+        """What the network is given for timestep `t`, a float, `Level.t`."""
+        return t * (1000 / self.timesteps) if self.rescale_timesteps else t
+
+    def q_sample(self, x_0: jax.Array, level: Level, noise: jax.Array) -> jax.Array:
+        """x_t = alpha x_0 + sigma noise (Ho et al., 2020, eq. 4)."""
+        return expand(level.alpha, x_0) * x_0 + expand(level.sigma, x_0) * noise
+
+    def target(self, x_0: jax.Array, level: Level, noise: jax.Array) -> jax.Array:
+        """What the network should predict of `q_sample(x_0, level, noise)`."""
+        if self.prediction == "v":
+            return expand(level.alpha, x_0) * noise - expand(level.sigma, x_0) * x_0
+        return noise if self.prediction == "eps" else x_0
+
+    def split(self, output: jax.Array) -> tuple[jax.Array, jax.Array | None]:
+        """A network's output as prediction and `Prediction.fraction`, in at least float32.
+
+        Args:
+          output: [..., C], or with a learned variance [..., 2C], whose second half runs from -1 to 1 between the bounds
+            of the log variance.
+        """
+        output = output.astype(jnp.promote_types(output.dtype, jnp.float32))
+        if self.variance != "learned":
+            return output, None
+        mean, between = jnp.split(output, 2, axis=-1)
+        return mean, (between + 1) / 2
+
+    def predict(self, output: jax.Array, x_t: jax.Array, level: Level) -> Prediction:
+        """What a network's output says of x_t; its channels are those of `split`."""
+        mean, fraction = self.split(output)
+        return READERS[self.prediction](x_t, level, mean, fraction)
