@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from glowdiff.samplers.levels import Level, Step
+from glowdiff.config.schema import require
+from glowdiff.samplers.levels import Level, Step, as_dtype
 from glowdiff.samplers.prediction import Denoiser, Prediction
 
 Carry = Any
@@ -41,9 +42,9 @@ class Sampler(NamedTuple):
 def run(
     sampler: Sampler,
     denoise: Denoiser,
-    x_T: jax.Array,  # noqa: N803
+    x_T: jax.Array,
     grid: Step,
-    noise_keys: jax.Array,
+    noise_keys: jax.Array | None,
     *,
     eta: jax.Array | float = 0.0,
     frames: int = 0,
@@ -55,11 +56,50 @@ def run(
       denoise: see `Denoiser`.
       x_T: standard normal [B, ...].
       grid: of float64 tables, see `glowdiff.samplers.spacing`.
-      noise_keys: one key per example [B]; a turn's noise is that of the key folded with the turn's number.
+      noise_keys: one key per example [B]; a turn's noise is that of the key folded with the turn's number. None for
+        samplers that draw none.
       eta: traced; what it scales is the sampler's affair (DDIM: noise, 0 none, 1 as much as the ancestral one's).
       frames: how many x_0 predictions to keep, evenly spread over the turns, the last one among them.
 
     Returns:
       The samples [B, ...], and the frames [frames, B, ...], or None if none were asked for.
+
+    Raises:
+      ConfigError: more frames are asked for than there are turns.
     """
-    raise NotImplementedError
+    turns = sampler.plan(grid, x_T.dtype)
+    count = turns.level.t.shape[0]
+    require(
+        0 <= frames <= count, f"{frames} frames were asked for, but this sampling has {count} turns to take them of."
+    )
+    eta = jnp.asarray(eta, x_T.dtype)
+
+    def take(state: tuple[Carry, jax.Array | None], numbered: tuple[jax.Array, Turn]) -> tuple[Any, None]:
+        (carry, kept), (index, turn) = state, numbered
+        x = sampler.inputs(carry)
+        prediction = denoise(x, turn.level)
+
+        def noise() -> jax.Array:
+            assert noise_keys is not None, "this sampler draws noise, so it needs noise_keys"
+            keys = jax.vmap(jax.random.fold_in, (0, None))(noise_keys, index)
+            return jax.vmap(lambda key: jax.random.normal(key, x.shape[1:], x.dtype))(keys)
+
+        if kept is not None:
+            # All turns write; of those that share a place the last one stays.
+            place = ((index + 1) * frames + count - 1) // count - 1
+            kept = jax.lax.dynamic_update_index_in_dim(kept, prediction.x_0, place, 0)
+        return (sampler.step(carry, prediction, turn, noise, eta), kept), None
+
+    kept = jnp.zeros((frames, *x_T.shape), x_T.dtype) if frames else None
+    (carry, kept), _ = jax.lax.scan(take, (sampler.init(x_T), kept), (jnp.arange(count), turns))
+    return sampler.result(carry), kept
+
+
+def descending(grid: Any, dtype: Any) -> Any:
+    """The rows of a grid in the order in which samplers walk them, from the noisiest, as jax arrays of `dtype`."""
+    return as_dtype(jax.tree.map(lambda table: table[::-1], grid), dtype)
+
+
+def state_is_x(plan: Callable[[Step, Any], Turn], step: Callable[..., jax.Array]) -> Sampler:
+    """A sampler that carries x alone and evaluates the denoiser there."""
+    return Sampler(plan, lambda x: x, lambda x: x, step, lambda x: x)
