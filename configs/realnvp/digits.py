@@ -1,6 +1,7 @@
 """RealNVP on scikit-learn's handwritten digits (8x8, 17 levels).
 
-With 1,437 images the danger is overfitting: the nets are small. Weight-normalised kernels would not feel weight decay.
+With 1,437 images the danger is overfitting: the nets are small. Weight-normalised kernels would not feel weight
+decay.
 """
 
 from glowdiff.config.parse import Settings, defaults, variant

@@ -51,3 +51,87 @@ def nice_training(config: Settings, steps: int) -> None:
     config.train.update(steps=steps, batch=200, log_every=500, checkpoint_every=10_000)
     config.optimizer.update(name="adam", learning_rate=1e-3, b2=0.99, eps=1e-4)
     config.eval.every = config.sampling.every = 10_000
+
+
+def ddpm_model(config: Settings) -> None:
+    """DDPM's UNet (Ho et al., 2020, appendix B), of which ADM's is a generalisation: one head at 16x16, added embeddings.
+
+    Args:
+      config: is changed.
+    """
+    config.model.update(schedule="linear", attention="16", heads=1, adagn=False, updown=False)
+
+
+def ddpm_training(config: Settings, steps: int, batch: int, learning_rate: float) -> None:
+    """The training of DDPM's experiments (Ho et al., 2020, appendix B): Adam, warm-up, clipping, a long average.
+
+    Args:
+      config: is changed.
+      steps: how long.
+      batch: global batch.
+      learning_rate: after 5,000 steps of warm-up.
+    """
+    config.train.update(steps=steps, batch=batch, ema_decay=0.9999, clip=1.0, log_every=500, checkpoint_every=10_000)
+    config.optimizer.update(name="adam", learning_rate=learning_rate, warmup_steps=5_000)
+    config.sampling.update(sampler="ancestral", steps="1000")
+    _accelerated(config)
+
+
+def iddpm_model(config: Settings) -> None:
+    """Improved DDPM's process and UNet (Nichol & Dhariwal, 2021): 4,000 cosine steps, learned variances, hybrid loss.
+
+    Args:
+      config: is changed.
+    """
+    config.model.update(
+        schedule="cosine", timesteps=4000, rescale_timesteps=True, variance="learned", loss="hybrid",
+        attention="16,8", heads=4, adagn=True, updown=False,
+    )  # fmt: skip
+
+
+def adm_model(config: Settings, schedule: str = "linear") -> None:
+    """ADM's process and UNet (Dhariwal & Nichol, 2021, section 3): learned variances, AdaGN, up/down residual blocks.
+
+    Args:
+      config: is changed.
+      schedule: of noise; cosine at 64x64, else linear.
+    """
+    config.model.update(
+        schedule=schedule, timesteps=1000, variance="learned", loss="hybrid",
+        attention="32,16,8", head_channels=64, adagn=True, updown=True, remat=True,
+    )  # fmt: skip
+
+
+def adm_training(config: Settings, steps: int, batch: int = 256, learning_rate: float = 1e-4) -> None:
+    """The training of Improved DDPM's and ADM's experiments: AdamW without decay, an average over 10,000 steps.
+
+    Args:
+      config: is changed.
+      steps: how long.
+      batch: global batch.
+      learning_rate: constant.
+    """
+    config.train.update(steps=steps, batch=batch, ema_decay=0.9999, log_every=500, checkpoint_every=10_000)
+    config.optimizer.update(name="adamw", learning_rate=learning_rate)
+    config.sampling.update(sampler="ancestral", steps="250")
+    _accelerated(config)
+
+
+def classifier_training(config: Settings, steps: int, batch: int = 256, learning_rate: float = 3e-4) -> None:
+    """The training of ADM's classifiers (Dhariwal & Nichol, 2021): AdamW with decay 0.05, the rate falls to 0.
+
+    Args:
+      config: is changed.
+      steps: how long.
+      batch: global batch.
+      learning_rate: at first.
+    """
+    config.train.update(steps=steps, batch=batch, log_every=500, checkpoint_every=10_000)
+    config.optimizer.update(name="adamw", learning_rate=learning_rate, decay="linear", weight_decay=0.05)
+    _accelerated(config)
+
+
+def _accelerated(config: Settings) -> None:
+    config.eval.update(every=10_000, images=2_048)
+    config.sampling.every = 10_000
+    config.dtype = "bfloat16"
