@@ -65,7 +65,9 @@ def main(argv: list[str]) -> None:
         low_res = pictures.images[turns]
         if label is None and model.method.labels and pictures.labels is not None:
             label = pictures.labels[turns]
-    require(_FILM.value is None or model.method.film is not None, "--film is given, but this model's samples have no steps.")
+    require(
+        _FILM.value is None or model.method.film is not None, "--film is given, but this model's samples have no steps."
+    )
     drawn = model.draw(
         jax.random.key(_SEED.value),
         number,

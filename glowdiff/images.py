@@ -72,7 +72,13 @@ def write_gif(
     each = max(20, round(1000 * seconds / len(frames)))
     buffer = io.BytesIO()
     first.save(
-        buffer, "GIF", save_all=True, append_images=rest, loop=0, duration=[each] * len(rest) + [2000], comment=attribution
+        buffer,
+        "GIF",
+        save_all=True,
+        append_images=rest,
+        loop=0,
+        duration=[each] * len(rest) + [2000],
+        comment=attribution,
     )
     _write(epath.Path(path), buffer.getvalue(), attribution)
 

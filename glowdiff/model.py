@@ -162,7 +162,9 @@ class Model:
     def _inverse(self, options: dict[str, Any]) -> SampleOptions:
         """Options under which `decode` undoes `encode`, but for what is asked for."""
         wanted = {**self.method.inverse, **{key: value for key, value in options.items() if value is not None}}
-        unused = {key: None for key, value in wanted.items() if value is None}  # numbers that shall not even be computed
+        unused = {
+            key: None for key, value in wanted.items() if value is None
+        }  # numbers that shall not even be computed
         return as_float32(dataclasses.replace(resolve(self.config, **wanted), **unused))
 
     def _guide(self, classifier: Model, scale: float) -> Guide:

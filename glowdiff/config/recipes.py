@@ -54,7 +54,7 @@ def nice_training(config: Settings, steps: int) -> None:
 
 
 def ddpm_model(config: Settings) -> None:
-    """DDPM's UNet (Ho et al., 2020, appendix B), of which ADM's is a generalisation: one head at 16x16, added embeddings.
+    """DDPM's UNet (Ho et al., 2020, appendix B), a special case of ADM's: one head at 16x16, embeddings are added.
 
     Args:
       config: is changed.

@@ -8,9 +8,9 @@ import optax
 
 from glowdiff.data.spec import DataSpec
 from glowdiff.diffusion.denoise import Network
-from glowdiff.diffusion.method import GOLDEN
 from glowdiff.diffusion.process import Process
 from glowdiff.diffusion.scaling import to_unit
+from glowdiff.diffusion.timesteps import spread
 from glowdiff.method import Aux, Batch, Cond, Method, Variables
 from glowdiff.samplers.levels import as_dtype, rows
 
@@ -50,12 +50,12 @@ def classifier_method(network: Network, process: Process, spec: DataSpec) -> Met
 
     def scores(variables: Variables, key: jax.Array, batch: Batch) -> dict[str, jax.Array]:
         image, label, index = batch["image"], batch["cond"]["label"], batch["index"]
-        t = ((index * GOLDEN) % 1.0 * process.timesteps).astype(jnp.int32)
+        t = spread(index, process.timesteps)
         keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
         noise = jax.vmap(lambda k: jax.random.normal(k, image.shape[1:], dtype))(keys)
         right = lambda t: logits_at(variables, image, t, noise).argmax(-1) == label  # noqa: E731
         return {
-            "accuracy": right(jnp.minimum(t, process.timesteps - 1)),
+            "accuracy": right(t),
             "accuracy_clean": right(jnp.zeros_like(t)),
         }
 

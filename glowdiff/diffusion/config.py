@@ -16,12 +16,12 @@ from glowdiff.config.schema import (
 )
 from glowdiff.data.spec import DataSpec
 from glowdiff.denoisers.plan import check_sides, check_unet, default_channel_mult
+from glowdiff.diffusion.losses import LOSSES
 from glowdiff.diffusion.process import PREDICTIONS, VARIANCES
 from glowdiff.diffusion.schedules import SCHEDULES, alpha_bars
-from glowdiff.samplers.registry import SAMPLERS
+from glowdiff.samplers import SAMPLERS
 from glowdiff.samplers.spacing import SPACINGS, grid
 
-LOSSES = ("simple", "hybrid", "kl", "rescaled_kl")
 WEIGHTINGS = ("none", "min_snr")
 TIMESTEP_SAMPLERS = ("uniform", "loss_second_moment")
 POOLS = ("adaptive", "attention", "spatial", "spatial_v2")

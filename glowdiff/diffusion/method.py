@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from glowdiff.data.spec import DataSpec
-from glowdiff.diffusion import losses, timesteps
+from glowdiff.diffusion import timesteps
 from glowdiff.diffusion.bound import bound
 from glowdiff.diffusion.config import DiffusionConfig
 from glowdiff.diffusion.denoise import Network, denoiser
+from glowdiff.diffusion.losses import Losses, losses
 from glowdiff.diffusion.process import Process
 from glowdiff.diffusion.scaling import shrink, to_levels, to_unit
+from glowdiff.diffusion.timesteps import spread
 from glowdiff.method import Aux, Batch, Cond, Method, SampleOptions, Variables, example_keys
+from glowdiff.samplers import SAMPLERS
 from glowdiff.samplers.ddim import invert
 from glowdiff.samplers.levels import as_dtype, rows
-from glowdiff.samplers.registry import SAMPLERS
 from glowdiff.samplers.sampler import run
 
 NOISE_STREAM = 2**30  # folded into an example's key for the noise of its steps, apart from that of its latents
-GOLDEN = 0.6180339887498949  # multiples of it, modulo 1, cover [0, 1) evenly however many there are
 
 # What decides the map from noise to image, for going back: the probability flow itself, not pulled towards [-1, 1].
 INVERSE = {"sampler": "ddim", "eta": 0.0, "threshold": "none", "temperature": 1.0, "guidance_scale": None}
@@ -46,6 +45,7 @@ def diffusion_method(config: DiffusionConfig, network: Network, process: Process
     null = classes if config.label_dropout > 0 else None
     dtype = network.dtype
     training = as_dtype(process.training_grid(), dtype)
+    gamma = config.min_snr_gamma if config.weighting == "min_snr" else None
 
     def scaled(image: jax.Array) -> jax.Array:
         return to_unit(image, spec.levels, dtype)
@@ -65,43 +65,48 @@ def diffusion_method(config: DiffusionConfig, network: Network, process: Process
         x_0 = scaled(batch["image"])
         variables = network.init(key, x_0, jnp.zeros(x_0.shape[0], dtype), prepare(batch["cond"], x_0))
         if config.timestep_sampler == "loss_second_moment":
-            return {**variables, "timesteps": timesteps.initial(config.timesteps)}
+            return {**variables, "timesteps": timesteps.empty_history(config.timesteps)}
         return variables
 
     def loss(variables: Variables, key: jax.Array, batch: Batch) -> tuple[jax.Array, Aux]:
         t_key, noise_key, dropout_key, label_key = jax.random.split(key, 4)
         x_0 = scaled(batch["image"])
-        history = variables.get("timesteps")
-        t, weights = timesteps.sample(t_key, x_0.shape[0], config.timesteps, history)
-        step = rows(training, t)
+        history, n = variables.get("timesteps"), x_0.shape[0]
+        if history is None:
+            t, weights = timesteps.uniform(t_key, n, config.timesteps)
+        else:
+            t, weights = timesteps.sample(t_key, n, history)
         noise = batch["noise"] if "noise" in batch else jax.random.normal(noise_key, x_0.shape, dtype)
-        x_t = process.q_sample(x_0, step.now, noise)
         cond = prepare(batch["cond"], x_0)
         if null is not None:
-            withheld = jax.random.bernoulli(label_key, config.label_dropout, cond["label"].shape)
+            withheld = jax.random.bernoulli(label_key, config.label_dropout, (n,))
             cond["label"] = jnp.where(withheld, null, cond["label"])
-        output = network.train(variables, x_t, process.network_time(step.now.t), cond, dropout_key)
-        terms = losses.per_example(
-            config.loss, process, output, x_0, x_t, noise, step, levels=spec.levels,
-            min_snr_gamma=config.min_snr_gamma if config.weighting == "min_snr" else None,
-        )  # fmt: skip
-        metrics = {name: value.mean() for name, value in terms.items() if name != "loss"}
+        found = losses_at(variables, x_0, t, noise, cond, dropout_key)
+        metrics = {name: value.mean() for name, value in (("mse", found.mse), ("vb", found.vb)) if value is not None}
         updates = {}
         if history is not None:
-            updates["timesteps"] = timesteps.update(history, t, jax.lax.stop_gradient(terms["loss"]))
-        return (weights * terms["loss"]).mean(), Aux(metrics, updates)
+            updates["timesteps"] = timesteps.update(history, t, jax.lax.stop_gradient(found.total))
+        return (weights * found.total).mean(), Aux(metrics, updates)
+
+    def losses_at(
+        variables: Variables, x_0: jax.Array, t: jax.Array, noise: jax.Array, cond: Cond, dropout_key: jax.Array | None
+    ) -> Losses:
+        """The losses at timesteps t [B]; without a key the network drops nothing out."""
+        step = rows(training, t)
+        x_t, network_t = process.q_sample(x_0, step.now, noise), process.network_time(step.now.t)
+        if dropout_key is None:
+            output = network.apply(variables, x_t, network_t, cond)
+        else:
+            output = network.train(variables, x_t, network_t, cond, dropout_key)
+        return losses(process, config.loss, output, x_0, noise, step, levels=spec.levels, gamma=gamma)
 
     def scores(variables: Variables, key: jax.Array, batch: Batch) -> dict[str, jax.Array]:
         """The loss of each image at a timestep and with noise that depend on its index alone."""
         x_0, index = scaled(batch["image"]), batch["index"]
-        t = ((index * GOLDEN) % 1.0 * config.timesteps).astype(jnp.int32)
-        step = rows(training, jnp.minimum(t, config.timesteps - 1))
         keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
         noise = jax.vmap(lambda k: jax.random.normal(k, x_0.shape[1:], dtype))(keys)
-        x_t = process.q_sample(x_0, step.now, noise)
-        output = network.apply(variables, x_t, process.network_time(step.now.t), prepare(batch["cond"], x_0))
-        terms = losses.per_example(config.loss, process, output, x_0, x_t, noise, step, levels=spec.levels)
-        return {"loss": terms["loss"]}
+        t = spread(index, config.timesteps)
+        return {"loss": losses_at(variables, x_0, t, noise, prepare(batch["cond"], x_0), None).total}
 
     def latents(key: jax.Array, n: int) -> jax.Array:
         return jax.vmap(lambda k: jax.random.normal(k, spec.shape, dtype))(example_keys(key, n))

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 HISTORY = 10  # losses kept of every timestep
+GOLDEN = 0.6180339887498949  # its multiples, modulo 1, cover [0, 1) evenly however many there are
 UNIFORM = 0.001  # share of the uniform distribution in the importances
 
 
@@ -62,3 +63,12 @@ def update(state: LossHistory, t: jax.Array, losses: jax.Array) -> LossHistory:
     slot = jnp.where(slot < 0, HISTORY, slot)  # dropped within the batch: out of bounds, as negative ones would wrap
     history = history.at[t, slot].set(losses.astype(history.dtype), mode="drop")
     return LossHistory(history, state.counts + added - dropped)
+
+
+def spread(index: jax.Array, timesteps: int) -> jax.Array:
+    """A timestep for each number [B], int32 [B]: neighbours lie far apart, and any range of numbers covers all evenly.
+
+    For evaluations, where an image's timestep must not depend on its batch.
+    """
+    share = (index.astype(jnp.float32) * GOLDEN) % 1.0
+    return jnp.minimum((share * timesteps).astype(jnp.int32), timesteps - 1)

@@ -43,7 +43,9 @@ def mean_scores(per_image: PerImage, mesh: Mesh, seed: int = 0) -> Scorer:
         # Nothing is fetched until every batch is under way.
         totals = jax.device_get([run(variables, put_batch(batch, mesh)) for batch in batches])
         count = sum(int(count) for _, count in totals)
-        return {name: float(np.sum([sums[name] for sums, _ in totals], dtype=np.float64)) / count for name in totals[0][0]}
+        return {
+            name: float(np.sum([sums[name] for sums, _ in totals], dtype=np.float64)) / count for name in totals[0][0]
+        }
 
     return evaluate
 
