@@ -2,9 +2,17 @@
 
 from glowdiff.samplers.ancestral import ancestral
 from glowdiff.samplers.ddim import ddim
+from glowdiff.samplers.dpm_solver import dpmpp_2m, dpmpp_2m_sde
+from glowdiff.samplers.edm import euler, heun
 from glowdiff.samplers.sampler import Sampler
+from glowdiff.samplers.unipc import unipc
 
 SAMPLERS: dict[str, Sampler] = {
     "ancestral": ancestral,
     "ddim": ddim,
+    "euler": euler,
+    "heun": heun,
+    "dpmpp_2m": dpmpp_2m,
+    "dpmpp_2m_sde": dpmpp_2m_sde,
+    "unipc": unipc,
 }
