@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 from jax.sharding import Mesh
 
 from benchmarks.flops import count_flops
 from glowdiff.config.schema import Config
 from glowdiff.data.dataset import Dataset
-from glowdiff.method import SampleOptions
-from glowdiff.sampling import Sampler
+from glowdiff.sampling import Sampler, resolve
 from glowdiff.sharding import check_batch
 from glowdiff.training.experiment import Experiment, build_method
 from glowdiff.training.optimizer import learning_rate, make_optimizer
@@ -55,11 +53,11 @@ def train_program(experiment: Experiment) -> Program:
 
 
 def sample_program(experiment: Experiment, batch: int) -> Program:
-    """Drawing `batch` images, from key to pixels."""
-    state = experiment.abstract_state()
-    key = jax.eval_shape(jax.random.key, 0)
-    options = SampleOptions(temperature=jax.ShapeDtypeStruct((), np.float32))  # pyright: ignore[reportArgumentType]
-    start = jax.ShapeDtypeStruct((), np.int32)
+    """Drawing `batch` images as configured, from key to pixels."""
+    sampler = Sampler(experiment.method, experiment.mesh)
+    cond: dict[str, Any] = {}
+    if experiment.method.conditions is not None:
+        cond = jax.eval_shape(experiment.method.conditions, experiment.example_batch(batch))
+    args = sampler.arguments(experiment.abstract_state().variables, cond=cond, options=resolve(experiment.config))
     # What a call of the sampler compiles: only its jitted part can be lowered for devices that are not there.
-    function = Sampler(experiment.method, experiment.mesh)._run
-    return Program("sampler", function, (state.variables, key, start, None, options), {"size": batch}, batch)
+    return Program("sampler", sampler.program, args, {"size": batch}, batch)

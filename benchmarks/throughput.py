@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from absl import flags
 from ml_collections import config_flags
 
@@ -27,8 +28,7 @@ from glowdiff.config.parse import parse
 from glowdiff.config.schema import Config, ConfigError
 from glowdiff.data.batches import train_batches
 from glowdiff.main import initialize, run_main
-from glowdiff.method import SampleOptions
-from glowdiff.sampling import Sampler
+from glowdiff.sampling import Sampler, resolve
 from glowdiff.sharding import make_mesh
 from glowdiff.training.experiment import Experiment, build, parameter_count
 from glowdiff.training.feed import Feed
@@ -128,10 +128,13 @@ def sample(experiment: Experiment) -> dict[str, Any]:
     program = sample_program(experiment, n)
     _, figures = compile_program(program, experiment)
     sampler, key = Sampler(experiment.method, mesh), jax.random.key(config.seed)
-    options = SampleOptions(temperature=config.sampling.temperature)
+    options, cond = resolve(config), {}
+    if experiment.method.conditions is not None:
+        rows = [experiment.dataset.test[i % len(experiment.dataset.test)] for i in range(n)]
+        cond = experiment.method.conditions({"image": np.stack([row["image"] for row in rows])})
 
     def draw() -> Any:
-        return sampler(variables, key, n, options=options).images
+        return sampler(variables, key, n, cond=cond, options=options).images
 
     seconds_of(draw, _WARMUP.value)
     timed = seconds_of(draw, _STEPS.value)
@@ -161,9 +164,11 @@ def compile_program(program: Program, experiment: Experiment) -> tuple[Any, dict
 def model_flops(program: Program, experiment: Experiment) -> int:
     """FLOPs of one call, without those that rematerialisation does a second time."""
     model = experiment.config.model
-    if program.name != "train step" or getattr(model, "memory", "plain") == "plain":
+    keeps = {"memory": "plain", "remat": False}
+    changes = {key: value for key, value in keeps.items() if getattr(model, key, value) != value}
+    if program.name != "train step" or not changes:
         return program.flops()
-    config = dataclasses.replace(experiment.config, model=dataclasses.replace(model, memory="plain"))
+    config = dataclasses.replace(experiment.config, model=dataclasses.replace(model, **changes))
     return train_program(make_experiment(config, experiment.dataset, experiment.mesh)).flops()
 
 

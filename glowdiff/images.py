@@ -71,15 +71,8 @@ def write_gif(
     first, *rest = [_enlarged(frame, least) for frame in frames]
     each = max(20, round(1000 * seconds / len(frames)))
     buffer = io.BytesIO()
-    first.save(
-        buffer,
-        "GIF",
-        save_all=True,
-        append_images=rest,
-        loop=0,
-        duration=[each] * len(rest) + [2000],
-        comment=attribution,
-    )
+    times = [*[each] * len(rest), 2000]
+    first.save(buffer, "GIF", save_all=True, append_images=rest, loop=0, duration=times, comment=attribution)
     _write(epath.Path(path), buffer.getvalue(), attribution)
 
 

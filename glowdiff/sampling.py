@@ -175,12 +175,11 @@ def resolve(
     sampling.check()
     config.model.check_sampling(sampling)
     same = {field.name for field in dataclasses.fields(SampleOptions)} & set(known)
-    return SampleOptions(
-        guides=guides,
-        guidance_interval=(sampling.guidance_from, sampling.guidance_to),
-        **{key: getattr(sampling, key) for key in same},
-        **({} if frames is None else {"frames": frames}),
-    )
+    values: dict[str, Any] = {key: getattr(sampling, key) for key in same}
+    if frames is not None:
+        values["frames"] = frames
+    interval = (sampling.guidance_from, sampling.guidance_to)
+    return SampleOptions(guides=guides, guidance_interval=interval, **values)
 
 
 def as_float32(options: SampleOptions) -> SampleOptions:

@@ -1,7 +1,7 @@
 """Noise levels of a process, and the grid of them that a sampler walks along.
 
 With alpha^2 + sigma^2 = 1, noise level t has x_t = alpha x_0 + sigma eps, alpha^2 = alpha_bar (Ho et al., 2020, eq. 4).
-Tables are made in float64 on the host, so that nothing cancels; `as_dtype` turns them into what the samplers compute in.
+Tables are made in float64 on the host, so that nothing cancels; `as_dtype` turns them into what samplers compute in.
 """
 
 from __future__ import annotations
