@@ -34,10 +34,10 @@ def probabilities(state: LossHistory) -> jax.Array:
 
     All are equally likely until every timestep's history is full.
     """
-    importance = jnp.sqrt((state.history**2).mean(1))
-    share = importance / jnp.maximum(importance.sum(), jnp.finfo(importance.dtype).tiny)
-    mixed = share * (1 - UNIFORM) + UNIFORM / len(share)
-    return jnp.where((state.counts == HISTORY).all(), mixed, 1 / len(share))
+    # Something is added so that losses that are all 0 leave a distribution too.
+    importance = jnp.sqrt((state.history**2).mean(1)) + jnp.finfo(state.history.dtype).tiny
+    mixed = importance / importance.sum() * (1 - UNIFORM) + UNIFORM / len(importance)
+    return jnp.where((state.counts == HISTORY).all(), mixed, 1 / len(importance))
 
 
 def sample(key: jax.Array, n: int, state: LossHistory) -> tuple[jax.Array, jax.Array]:

@@ -1,0 +1,84 @@
+"""The process, beyond what the goldens pin."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from glowdiff.config.schema import ConfigError
+from glowdiff.diffusion.process import PREDICTIONS, Process
+from glowdiff.diffusion.schedules import alpha_bars, betas
+from glowdiff.samplers.levels import as_dtype, rows
+
+LINEAR = alpha_bars("linear", 1000)
+TERMINAL = alpha_bars("cosine", 50, zero_terminal_snr=True)
+
+
+def normal(seed, shape=(3, 2, 2, 1)):
+    return jax.random.normal(jax.random.key(seed), shape)
+
+
+def test_networks_see_timesteps_as_of_a_thousand():
+    """Improved DDPM's T = 4000; the goldens have 1000 only."""
+    process = Process(alpha_bars("cosine", 4000), rescale_timesteps=True)
+    t = process.training_grid().now.t[[0, 1, 3999]]
+    np.testing.assert_allclose(process.network_time(t), [0, 0.25, 999.75])
+    plain = dataclasses.replace(process, rescale_timesteps=False)
+    np.testing.assert_allclose(plain.network_time(t), [0, 1, 3999])
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_the_target_is_read_back_as_data_and_noise(prediction):
+    process = Process(LINEAR, prediction)
+    level = rows(as_dtype(process.training_grid(), jnp.float32), np.array([3, 300, 700])).now
+    x_0, noise = normal(0), normal(1)
+    said = process.predict(process.target(x_0, level, noise), process.q_sample(x_0, level, noise), level)
+    np.testing.assert_allclose(said.x_0, x_0, atol=1e-4)
+    np.testing.assert_allclose(said.eps, noise, atol=1e-4)
+
+
+def test_zero_terminal_snr():
+    """Algorithm 1 of Lin et al. (2023): the first level stays, the last has no signal, the others move with them."""
+    plain = alpha_bars("cosine", 50)
+    assert TERMINAL[-1] == 0
+    np.testing.assert_allclose(TERMINAL[0], plain[0])
+    gaps = np.sqrt(TERMINAL[:-1]) - np.sqrt(TERMINAL[1:])
+    ratio = gaps / (np.sqrt(plain[:-1]) - np.sqrt(plain[1:]))
+    np.testing.assert_allclose(ratio, ratio[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("prediction", ["v", "x_0"])
+def test_predictions_survive_pure_noise(prediction):
+    process = Process(TERMINAL, prediction)
+    level = rows(as_dtype(process.training_grid(), jnp.float32), -1).now
+    x_0, noise = normal(0), normal(1)
+    x_t = process.q_sample(x_0, level, noise)
+    np.testing.assert_array_equal(x_t, noise)
+    said = process.predict(process.target(x_0, level, noise), x_t, level)
+    np.testing.assert_allclose(said.x_0, x_0, atol=1e-6)
+    np.testing.assert_allclose(said.eps, noise, atol=1e-6)
+
+
+def test_bfloat16_outputs_are_read_in_float32():
+    process = Process(LINEAR, variance="learned")
+    level = rows(as_dtype(process.training_grid(), jnp.float32), 500).now
+    said = process.predict(normal(0, (3, 2, 2, 2)).astype(jnp.bfloat16), normal(1), level)
+    assert {array.dtype for array in (said.x_0, said.eps, said.fraction)} == {jnp.dtype("float32")}
+    assert said.fraction.shape == said.x_0.shape == (3, 2, 2, 1)
+
+
+def test_what_cannot_be_is_said_in_the_users_words():
+    with pytest.raises(ConfigError, match=r"model\.prediction is 'eps', but with zero terminal SNR .*'v' or 'x_0'"):
+        Process(TERMINAL)
+    with pytest.raises(ConfigError, match=r"model\.prediction is 'x0'; it must be one of eps, x_0, v"):
+        Process(LINEAR, "x0")
+    with pytest.raises(ConfigError, match=r"model\.schedule is 'sigmoid'"):
+        betas("sigmoid", 10)
+    with pytest.raises(ConfigError, match=r"model\.timesteps is 20, .*more than 20"):
+        betas("linear", 20)
+
+
+def test_both_names_of_cosine():
+    np.testing.assert_array_equal(betas("cosine", 100), betas("squaredcos_cap_v2", 100))

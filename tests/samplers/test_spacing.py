@@ -1,0 +1,88 @@
+"""Which levels samplers visit."""
+
+import numpy as np
+import pytest
+
+from glowdiff.config.schema import ConfigError
+from glowdiff.diffusion.schedules import alpha_bars
+from glowdiff.samplers.spacing import SPACINGS, grid, space_timesteps
+from tests import small
+
+TABLES = {
+    "cosine": alpha_bars("cosine", 1000),
+    "linear": alpha_bars("linear", 1000),
+    "zero_terminal_snr": alpha_bars("linear", 1000, zero_terminal_snr=True),
+}
+
+
+@pytest.mark.parametrize("steps", ["27", "fast27", "100", "10,10,5", "ddim50", "ddim100"])
+def test_the_originals_steps(steps):
+    with np.load(small.ROOT / "tests" / "golden" / "respacing.npz", allow_pickle=False) as golden:
+        expected = golden[f"s_{steps.replace(',', '_')}"]
+    np.testing.assert_array_equal(space_timesteps(1000, steps), expected)
+
+
+def test_all_steps_are_the_process_itself():
+    np.testing.assert_array_equal(space_timesteps(37, "37"), np.arange(37))
+    np.testing.assert_array_equal(space_timesteps(37, "ddim37"), np.arange(37))
+    np.testing.assert_array_equal(grid(TABLES["linear"], "1000", "trailing").now.t, np.arange(1000))
+
+
+@pytest.mark.parametrize(
+    ("steps", "spacing", "message"),
+    [
+        ("1001", "even", r"sampling\.steps is '1001', .* 1001 steps, but the model's timesteps have only 1000"),
+        ("10,501", "even", r"asks for 501 steps, but the 2 sections of 1000 timesteps have only 500 each"),
+        ("ddim300", "even", r"no stride .* gives exactly 300; nearest that work: ddim250, ddim334"),
+        ("ten", "even", r"sampling\.steps is 'ten'; it must be a number of steps \('250'\)"),
+        ("10,,5", "even", r"sampling\.steps is '10,,5'; it must be"),
+        ("10,0", "even", "must be at least 1"),
+        ("ddim50", "karras", r"sampling\.spacing is 'karras', which needs a plain number"),
+        ("1001", "trailing", "from 1 to 1000, the timesteps of the model"),
+        ("10", "uniform", r"sampling\.spacing is 'uniform'; it must be one of even, trailing"),
+    ],
+)
+def test_what_cannot_be_is_said_in_the_users_words(steps, spacing, message):
+    with pytest.raises(ConfigError, match=message):
+        grid(TABLES["linear"], steps, spacing)
+
+
+def test_trailing_steps_include_the_last_timestep():
+    """As table 2 of Lin et al. (2023) has them."""
+    np.testing.assert_array_equal(grid(TABLES["linear"], "10", "trailing").now.t, np.arange(99, 1000, 100))
+    np.testing.assert_array_equal(grid(TABLES["linear"], "7", "trailing").now.t, [142, 285, 428, 570, 713, 856, 999])
+    assert grid(TABLES["zero_terminal_snr"], "7", "trailing").now.alpha_bar[-1] == 0
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_log_snr_and_karras_are_even_in_their_own_measure(table):
+    last = 998 if table == "zero_terminal_snr" else 999  # the noisiest timestep with a finite ratio
+    for spacing, measure in (
+        ("log_snr", lambda level: level.half_log_snr),
+        ("karras", lambda level: level.ratio ** (1 / 7)),
+    ):
+        level = grid(TABLES[table], "9", spacing).now
+        gaps = np.diff(measure(level))
+        np.testing.assert_allclose(gaps, gaps[0], rtol=1e-9)
+        np.testing.assert_allclose(level.t[[0, -1]], [0, last])
+        np.testing.assert_allclose(level.alpha_bar[[0, -1]], TABLES[table][[0, last]])
+        # t in between is where the process has that noise.
+        below, above = TABLES[table][np.ceil(level.t).astype(int)], TABLES[table][np.floor(level.t).astype(int)]
+        assert (below * (1 - 1e-9) <= level.alpha_bar).all()
+        assert (level.alpha_bar <= above * (1 + 1e-9)).all()
+
+
+@pytest.mark.parametrize("spacing", SPACINGS)
+@pytest.mark.parametrize("table", TABLES)
+def test_every_grid_descends_to_data(spacing, table):
+    for count in ("1", "2", "12"):
+        levels = grid(TABLES[table], count, spacing)
+        assert len(levels.beta) == int(count)
+        assert (np.diff(levels.now.t) > 0).all()
+        assert (np.diff(levels.now.alpha_bar) < 0).all()
+        assert levels.next.t[0] == -1
+        assert levels.next.alpha_bar[0] == 1
+        np.testing.assert_array_equal(levels.next.t[1:], levels.now.t[:-1])
+        for array in (levels.beta, levels.posterior_x_0, levels.posterior_x_t, levels.log_variance, levels.log_beta):
+            assert np.isfinite(array).all()
+    assert grid(TABLES[table], "1", spacing).now.t[0] >= (0 if spacing == "even" else 998)
