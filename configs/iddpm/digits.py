@@ -10,7 +10,7 @@ def get_config(mode: str = "") -> Settings:
     config = defaults("diffusion")
     config.data.name = "digits"
     config.model.update(
-        schedule="cosine", variance="learned", loss="hybrid", channels=64, channel_mult="1,2", res_blocks=1,
+        schedule="cosine", variance="learned", loss="hybrid", channels=32, channel_mult="1,2,2", res_blocks=1,
         attention="4", heads=4, dropout=0.1,
     )  # fmt: skip
     config.train.update(steps=6_000, batch=64, ema_decay=0.999)
