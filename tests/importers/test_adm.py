@@ -7,7 +7,9 @@ import pytest
 
 from glowdiff import importers
 from glowdiff.config.schema import ConfigError
-from glowdiff.importers.adm import check_adm
+from glowdiff.importers.adm import _expected, adm_module, check_adm
+from glowdiff.importers.adm_flags import parse
+from glowdiff.importers.command_line import read
 from glowdiff.importers.mapping import WeightsError
 from tests.importers.golden import load_torch, released
 
@@ -58,6 +60,39 @@ def test_released_shapes(name):
     entry = RELEASED[name]
     _, variables = check_adm(entry["manifest"], entry["flags"])
     assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == entry["parameters"]
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"),
+    [
+        ("cifar10_uncond_50M_500K", 52.5), ("imagenet64_uncond_100M_1500K", 121.1), ("imagenet64_cond_270M_250K", 270),
+        ("upsample_cond_500K", 280), ("lsun_uncond_100M_1200K_bs128", 114), ("lsun_cat", 552.8),
+    ],
+)  # fmt: skip
+def test_releases_without_a_manifest_have_as_many_parameters_as_they_say(name, millions):
+    parsed = parse(read(name))
+    shapes = _expected(adm_module(parsed), parsed.in_channels)
+    assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) / 1e6 == pytest.approx(millions, rel=0.015)
+
+
+@pytest.mark.parametrize(
+    ("pool", "ends"),
+    [
+        ("adaptive", {"0.weight": (64,), "0.bias": (64,), "3.weight": (10, 64, 1, 1), "3.bias": (10,)}),
+        ("spatial", {"0.weight": (2048, 352), "0.bias": (2048,), "2.weight": (10, 2048), "2.bias": (10,)}),
+        (
+            "spatial_v2",
+            {
+                "0.weight": (2048, 352), "0.bias": (2048,), "1.weight": (2048,), "1.bias": (2048,),
+                "3.weight": (10, 2048), "3.bias": (10,),
+            },
+        ),
+    ],
+)  # fmt: skip
+def test_classifiers_with_other_pools(pool, ends):
+    _, flags, weights = load_torch("adm_classifier_attention")
+    shapes = {key: weight.shape for key, weight in weights.items() if not key.startswith("out.")}
+    check_adm(shapes | {f"out.{key}": shape for key, shape in ends.items()}, flags | {"pool": pool})
 
 
 def test_wrong_weights_are_named():

@@ -1,0 +1,92 @@
+"""Files that hold a PyTorch checkpoint's arrays by name: .npz, .safetensors and .pt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from glowdiff.config.schema import ConfigError, require
+from glowdiff.data import npz
+
+_CONTENT = "an .npz, .safetensors or .pt file of the state dict"
+_TO_NPZ = "np.savez(path, **{key: tensor.numpy() for key, tensor in state_dict.items()})"
+
+
+def read(path: Path, key: str = "--weights") -> dict[str, np.ndarray]:
+    """The arrays of a state dict, floating point ones in float32.
+
+    Args:
+      path: of the file; its ending says what it is.
+      key: the flag that names the file, for messages.
+
+    Raises:
+      ConfigError: the file is missing, damaged, of another kind, or holds anything but finite numbers; or the package
+        that reads it is missing. Nothing in a file is ever run.
+    """
+    path = path.expanduser()
+    reader = {".npz": _npz, ".safetensors": _safetensors, ".pt": _torch, ".pth": _torch}.get(path.suffix)
+    if reader is None:
+        raise ConfigError(f"{key} is {path}; it must be {_CONTENT}.")
+    require(path.is_file(), f"{key} is {path}, where there is no file; it must be {_CONTENT}.")
+    arrays = reader(path, key)
+    require(bool(arrays), f"{key} is {path}, which holds no weights.")
+    return {name: _numbers(path, key, name, array) for name, array in arrays.items()}
+
+
+def _npz(path: Path, key: str) -> dict[str, np.ndarray]:
+    return npz.read(path, key, _CONTENT, _TO_NPZ)
+
+
+def _safetensors(path: Path, key: str) -> dict[str, np.ndarray]:
+    try:
+        from safetensors.numpy import load_file  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise ConfigError(
+            f"{key} is {path}, which the package safetensors reads; install it (pip install safetensors), or save the "
+            f"weights with {_TO_NPZ}."
+        ) from None
+    try:
+        return load_file(path)
+    except Exception as error:
+        raise ConfigError(f"{key} is {path}, a damaged file ({type(error).__name__}: {error}).") from error
+
+
+def _torch(path: Path, key: str) -> dict[str, np.ndarray]:
+    try:
+        import torch  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise ConfigError(
+            f"{key} is {path}, which only PyTorch reads; install it (pip install torch), or where it is installed save "
+            f"the weights with {_TO_NPZ}, in which state_dict is "
+            'torch.load(path, weights_only=True, map_location="cpu").'
+        ) from None
+    try:
+        state = torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as error:  # of PyTorch's own unpickler, which refuses everything but arrays
+        said = str(error).partition("\n")[0]
+        raise ConfigError(f"{key} is {path}, which PyTorch does not read as weights alone ({said}).") from error
+    require(isinstance(state, dict), f"{key} is {path}, which holds a {type(state).__name__}, not a state dict.")
+    strangers = [name for name, value in state.items() if not isinstance(value, torch.Tensor)]
+    require(
+        not strangers,
+        f"{key} is {path}, whose {', '.join(map(str, strangers[:4]))} is no array; save the state dict itself.",
+    )
+    return {name: _array(tensor, torch) for name, tensor in state.items()}
+
+
+def _array(tensor: Any, torch: Any) -> np.ndarray:
+    # NumPy has no bfloat16 of its own.
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+
+
+def _numbers(path: Path, key: str, name: str, array: np.ndarray) -> np.ndarray:
+    if np.issubdtype(array.dtype, np.integer):
+        return array
+    # ml_dtypes' bfloat16 is no np.floating.
+    floating = np.issubdtype(array.dtype, np.floating) or array.dtype.name == "bfloat16"
+    require(floating, f"{key} is {path}, whose {name} is {array.dtype}; weights must be numbers.")
+    array = array.astype(np.float32, copy=False)
+    require(bool(np.isfinite(array).all()), f"{key} is {path}, whose {name} holds values that are not finite.")
+    return array
