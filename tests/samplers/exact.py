@@ -78,5 +78,7 @@ def error(sampler: Sampler, data: Mixture, steps: int, **options: Any) -> float:
     top, bottom = (jax.tree.map(lambda table, row=row: table[row], grid.now) for row in (-1, 0))
     x = quantiles(41)
     exact = data.denoise(jnp.asarray(data.solve(x, top, bottom)), jax.tree.map(jnp.asarray, bottom)).x_0
-    found = jax.jit(lambda x: run(sampler, data.denoise, x, grid, jax.random.split(jax.random.key(0), 41), **options)[0])
+    found = jax.jit(
+        lambda x: run(sampler, data.denoise, x, grid, jax.random.split(jax.random.key(0), 41), **options)[0]
+    )
     return float(jnp.abs(found(x) - exact).max())
