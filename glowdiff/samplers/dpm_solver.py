@@ -35,7 +35,7 @@ class History(NamedTuple):
 
 
 def lengths(grid: Step) -> np.ndarray:
-    """The step sizes h in lambda, [K], infinite where it leaves pure noise or reaches data."""
+    """The h of each step, in lambda, [K], infinite where it leaves pure noise or reaches data."""
     return grid.next.half_log_snr - grid.now.half_log_snr
 
 

@@ -1,7 +1,7 @@
 """Samplers of Karras et al. (2022): Euler's and Heun's methods for the ODE d(x / alpha) = eps d(sigma / alpha).
 
-Meant for the spacing `karras`. Their algorithm 1 scales x by 1 / alpha, so that x / alpha = x_0 + (sigma / alpha) noise;
-here x stays at unit variance, which is the same numbers and needs no division where alpha is 0.
+Meant for the spacing `karras`. Their algorithm 1 scales x by 1 / alpha, to x_0 + (sigma / alpha) noise;
+here x is not scaled: the same numbers, and no division where alpha is 0.
 """
 
 from __future__ import annotations

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
 
-from glowdiff.samplers.levels import Level, Step, expand, make_grid
-from glowdiff.samplers.prediction import Prediction, from_x_0
+from glowdiff.samplers.levels import Level, Step, expand, make_grid, make_level
+from glowdiff.samplers.prediction import Denoiser, Prediction, from_x_0
 from glowdiff.samplers.sampler import Sampler, run
 
 CLEANEST, NOISIEST = 0.05, 1.5  # the angles atan(sigma / alpha) between which grids lie
+COUNT = 41  # places at which an error is looked for
 
 
 @dataclass(frozen=True)
@@ -34,23 +34,33 @@ class Mixture:
         share = jax.nn.softmax(jnp.log(weights) - 0.5 * jnp.log(variance) - 0.5 * difference**2 / variance, axis=1)
         return from_x_0(x, level, (share * (means + alpha * sds**2 / variance * difference)).sum(1, keepdims=True))
 
-    def cdf(self, x: np.ndarray, alpha: float, sigma: float) -> np.ndarray:
+    def cdf(self, x: np.ndarray, level: Level) -> np.ndarray:
         """Of x_t at a level."""
         parts = zip(self.weights, self.means, self.sds, strict=True)
-        return sum(w * ndtr((x - alpha * m) / np.sqrt(alpha**2 * s**2 + sigma**2)) for w, m, s in parts)
+        return sum(w * ndtr((x - level.alpha * m) / np.hypot(level.alpha * s, level.sigma)) for w, m, s in parts)
 
     def solve(self, x: np.ndarray, start: Level, end: Level) -> np.ndarray:
         """Where the probability flow ODE takes x from one level to another.
 
         In one dimension its paths cannot cross, so each keeps its quantile; found by bisection to the last digit.
         """
-        wanted = self.cdf(x, start.alpha, start.sigma)
+        wanted = self.cdf(x, start)
         low, high = np.full_like(x, -20), np.full_like(x, 20)
         for _ in range(70):
             middle = (low + high) / 2
-            below = self.cdf(middle, end.alpha, end.sigma) < wanted
+            below = self.cdf(middle, end) < wanted
             low, high = np.where(below, middle, low), np.where(below, high, middle)
         return (low + high) / 2
+
+    def samples(self, grid: Step, count: int) -> np.ndarray:
+        """What a perfect sampler makes of noise: quantiles [count, 1] of x_0 as predicted at the lowest level.
+
+        There is noise left at that level, and every sampler ends with that prediction; needs float64.
+        """
+        noise = ndtri((np.arange(count) + 0.5) / count)[:, None]
+        bottom = make_level(grid.now.t[0], grid.now.alpha_bar[0])
+        x = self.solve(noise, make_level(np.float64(999), np.float64(0)), bottom)
+        return np.asarray(self.denoise(jnp.asarray(x), jax.tree.map(jnp.asarray, bottom)).x_0)
 
 
 GAUSSIAN = Mixture((1.0,), (0.5,), (0.3,))
@@ -63,22 +73,21 @@ def smooth_grid(steps: int, variance: str = "fixed_small") -> Step:
     return make_grid(angle / (np.pi / 2) * 1000, np.cos(angle) ** 2, variance)
 
 
-def quantiles(count: int, sd: float = 1.0) -> np.ndarray:
-    """Standard normal numbers [count, 1] at which an error is looked for, evenly spread from -2 to 2 deviations."""
-    return np.linspace(-2, 2, count)[:, None] * sd
+def error(sampler: Sampler, data: Mixture, grid: Step, denoise: Denoiser | None = None) -> float:
+    """The largest error of a deterministic sampler against the exact ODE, within two deviations; needs float64.
 
+    Both ways end with the prediction of x_0 at the lowest level, so it is the error of the solver, not that of stopping
+    there.
 
-def error(sampler: Sampler, data: Mixture, steps: int, **options: Any) -> float:
-    """The largest error of a deterministic sampler against the exact ODE.
-
-    The way ends with the prediction of x_0 at the lowest level, which has noise left; so does the exact one. What is
-    seen is the error of the solver, not that of stopping there. Needs `jax.enable_x64`.
+    Args:
+      sampler: of `SAMPLERS`.
+      data: where the ODE leads.
+      grid: of levels.
+      denoise: what the sampler sees; default: of the data.
     """
-    grid = smooth_grid(steps)
-    top, bottom = (jax.tree.map(lambda table, row=row: table[row], grid.now) for row in (-1, 0))
-    x = quantiles(41)
+    top, bottom = (make_level(grid.now.t[row], grid.now.alpha_bar[row]) for row in (-1, 0))
+    x = np.linspace(-2, 2, COUNT)[:, None]
     exact = data.denoise(jnp.asarray(data.solve(x, top, bottom)), jax.tree.map(jnp.asarray, bottom)).x_0
-    found = jax.jit(
-        lambda x: run(sampler, data.denoise, x, grid, jax.random.split(jax.random.key(0), 41), **options)[0]
-    )
-    return float(jnp.abs(found(x) - exact).max())
+    keys = jax.random.split(jax.random.key(0), COUNT)
+    found = jax.jit(lambda x: run(sampler, denoise or data.denoise, x, grid, keys)[0])(jnp.asarray(x))
+    return float(jnp.abs(found - exact).max())
