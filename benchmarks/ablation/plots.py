@@ -131,6 +131,27 @@ def temperatures(
     _save(figure, path, attribution)
 
 
+def errors(path: Path, title: str, panels: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]) -> None:
+    """Errors by evaluations, both logarithmic: a panel by name, in it lines by name, each named where it ends."""
+    pyplot = _pyplot()
+    figure, row = pyplot.subplots(1, len(panels), figsize=(10, 4.2), sharey=True)
+    for axes, (name, lines) in zip(row, panels.items(), strict=True):
+        for colour, (line, (xs, ys)) in zip(COLOURS, lines.items(), strict=False):
+            axes.loglog(xs, ys, "o-", color=colour, markersize=3.5, linewidth=1.8, label=line)
+        ticks = [5, 10, 20, 40, 80, 160, 320]
+        axes.set_xticks(ticks, [str(tick) for tick in ticks])
+        axes.minorticks_off()
+        axes.set_xlim(4.5, 1000)
+        height = np.inf
+        for line in sorted(axes.get_lines(), key=lambda line: -line.get_ydata()[-1]):
+            height = min(line.get_ydata()[-1], height / 2)  # so that no two names overlap
+            axes.text(1.15 * line.get_xdata()[-1], height, line.get_label(), color=line.get_color(), va="center")
+        axes.set(xlabel="evaluations of the denoiser", title=name)
+    row[0].set_ylabel("largest error")
+    figure.suptitle(title)
+    _save(figure, path)
+
+
 def _save(figure: Any, path: Path, attribution: str = "") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, bbox_inches="tight", metadata={"Copyright": attribution} if attribution else None)

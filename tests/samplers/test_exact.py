@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks.exact import TWO, error, smooth_grid
 from glowdiff.samplers import SAMPLERS
-from glowdiff.samplers.levels import make_grid
+from glowdiff.samplers.levels import Step, make_grid
 from glowdiff.samplers.sampler import run
-from tests.samplers.exact import TWO, error, smooth_grid
 
 # UniPC of order p converges with order p + 1 (Zhao et al., 2023, theorem 3.1).
 ORDERS = {"ddim": 1, "euler": 1, "heun": 2, "dpmpp_2m": 2, "unipc": 3}
@@ -43,18 +43,26 @@ def test_euler_is_ddim_without_noise():
     np.testing.assert_allclose(one, other, atol=1e-5)
 
 
+def terminal_grid(steps: int) -> Step:
+    """Zero terminal SNR: alpha is 0 where the way starts, and 1 / alpha and lambda infinite."""
+    angle = np.linspace(0.05, np.pi / 2, steps)
+    return make_grid(angle * 636, np.append(np.cos(angle[:-1]) ** 2, 0.0))
+
+
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("name", ORDERS)
 def test_levels_without_any_data(name):
-    """Zero terminal SNR: alpha is 0 where the way starts, and 1 / alpha and lambda infinite."""
-
-    def grid(steps: int):
-        angle = np.linspace(0.05, np.pi / 2, steps)
-        return make_grid(angle * 636, np.append(np.cos(angle[:-1]) ** 2, 0.0))
-
-    coarse, fine = (error(SAMPLERS[name], TWO, grid(steps)) for steps in (80, 160))
+    coarse, fine = (error(SAMPLERS[name], TWO, terminal_grid(steps)) for steps in (80, 160))
     assert fine < 0.6 * coarse
     assert fine < 1.5e-2
+
+
+@pytest.mark.parametrize("name", ["ancestral", "ddim", "dpmpp_2m_sde"])
+def test_noise_at_levels_without_any_data(name):
+    x, keys = jax.random.normal(jax.random.key(1), (4000, 1)), jax.random.split(jax.random.key(2), 4000)
+    found = jax.jit(lambda x: run(SAMPLERS[name], TWO.denoise, x, terminal_grid(50), keys, eta=1.0)[0])(x)
+    assert float(found.mean()) == pytest.approx(0.02, abs=0.05)
+    assert float(found.std()) == pytest.approx(0.635, rel=0.05)
 
 
 def draw(name: str, eta: float, variance: str) -> tuple[np.ndarray, np.ndarray]:

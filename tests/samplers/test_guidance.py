@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks.exact import GAUSSIAN, Mixture, error, smooth_grid
 from glowdiff.samplers import SAMPLERS
 from glowdiff.samplers.guidance import (
     classifier_free,
@@ -19,7 +20,6 @@ from glowdiff.samplers.levels import Level, as_dtype, make_level, rows
 from glowdiff.samplers.prediction import Prediction, from_x_0
 from glowdiff.samplers.sampler import run
 from tests import small
-from tests.samplers.exact import GAUSSIAN, Mixture, error, smooth_grid
 
 OTHER = Mixture((1.0,), (-0.4,), (0.5,))
 SHAPE = (3, 4, 5)

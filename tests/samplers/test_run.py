@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks.exact import TWO, smooth_grid
 from glowdiff.config.schema import ConfigError
 from glowdiff.samplers import SAMPLERS
 from glowdiff.samplers.ddim import invert
@@ -15,7 +16,6 @@ from glowdiff.samplers.levels import Level
 from glowdiff.samplers.prediction import Prediction, from_x_0
 from glowdiff.samplers.sampler import Sampler, run
 from tests import small
-from tests.samplers.exact import TWO, smooth_grid
 
 STEPS = 6
 KEYS = jax.random.split(jax.random.key(0), 8)

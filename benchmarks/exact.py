@@ -37,7 +37,8 @@ class Mixture:
     def cdf(self, x: np.ndarray, level: Level) -> np.ndarray:
         """Of x_t at a level."""
         parts = zip(self.weights, self.means, self.sds, strict=True)
-        return sum(w * ndtr((x - level.alpha * m) / np.hypot(level.alpha * s, level.sigma)) for w, m, s in parts)
+        below = [w * ndtr((x - level.alpha * m) / np.hypot(level.alpha * s, level.sigma)) for w, m, s in parts]
+        return np.sum(below, axis=0)
 
     def solve(self, x: np.ndarray, start: Level, end: Level) -> np.ndarray:
         """Where the probability flow ODE takes x from one level to another.
@@ -58,8 +59,8 @@ class Mixture:
         There is noise left at that level, and every sampler ends with that prediction; needs float64.
         """
         noise = ndtri((np.arange(count) + 0.5) / count)[:, None]
-        bottom = make_level(grid.now.t[0], grid.now.alpha_bar[0])
-        x = self.solve(noise, make_level(np.float64(999), np.float64(0)), bottom)
+        bottom = jax.tree.map(lambda table: table[0], grid.now)
+        x = self.solve(noise, make_level(np.array(999.0), np.array(0.0)), bottom)
         return np.asarray(self.denoise(jnp.asarray(x), jax.tree.map(jnp.asarray, bottom)).x_0)
 
 
@@ -85,7 +86,7 @@ def error(sampler: Sampler, data: Mixture, grid: Step, denoise: Denoiser | None 
       grid: of levels.
       denoise: what the sampler sees; default: of the data.
     """
-    top, bottom = (make_level(grid.now.t[row], grid.now.alpha_bar[row]) for row in (-1, 0))
+    top, bottom = (jax.tree.map(lambda table, row=row: table[row], grid.now) for row in (-1, 0))
     x = np.linspace(-2, 2, COUNT)[:, None]
     exact = data.denoise(jnp.asarray(data.solve(x, top, bottom)), jax.tree.map(jnp.asarray, bottom)).x_0
     keys = jax.random.split(jax.random.key(0), COUNT)
