@@ -46,6 +46,27 @@ TINY = {
 }
 TINY_GLOW = {"model.levels": 1, "model.depth": 2, "model.width": 8, "optimizer.name": "adamax"}
 
+# Two residual blocks and an attention: what noise, guidance and sharding need.
+TINY_UNET = {
+    "model.schedule": "cosine", "model.channels": 32, "model.channel_mult": "1", "model.res_blocks": 1,
+    "model.attention": "", "model.timesteps": 20,
+}  # fmt: skip
+TINY_DIFFUSION = {
+    "model.variance": "learned", "model.loss": "hybrid", "model.class_conditional": True, "model.label_dropout": 0.2,
+    "sampling.sampler": "ddim", "sampling.steps": "4", "train.ema_decay": 0.9,
+}  # fmt: skip
+
+
+def diffusion_config(**changes: Any) -> Config:
+    """A class-conditional diffusion model of digits with learned variances; changes as of `glow_config`."""
+    return _config("diffusion", TINY | TINY_UNET | TINY_DIFFUSION | {"model.init_images": 1}, changes)
+
+
+def classifier_config(**changes: Any) -> Config:
+    """A classifier of noised digits, to guide that one; changes as of `glow_config`."""
+    base = {"model.head_channels": 32, "model.updown": False, "model.init_images": 1}
+    return _config("classifier", TINY | TINY_UNET | base, changes)
+
 
 def glow_config(**changes: Any) -> Config:
     """A Glow on digits; changes are keys with `__` for the dots, such as `train__steps=3`."""

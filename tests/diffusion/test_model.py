@@ -1,0 +1,159 @@
+"""A trained diffusion model in a script: what may change without compiling, what each choice does, what is refused."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+from glowdiff.config.schema import ConfigError
+from glowdiff.sampling import Sampler, resolve
+from tests import small
+
+KEY = jax.random.key(0)
+
+
+def test_training_left_figures_pictures_and_a_model(diffusion_workdir, diffusion):
+    lines = small.log(diffusion_workdir)
+    assert set(lines[-1]) >= {"loss", "mse", "vb", "test_loss"}
+    assert (diffusion_workdir / "samples/4.png").exists()
+    assert diffusion.step == 4
+
+
+def test_a_classifier_trains_in_the_same_loop(classifier_workdir, classifier):
+    assert set(small.log(classifier_workdir)[-1]) >= {"loss", "accuracy", "test_accuracy", "test_accuracy_clean"}
+    assert not (classifier_workdir / "samples").exists()
+    with pytest.raises(ValueError, match="classifier draws no samples: it is a guide for others"):
+        classifier.sample(KEY, 4)
+
+
+def test_no_number_compiles_anything(diffusion, classifier):
+    def draw(seed, **choices):
+        return diffusion.sample(jax.random.key(seed), 4, classifier=classifier, **choices)
+
+    first = draw(0, label=3, guidance_scale=2.0, classifier_scale=1.0, eta=0.5)
+    with small.compilations() as compiled:
+        others = [
+            draw(1, label=3, guidance_scale=2.0, classifier_scale=1.0, eta=0.5),
+            draw(0, label=4, guidance_scale=2.0, classifier_scale=1.0, eta=0.5),
+            draw(0, label=3, guidance_scale=9.0, classifier_scale=1.0, eta=0.5),
+            draw(0, label=3, guidance_scale=2.0, classifier_scale=90.0, eta=0.5),
+            draw(0, label=3, guidance_scale=2.0, classifier_scale=1.0, eta=0),
+            draw(0, label="none", guidance_scale=2, classifier_scale=1, eta=1),
+            draw(0, label=3, guidance_scale=2.0, classifier_scale=1.0, eta=0.5, guidance_to=0.5),
+            draw(0, label=3, guidance_scale=2.0, classifier_scale=1.0, eta=0.5, guidance_rescale=0.7),
+            draw(0, label=3, guidance_scale=2.0, classifier_scale=1.0, eta=0.5, temperature=0.5),
+        ]
+    assert compiled == []
+    for number, other in enumerate(others):
+        assert (other != first).any(), number
+    np.testing.assert_array_equal(draw(0, label=3, guidance_scale=2.0, classifier_scale=1.0, eta=0.5), first)
+
+
+def test_a_sample_depends_on_its_number_alone(diffusion):
+    several = diffusion.sample(KEY, 6, sampler="ancestral").astype(int)
+    assert len(np.unique(several.reshape(6, -1), axis=0)) == 6
+    for n, batch in ((3, None), (6, 4)):
+        assert np.abs(diffusion.sample(KEY, n, batch=batch, sampler="ancestral") - several[:n]).max() <= 1
+
+
+def test_a_film_ends_with_the_sample(diffusion):
+    film = diffusion.sample(KEY, 3, frames=3)
+    assert (film.shape, film.dtype) == ((3, 3, 8, 8, 1), np.uint8)
+    assert np.abs(film[:, -1].astype(int) - diffusion.sample(KEY, 3)).max() <= 1
+    assert (film[:, 0] != film[:, -1]).any()
+
+
+def test_guidance_at_scale_1_changes_nothing(diffusion):
+    plain = diffusion.sample(KEY, 4, label=5).astype(int)
+    assert np.abs(diffusion.sample(KEY, 4, label=5, guidance_scale=1.0) - plain).max() <= 1
+    # Outside its interval it is at scale 1 too: at no step here.
+    nowhere = diffusion.sample(KEY, 4, label=5, guidance_scale=8.0, guidance_from=0.01, guidance_to=0.02)
+    assert np.abs(nowhere - plain).max() <= 1
+
+
+def test_scale_0_is_the_model_without_a_label(diffusion):
+    free = diffusion.sample(KEY, 4, label="none").astype(int)
+    assert np.abs(diffusion.sample(KEY, 4, label=5, guidance_scale=0.0) - free).max() <= 1
+
+
+def test_images_of_latents_of_images_are_near(diffusion):
+    images = diffusion.sample(KEY, 2, label=1)
+    latents = diffusion.encode(images, label=1, steps=20)
+    assert latents.shape == (2, 8, 8, 1)
+    few = np.abs(diffusion.decode(diffusion.encode(images, label=1, steps=2), label=1, steps=2) - images.astype(float))
+    many = np.abs(diffusion.decode(latents, label=1, steps=20) - images.astype(float))
+    assert many.mean() < few.mean()
+    assert many.mean() < 1.5
+
+
+def test_the_bound_is_in_bits_of_17_levels(diffusion):
+    images = np.random.default_rng(0).integers(0, 17, (2, 8, 8, 1), dtype=np.uint8)
+    bits = diffusion.bits_per_dim(images, label=0)
+    assert bits.shape == (2,)
+    assert (bits > np.log2(17)).all(), "no model codes white noise in fewer bits than it has"
+    assert (diffusion.bits_per_dim(images, label=0, steps=4) != bits).all()
+
+
+def test_a_step_of_the_sampler_costs_what_the_denoiser_costs(diffusion):
+    """FLOPs as XLA counts them, which counts the body of a loop once; elementwise work and noise included."""
+    variables, n = diffusion.variables, 64
+
+    def counted(**changes) -> float:
+        options = resolve(diffusion.config, sampler="ddim", **changes)
+        return (
+            Sampler(diffusion.method, diffusion.mesh)
+            .lower(variables, n, options=options)
+            .compile()
+            .cost_analysis()["flops"]
+        )
+
+    def denoise(variables, x, t, label):
+        from glowdiff.diffusion.build import unet_module
+
+        module = unet_module(diffusion.config.model, diffusion.spec, "float32")
+        return module.apply({"params": variables["params"]}, x, t, {"label": label})
+
+    x = jax.ShapeDtypeStruct((n, 8, 8, 1), np.float32)
+    t, label = jax.ShapeDtypeStruct((n,), np.float32), jax.ShapeDtypeStruct((n,), np.int32)
+    network = jax.jit(denoise).lower(variables, x, t, label).compile().cost_analysis()["flops"]
+    assert network < counted() < 1.05 * network
+    assert 2 * network < counted(guidance_scale=2.0) < 2.05 * network
+
+
+REFUSED = {
+    "there is no option sampeler of sampling. Did you mean sampler?": {"sampeler": "ddim"},
+    "sampling.sampler is 'dimm'; it must be one of ancestral, ddim": {"sampler": "dimm"},
+    "sampling.steps is '21', but model.timesteps is 20": {"steps": 21},
+    "sampling.eta is -1; it must be 0 or more": {"eta": -1},
+    "sampling.guidance_from is 0.9, which is more than sampling.guidance_to=0.1": {
+        "guidance_from": 0.9, "guidance_to": 0.1
+    },
+    "low_res was given, but this is no super-resolution model": {"low_res": np.zeros((2, 4, 4, 1), np.uint8)},
+    "label 10 does not exist; this model knows 0 to 9": {"label": 10},
+    "label is 'nothing'; it must be a number or \"none\"": {"label": "nothing"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_what_cannot_be_is_refused(diffusion, message):
+    with pytest.raises(ConfigError) as error:
+        diffusion.sample(KEY, 2, **REFUSED[message])
+    assert message in str(error.value)
+
+
+def test_a_model_is_no_classifier(diffusion):
+    with pytest.raises(ConfigError, match="the classifier is a model of method diffusion, which classifies nothing"):
+        diffusion.sample(KEY, 2, classifier=diffusion)
+
+
+def test_a_flow_has_no_sampler(trained):
+    import glowdiff
+
+    flow = glowdiff.load(trained.workdir)
+    with pytest.raises(
+        ConfigError, match=r"sampling.sampler is 'ddim', on which the samples of this model do not depend"
+    ):
+        flow.sample(KEY, 2, sampler="ddim")
+    with pytest.raises(ValueError, match="glow draws no films: its samples have no steps"):
+        flow.sample(KEY, 2, frames=4)
