@@ -55,6 +55,12 @@ class UNet(Backbone):
         h = nn.silu(group_norm(self.dtype, self.param_dtype, "norm_out")(h))
         return conv3x3(self.out_channels, self.wide, self.param_dtype, "conv_out", zero=True)(h)
 
+    def check(self, x: jax.Array) -> None:
+        """As `Backbone.check`; both halves' heads must divide their channels."""
+        super().check(x)
+        if self.heads_up is not None:
+            self.clone(heads=self.heads_up, heads_up=None, parent=None).check(x)
+
     def embed(self, t: jax.Array, cond: Mapping[str, jax.Array]) -> jax.Array:
         """Time and class, [B, 4 channels]."""
         emb = TimeEmbedding(self.channels, self.wide, self.param_dtype, name="time_embed")(t)

@@ -63,23 +63,24 @@ def adm_module(flags: adm_flags.Flags) -> UNet | Classifier:
     return Classifier(**flags.network) if flags.kind == "classifier" else UNet(**flags.network)
 
 
+def expected_shapes(module: UNet | Classifier, channels: int) -> Any:
+    """The module's variables for images of so many channels, as `jax.ShapeDtypeStruct`s."""
+    image = jax.ShapeDtypeStruct((1, module.image_size, module.image_size, channels), jnp.float32)
+    t = jax.ShapeDtypeStruct((1,), jnp.float32)
+    cond = {"label": jax.ShapeDtypeStruct((1,), jnp.int32), "low_res": image}
+    return jax.eval_shape(lambda *args: module.init(jax.random.key(0), *args), image, t, cond)
+
+
 def _converted(
     weights: Mapping[str, np.ndarray], flags: Mapping[str, Any], leaf: Callable[[np.ndarray], Any]
 ) -> tuple[UNet | Classifier, dict]:
     parsed = adm_flags.parse(flags)
     module = adm_module(parsed)
-    expected = _expected(module, parsed.in_channels)
+    expected = expected_shapes(module, parsed.in_channels)
     sources = _sources(module, expected)
     variables = convert(weights, sources, leaf=leaf)
     check_shapes(variables, expected, sources)
     return module, variables
-
-
-def _expected(module: UNet | Classifier, channels: int) -> Any:
-    image = jax.ShapeDtypeStruct((1, module.image_size, module.image_size, channels), jnp.float32)
-    t = jax.ShapeDtypeStruct((1,), jnp.float32)
-    cond = {"label": jax.ShapeDtypeStruct((1,), jnp.int32), "low_res": image}
-    return jax.eval_shape(lambda *args: module.init(jax.random.key(0), *args), image, t, cond)
 
 
 def _sources(module: UNet | Classifier, expected: Any) -> dict[Path, Source]:

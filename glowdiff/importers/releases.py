@@ -1,7 +1,7 @@
 """The released checkpoints of ADM and Improved DDPM, by the names of their files: the flags they are documented with.
 
 What the originals' defaults already say is left out, except where the two code bases differ: Improved DDPM rescales
-timesteps and learned variances by default, ADM does not.
+timesteps and learned variances by default, ADM does not. A classifier's process is that of the denoiser it guides.
 """
 
 from __future__ import annotations

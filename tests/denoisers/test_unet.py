@@ -124,6 +124,8 @@ def test_images_of_another_size_attend_after_as_many_halvings(variables):
 def test_impossible_images_and_missing_conditions(variables):
     with pytest.raises(ValueError, match=r"halved 1 times; their sides must be multiples of 2, not 8x7"):
         MODULE.apply(variables, X[:, :, :7], T, COND)
+    with pytest.raises(ValueError, match=r"model\.heads is 3, which does not divide"):
+        MODULE.clone(head_channels=None, heads_up=3).apply(variables, X, T, COND)
     with pytest.raises(ValueError, match="cond must hold 'label'; it holds nothing"):
         MODULE.apply(variables, X, T)
     with pytest.raises(ValueError, match="cond must hold 'low_res'; it holds label"):

@@ -7,7 +7,7 @@ import pytest
 
 from glowdiff import importers
 from glowdiff.config.schema import ConfigError
-from glowdiff.importers.adm import _expected, adm_module, check_adm
+from glowdiff.importers.adm import adm_module, check_adm, expected_shapes
 from glowdiff.importers.adm_flags import parse
 from glowdiff.importers.command_line import read
 from glowdiff.importers.mapping import WeightsError
@@ -71,7 +71,7 @@ def test_released_shapes(name):
 )  # fmt: skip
 def test_releases_without_a_manifest_have_as_many_parameters_as_they_say(name, millions):
     parsed = parse(read(name))
-    shapes = _expected(adm_module(parsed), parsed.in_channels)
+    shapes = expected_shapes(adm_module(parsed), parsed.in_channels)
     assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) / 1e6 == pytest.approx(millions, rel=0.015)
 
 
