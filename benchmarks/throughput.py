@@ -128,10 +128,11 @@ def sample(experiment: Experiment) -> dict[str, Any]:
     program = sample_program(experiment, n)
     _, figures = compile_program(program, experiment)
     sampler, key = Sampler(experiment.method, mesh), jax.random.key(config.seed)
-    options, cond = resolve(config), {}
+    options = resolve(config)
+    cond: dict[str, Any] = {}
     if experiment.method.conditions is not None:
         rows = [experiment.dataset.test[i % len(experiment.dataset.test)] for i in range(n)]
-        cond = experiment.method.conditions({"image": np.stack([row["image"] for row in rows])})
+        cond = dict(experiment.method.conditions({"image": np.stack([row["image"] for row in rows])}))
 
     def draw() -> Any:
         return sampler(variables, key, n, cond=cond, options=options).images

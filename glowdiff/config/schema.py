@@ -193,8 +193,7 @@ class SamplingConfig:
         require(self.every >= 0, f"sampling.every is {self.every}; it must be 0 (only at the end) or more.")
         require(self.images > 0, f"sampling.images is {self.images}; it must be at least 1.")
         require(self.temperature >= 0, f"sampling.temperature is {self.temperature}; it must be 0 or more.")
-        require(self.eta >= 0, f"sampling.eta is {self.eta}; it must be 0 or more.")
-        for key in ("guidance_from", "guidance_to", "guidance_rescale"):
+        for key in ("eta", "guidance_from", "guidance_to", "guidance_rescale"):
             value = getattr(self, key)
             require(0 <= value <= 1, f"sampling.{key} is {value}; it is a share, from 0 to 1.")
         require(

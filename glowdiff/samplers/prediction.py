@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from glowdiff.samplers.levels import Level, expand
 
@@ -54,5 +55,8 @@ def shifted(prediction: Prediction, x_t: jax.Array, level: Level) -> Prediction:
     """
     if prediction.grad is None:
         return prediction
-    eps = prediction.eps - expand(level.sigma, x_t) * prediction.grad
-    return from_eps(x_t, level, eps, prediction.fraction)
+    sigma, ratio = expand(level.sigma, x_t), expand(level.ratio, x_t)
+    eps = prediction.eps - sigma * prediction.grad
+    # Where nothing is left of the data (zero terminal SNR), no gradient moves the prediction of them.
+    x_0 = prediction.x_0 + jnp.where(jnp.isfinite(ratio), ratio * sigma, 0) * prediction.grad
+    return prediction._replace(x_0=x_0, eps=eps)

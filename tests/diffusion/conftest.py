@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import glowdiff
@@ -27,9 +30,17 @@ def classifier_workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def diffusion(diffusion_workdir: Path) -> glowdiff.Model:
-    return glowdiff.load(diffusion_workdir)
+    return shaken(glowdiff.load(diffusion_workdir))
 
 
 @pytest.fixture(scope="session")
 def classifier(classifier_workdir: Path) -> glowdiff.Model:
-    return glowdiff.load(classifier_workdir)
+    return shaken(glowdiff.load(classifier_workdir))
+
+
+def shaken(model: glowdiff.Model) -> glowdiff.Model:
+    """The model with noise on its parameters: after four steps labels would not make a difference yet."""
+    rng = np.random.default_rng(0)
+    shake = lambda leaf: leaf + jnp.asarray(rng.normal(size=leaf.shape), leaf.dtype) * 0.05  # noqa: E731
+    model.variables = {**model.variables, "params": jax.tree.map(shake, model.variables["params"])}
+    return model

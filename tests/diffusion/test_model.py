@@ -77,14 +77,15 @@ def test_scale_0_is_the_model_without_a_label(diffusion):
     assert np.abs(diffusion.sample(KEY, 4, label=5, guidance_scale=0.0) - free).max() <= 1
 
 
-def test_images_of_latents_of_images_are_near(diffusion):
+def test_images_have_latents_and_latents_images(diffusion):
+    """How near they come to each other is a matter of the flow's smoothness: tests/samplers has exact ones."""
     images = diffusion.sample(KEY, 2, label=1)
-    latents = diffusion.encode(images, label=1, steps=20)
+    latents = diffusion.encode(images, label=1)
     assert latents.shape == (2, 8, 8, 1)
-    few = np.abs(diffusion.decode(diffusion.encode(images, label=1, steps=2), label=1, steps=2) - images.astype(float))
-    many = np.abs(diffusion.decode(latents, label=1, steps=20) - images.astype(float))
-    assert many.mean() < few.mean()
-    assert many.mean() < 1.5
+    np.testing.assert_array_equal(latents, diffusion.encode(images, label=1))
+    decoded = diffusion.decode(latents, label=1)
+    assert (decoded.shape, decoded.dtype) == (images.shape, np.uint8)
+    assert np.abs(decoded.astype(float) - images).mean() < np.abs(decoded[::-1].astype(float) - images).mean()
 
 
 def test_the_bound_is_in_bits_of_17_levels(diffusion):
@@ -124,8 +125,8 @@ def test_a_step_of_the_sampler_costs_what_the_denoiser_costs(diffusion):
 REFUSED = {
     "there is no option sampeler of sampling. Did you mean sampler?": {"sampeler": "ddim"},
     "sampling.sampler is 'dimm'; it must be one of ancestral, ddim": {"sampler": "dimm"},
-    "sampling.steps is '21', but model.timesteps is 20": {"steps": 21},
-    "sampling.eta is -1; it must be 0 or more": {"eta": -1},
+    "sampling.steps is '21', which asks for 21 steps, but the model's timesteps have only 20": {"steps": 21},
+    "sampling.eta is -1; it is a share, from 0 to 1": {"eta": -1},
     "sampling.guidance_from is 0.9, which is more than sampling.guidance_to=0.1": {
         "guidance_from": 0.9, "guidance_to": 0.1
     },

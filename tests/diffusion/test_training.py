@@ -1,4 +1,4 @@
-"""Diffusion models and classifiers in the one train step: sharded equals unsharded, interrupted equals uninterrupted."""
+"""Diffusion models and classifiers in the one train step: sharded as unsharded, interrupted as uninterrupted."""
 
 from __future__ import annotations
 
