@@ -1,4 +1,4 @@
-"""`python -m glowdiff.importers glow --weights=FILE --flags=... --workdir=...`: a workdir of published weights."""
+"""`python -m glowdiff.importers glow|adm --weights=FILE ... --workdir=...`: a workdir of published weights."""
 
 from __future__ import annotations
 
@@ -6,36 +6,80 @@ import argparse
 import sys
 from pathlib import Path
 
-from glowdiff.config.schema import ConfigError
-from glowdiff.importers import flags
+from glowdiff import workdir as workdirs
+from glowdiff.config.schema import ConfigError, require
+from glowdiff.importers import command_line, flags
+from glowdiff.importers.adm_config import DTYPES
+from glowdiff.importers.adm_workdir import import_adm
+from glowdiff.importers.glow_workdir import import_glow
 from glowdiff.importers.mapping import WeightsError
-from glowdiff.importers.workdir import import_glow
+from glowdiff.importers.releases import release
 from glowdiff.training.checkpoint import CheckpointError
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m glowdiff.importers", description="Imports published weights.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    command = commands.add_parser("glow", help="a checkpoint of the original Glow (TensorFlow), see docs/importing.md")
-    command.add_argument("--weights", required=True, type=Path, help="an .npz file of its variables by name")
-    command.add_argument(
-        "--flags", required=True, help="of its training: a JSON file (such as its train.txt), JSON, or key=value,..."
-    )
-    command.add_argument("--workdir", required=True, help="where to write; must be empty or not there")
-    command.add_argument("--data", help="a data set's name, an .npz file or a folder; default: after the flags")
-    command.add_argument("--batch", type=int, default=0, help="images per step, to train on; default: the original's")
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     try:
-        values = flags.read(options.flags)
-        ready = import_glow(options.weights, values, options.workdir, data=options.data, batch=options.batch)
+        ready = (_glow if options.command == "glow" else _adm)(options)
     except (ConfigError, WeightsError, CheckpointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"{options.workdir} holds the model; sample.py --workdir={options.workdir} draws from it.")
+    print(f"{options.workdir} holds the model; {_use(options.workdir)}")
     if not ready:
         print("Its data set is not on this machine: to train on, prepare it first and import again.")
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m glowdiff.importers", description="Imports published weights, see docs/importing.md."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    glow = commands.add_parser("glow", help="a checkpoint of the original Glow (TensorFlow)")
+    glow.add_argument("--weights", required=True, type=Path, help="an .npz file of its variables by name")
+    glow.add_argument(
+        "--flags", required=True, help="of its training: a JSON file (such as its train.txt), JSON, or key=value,..."
+    )
+    adm = commands.add_parser("adm", help="a model or classifier of ADM or Improved DDPM (PyTorch)")
+    adm.add_argument("--weights", required=True, type=Path, help="its state dict: a .pt, .safetensors or .npz file")
+    adm.add_argument("--preset", help="its name, if it is a release: 64x64_diffusion, 256x256_classifier ...")
+    adm.add_argument("--flags", help='otherwise: a file of its flags, JSON, key=value,..., or "--key value ..."')
+    adm.add_argument("--dtype", default="float32", help=f"of the arithmetic: {' or '.join(DTYPES)}")
+    for command in (glow, adm):
+        command.add_argument("--workdir", required=True, help="where to write; must be empty or not there")
+        command.add_argument("--data", help="a data set's name, an .npz file or a folder; default: after the flags")
+        command.add_argument("--batch", type=int, default=0, help="images per step, to train on; default: published")
+    return parser
+
+
+def _glow(options: argparse.Namespace) -> bool:
+    values = flags.read(options.flags)
+    return import_glow(options.weights, values, options.workdir, data=options.data, batch=options.batch)
+
+
+def _adm(options: argparse.Namespace) -> bool:
+    require(
+        (options.preset is None) != (options.flags is None),
+        "give either --preset, the name of a release, or --flags, those of the original's training: "
+        + ("both were given." if options.preset else "neither was given."),
+    )
+    preset = options.preset and options.preset.removesuffix(".pt")
+    values = release(preset, "--preset") if preset else command_line.read(options.flags)
+    return import_adm(
+        options.weights, values, options.workdir,
+        preset=preset, data=options.data, batch=options.batch, dtype=options.dtype,
+    )  # fmt: skip
+
+
+def _use(workdir: str) -> str:
+    """What to do with a workdir."""
+    config = workdirs.read(workdir).config
+    if config.method == "classifier":
+        return f"sample.py --classifier={workdir} guides with it."
+    small = getattr(config.model, "low_res", None)
+    more = f" --low_res=FILE enlarges pictures of {small}x{small} pixels." if small else " draws from it."
+    return f"sample.py --workdir={workdir}{more}"
 
 
 if __name__ == "__main__":

@@ -84,6 +84,9 @@ def parse(values: Mapping[str, Any]) -> Flags:
     if constructor:
         known, kind = _CONSTRUCTOR, _MODELS.get(str(values.get("model", "UNetModel")), "")
         require(bool(kind), f"--flags has model={values.get('model')}; it must be one of {', '.join(_MODELS)}.")
+        # The side of the small images is no argument of the constructor.
+        if kind == "superres":
+            known = {**known, "small_size": 0}
     elif any(name in _CLASSIFIER and name.startswith("classifier_") for name in values):
         known, kind = _CLASSIFIER, "classifier"
         both = [name for name in values if name in _UNET and name not in _CLASSIFIER]
@@ -104,7 +107,7 @@ def parse(values: Mapping[str, Any]) -> Flags:
         check_unet(*(network[name] for name in sizes))
     except ConfigError as error:
         raise ConfigError(f"--flags ask for a network that cannot be: {error}") from error
-    return Flags(kind, network, read.get("in_channels", 3), process, read.get("small_size"))
+    return Flags(kind, network, read.get("in_channels", 3), process, read.get("small_size") or None)
 
 
 def _is_known(name: str, known: Mapping[str, Any]) -> bool:

@@ -6,6 +6,7 @@ timesteps and learned variances by default, ADM does not. A classifier's process
 
 from __future__ import annotations
 
+import difflib
 from typing import Any
 
 from glowdiff.config.schema import require
@@ -72,12 +73,18 @@ RELEASES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def release(name: str) -> dict[str, Any]:
+def release(name: str, key: str = "--flags") -> dict[str, Any]:
     """The flags of a release; `.pt` at the end of its name does not matter.
+
+    Args:
+      name: of the release.
+      key: the flag that names it, for messages.
 
     Raises:
       ConfigError: there is no such release.
     """
     name = name.removesuffix(".pt")
-    require(name in RELEASES, f"--flags is {name!r}, which is no release; there are {', '.join(RELEASES)}.")
+    close = difflib.get_close_matches(name, RELEASES, 1)
+    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(RELEASES)}."
+    require(name in RELEASES, f"{key} is {name!r}, which is no release; {hint}")
     return dict(RELEASES[name])

@@ -79,7 +79,8 @@ def test_wrong_flags_are_named(values, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("64x64_difusion", "'64x64_difusion', which is no release; there are 64x64_diffusion"),
+        ("64x64_difusion", "'64x64_difusion', which is no release; did you mean 64x64_diffusion"),
+        ("nothing", "'nothing', which is no release; there are 64x64_diffusion, 128x128_diffusion"),
         ("--image_size 64 oops", "has 'oops', where --name value was expected"),
         ("{", "not JSON"),
         ("=3", "must be key=value"),

@@ -16,7 +16,7 @@ from glowdiff.config.parse import differences, parse
 from glowdiff.importers.__main__ import main
 from glowdiff.importers.flags import parse as flags_of
 from glowdiff.importers.flags import read as read_flags
-from glowdiff.importers.workdir import configuration
+from glowdiff.importers.glow_workdir import configuration
 from glowdiff.method import batch_shapes
 from glowdiff.registry import build_method
 from glowdiff.training.loop import train

@@ -1,0 +1,134 @@
+"""The configuration of every published ADM model: what the flags say, what configs/ says, and the released shapes."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+
+import jax
+import pytest
+
+from glowdiff.config.parse import differences, parse
+from glowdiff.config.schema import ConfigError
+from glowdiff.diffusion.build import classifier_module, unet_module
+from glowdiff.importers import adm_flags
+from glowdiff.importers.adm import adm_module, check_adm
+from glowdiff.importers.adm_config import assumed_spec, configuration
+from glowdiff.importers.releases import RELEASES
+from glowdiff.method import batch_shapes
+from glowdiff.registry import build_method
+from tests.importers.golden import load_torch, released
+
+RELEASED = {name: entry for name, entry in released().items() if name in RELEASES}
+CONFIGS = {
+    "64x64_diffusion": "adm.imagenet64",
+    "128x128_diffusion": "adm.imagenet128",
+    "256x256_diffusion": "adm.imagenet256",
+    "512x512_diffusion": "adm.imagenet512",
+    "64_256_upsampler": "adm.64_256",
+    "128_512_upsampler": "adm.128_512",
+    "lsun_bedroom": "adm.lsun256",
+    "64x64_classifier": "adm.classifier64",
+    "128x128_classifier": "adm.classifier128",
+    "256x256_classifier": "adm.classifier256",
+    "512x512_classifier": "adm.classifier512",
+    "cifar10_uncond_50M_500K": "iddpm.cifar10",
+    "imagenet64_uncond_100M_1500K": "iddpm.imagenet64",
+}
+
+
+def of(name):
+    """A release's flags, configuration and data."""
+    flags = adm_flags.parse(RELEASES[name])
+    config = configuration(flags, preset=name)
+    return flags, config, assumed_spec(flags, config.data.name)
+
+
+def module_of(config, spec):
+    build = classifier_module if config.method == "classifier" else unet_module
+    return build(config.model, spec, "float32")
+
+
+def network(module):
+    """What decides the function that a network is, but for what training alone sees."""
+    fields = {field.name: getattr(module, field.name) for field in dataclasses.fields(module)}
+    unseen = ("parent", "name", "remat", "conv_resample" if module.updown else "", "heads_up")
+    if module.head_channels is not None:
+        fields["heads"] = None
+    return type(module), {key: value for key, value in fields.items() if key not in unseen}
+
+
+def test_all_releases_with_a_manifest_are_known():
+    assert len(RELEASED) == 12
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_the_configuration_has_the_released_shapes(name):
+    _, config, spec = of(name)
+    _, variables = check_adm(RELEASED[name]["manifest"], RELEASED[name]["flags"])
+    shapes = jax.eval_shape(build_method(config, spec).init, jax.random.key(0), batch_shapes(spec, 1))
+    assert dict(shapes) == variables
+    assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == RELEASED[name]["parameters"]
+
+
+@pytest.mark.parametrize("name", RELEASES)
+def test_the_configuration_builds_the_importers_network(name):
+    flags, config, spec = of(name)
+    assert network(module_of(config, spec)) == network(adm_module(flags))
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_our_configurations_are_the_releases(name):
+    """What may differ is named: arithmetic, memory, pace of training, and how the same is written."""
+    _, imported, spec = of(name)
+    ours = parse(importlib.import_module(f"configs.{CONFIGS[name]}").get_config())
+    different = differences(imported, ours)
+    pace = {"train.steps", "train.batch", "optimizer.learning_rate", "data.shift"}
+    written = {"model.channel_mult"} | ({"model.heads"} if ours.model.head_channels else set())
+    assert set(different) <= {"dtype", "model.remat"} | pace | written
+    assert network(module_of(ours, spec)) == network(module_of(imported, spec))
+
+
+def test_process_and_sampling_follow_the_flags():
+    def model(**values):
+        return configuration(adm_flags.parse({"class_cond": True} | values))
+
+    plain = model().model
+    assert (plain.variance, plain.loss, plain.prediction) == ("fixed_large", "simple", "eps")
+    assert model(sigma_small=True, predict_xstart=True).model.variance == "fixed_small"
+    assert model(predict_xstart=True).model.prediction == "x_0"
+    assert model(learn_sigma=True).model.loss == "hybrid"
+    assert model(learn_sigma=True, diffusion_steps=4000).model.loss == "simple"
+    assert model(learn_sigma=True, diffusion_steps=4000, rescale_learned_sigmas=True).model.loss == "hybrid"
+    assert model(learn_sigma=True, use_kl=True).model.loss == "rescaled_kl"
+    assert model(diffusion_steps=100).sampling.steps == "100"
+    fast = model(timestep_respacing="ddim25").sampling
+    assert (fast.sampler, fast.steps) == ("ddim", "ddim25")
+
+
+def test_images_that_are_named():
+    flags = adm_flags.parse({"image_size": 64})
+    assert configuration(flags, "lsun/cat").data.train_split == "train[1%:]"
+    assert configuration(flags, "imagenet2012").data.size == 64
+    assert configuration(flags, "cifar10").data.size is None
+    with pytest.raises(ConfigError, match=r"do not tell which images.*--data=FOLDER"):
+        configuration(flags)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("adm_superres", {"small_size": 0}, "has no small_size"),
+        ("adm_superres", {"small_size": 5}, "model.low_res is 5"),
+        ("adm_unet_plain", {"num_heads_upsample": 1}, "num_heads_upsample=1 and num_heads=2"),
+        ("adm_unet_plain", {"conv_resample": False}, "conv_resample=False"),
+        ("adm_unet_plain", {"learn_sigma": True}, "learn_sigma, which needs out_channels=6, not 3"),
+        ("adm_unet_plain", {"out_channels": 4}, "out_channels=4; it must be 3, or with a learned variance 6"),
+        ("adm_unet_plain", {"noise_schedule": "cubic"}, "noise_schedule is 'cubic'; it must be one of linear"),
+        ("adm_unet_plain", {"timestep_respacing": "2000"}, "sampling.steps"),
+    ],
+)
+def test_what_our_models_cannot_be(name, changes, message):
+    flags = adm_flags.parse(load_torch(name)[1] | changes)
+    with pytest.raises(ConfigError, match=message):
+        build_method(configuration(flags, "cifar10"), assumed_spec(flags, "cifar10"))
