@@ -14,6 +14,7 @@ import glowdiff
 from glowdiff import workdir as workdirs
 from glowdiff.diffusion.build import classifier_module, unet_module
 from glowdiff.importers.__main__ import main
+from glowdiff.importers.releases import RELEASES
 from tests import small
 from tests.importers.golden import load_torch
 
@@ -84,10 +85,11 @@ def test_an_imported_upsampler_enlarges(models):
     assert images.shape == (2, 16, 16, 3)
 
 
-def test_weights_are_their_averages_and_classes_are_numbers(tmp_path, capsys):
+def test_a_release_by_name_gives_weights_as_averages_and_classes_as_numbers(tmp_path, capsys, monkeypatch):
     _, flags, weights = golden("adm_classifier_attention")
     half = {key: array.astype(np.float16) for key, array in weights.items()}
-    assert command(tmp_path, half, flags | {"noise_schedule": "cosine"}, dtype="bfloat16", batch=8) == 0
+    monkeypatch.setitem(RELEASES, "tiny_classifier", flags | {"noise_schedule": "cosine"})
+    assert command(tmp_path, half, None, preset="tiny_classifier.pt", dtype="bfloat16", batch=8) == 0
     said = capsys.readouterr().out
     assert f"sample.py --classifier={tmp_path / 'run'} guides with it" in said
     assert "prepare it first" in said
