@@ -39,7 +39,7 @@ _CLASSIFIER = flags.DEFINE_string("classifier", None, "The workdir of a classifi
 _CLASSIFIER_SCALE = flags.DEFINE_float("classifier_scale", 1.0, "How strongly it guides.")
 _LOW_RES = flags.DEFINE_string("low_res", None, "What a super-resolution model enlarges: a picture, or an .npz.")
 _FILM = flags.DEFINE_string("film", None, "Also write how the samples came about, a .gif.")
-_FRAMES = flags.DEFINE_integer("frames", 24, "Pictures of the film.", lower_bound=2)
+_FRAMES = flags.DEFINE_integer("frames", 24, "Pictures of the film; at most one per step.", lower_bound=2)
 
 
 def main(argv: list[str]) -> None:
@@ -83,7 +83,7 @@ def main(argv: list[str]) -> None:
         return
     spec, images = model.spec, drawn.images
     if _FILM.value is not None:
-        frames = [grid(images[:, i], spec.levels) for i in range(_FRAMES.value)]
+        frames = [grid(images[:, i], spec.levels) for i in range(images.shape[1])]
         write_gif(_FILM.value, frames, attribution=spec.attribution)
         images = images[:, -1]  # the last prediction is the sample
     if _OUT.value.endswith(".npz"):

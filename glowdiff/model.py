@@ -77,7 +77,8 @@ class Model:
           low_res: of super-resolution models: images uint8 [n, h, w, C] to enlarge.
           classifier: guides the samples towards their labels.
           classifier_scale: how strongly (Dhariwal & Nichol, 2021, table 4: 0.5 to 10).
-          frames: draw films instead, uint8 [n, frames, H, W, C]: what the samples were going to be, along the way.
+          frames: draw films instead, uint8 [n, frames, H, W, C]: what the samples were going to be, along the way; at
+            most as many pictures as the denoiser is evaluated.
           **options: keys of the configuration's `sampling` section, such as `temperature`, `sampler`, `steps`, `eta`,
             `guidance_scale`; None, or left out: as configured. Names and steps compile once each, numbers never.
 

@@ -8,7 +8,7 @@ from glowdiff.config.parse import Settings, defaults, variant
 
 def get_config(mode: str = "") -> Settings:
     config = defaults("classifier")
-    config.data.update(name="digits", shift=1)
+    config.data.name = "digits"
     config.model.update(
         schedule="cosine", channels=32, channel_mult="1,2", res_blocks=1, attention="4", head_channels=32, dropout=0.1
     )

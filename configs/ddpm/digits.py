@@ -8,9 +8,9 @@ from glowdiff.config.parse import Settings, defaults, variant
 
 def get_config(mode: str = "") -> Settings:
     config = defaults("diffusion")
-    config.data.update(name="digits", shift=1)
+    config.data.name = "digits"
     config.model.update(
-        schedule="cosine", channels=32, channel_mult="1,2,2", res_blocks=1, attention="4", heads=4, dropout=0.1,
+        schedule="cosine", channels=32, channel_mult="1,2", res_blocks=2, attention="4", heads=4, dropout=0.1,
         class_conditional=True, label_dropout=0.15,
     )  # fmt: skip
     config.train.update(steps=6_000, batch=64, ema_decay=0.999)

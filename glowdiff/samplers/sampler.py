@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from glowdiff.config.schema import require
 from glowdiff.samplers.levels import Level, Step, as_dtype
 from glowdiff.samplers.prediction import Denoiser, Prediction
 
@@ -59,19 +58,15 @@ def run(
       noise_keys: one key per example [B]; a turn's noise is that of the key folded with the turn's number. None for
         samplers that draw none.
       eta: traced; what it scales is the sampler's affair (DDIM: noise, 0 none, 1 as much as the ancestral one's).
-      frames: how many x_0 predictions to keep, evenly spread over the turns, the last one among them.
+      frames: how many x_0 predictions to keep, evenly spread over the turns, the last one among them; all of them if
+        there are not so many turns.
 
     Returns:
       The samples [B, ...], and the frames [frames, B, ...], or None if none were asked for.
-
-    Raises:
-      ConfigError: more frames are asked for than there are turns.
     """
     turns = sampler.plan(grid, x_T.dtype)
     count = turns.level.t.shape[0]
-    require(
-        0 <= frames <= count, f"{frames} frames were asked for, but this sampling has {count} turns to take them of."
-    )
+    frames = min(frames, count)
     eta = jnp.asarray(eta, x_T.dtype)
 
     def take(state: tuple[Carry, jax.Array | None], numbered: tuple[jax.Array, Turn]) -> tuple[Any, None]:
