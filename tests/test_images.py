@@ -1,11 +1,11 @@
-"""Pictures carry the attribution that their data's licence asks for, and nothing else."""
+"""Pictures and films carry the attribution that their data's licence asks for, and nothing else."""
 
 from __future__ import annotations
 
 import numpy as np
 from PIL import Image
 
-from glowdiff.images import write_npz, write_png
+from glowdiff.images import write_gif, write_npz, write_png
 
 PIXELS = np.zeros((2, 4, 4, 3), np.uint8)
 LINE = "Designed by somebody \u2013 License: CC BY-SA 4.0"
@@ -41,3 +41,15 @@ def test_without_an_attribution_nothing_is_added(tmp_path):
         assert not picture.text
     with np.load(tmp_path / "a.npz", allow_pickle=False) as stored:
         assert set(stored.files) == {"arr_0", "arr_1", "levels"}
+
+
+def test_a_film_shows_its_frames_in_order_and_carries_the_attribution(tmp_path):
+    frames = [np.full((4, 4, 3), shade, np.uint8) for shade in (0, 100, 255)]
+    write_gif(tmp_path / "a.gif", frames, least=8, attribution=LINE)
+    with Image.open(tmp_path / "a.gif") as film:
+        assert (film.n_frames, film.size) == (3, (8, 8))
+        for number, shade in enumerate((0, 100, 255)):
+            film.seek(number)
+            assert film.convert("RGB").getpixel((3, 3)) == (shade, shade, shade)
+        assert film.info["duration"] > 1000, "the last one stays a while"
+    assert LINE in (tmp_path / "ATTRIBUTION.txt").read_text(encoding="utf-8")

@@ -12,8 +12,8 @@ from glowdiff.config.schema import ConfigError
 from glowdiff.data.dataset import load as load_data
 from glowdiff.data.spec import DataSpec
 from glowdiff.editing.attributes import find
-from glowdiff.editing.inputs import choose_rows, from_files, from_test_set
-from glowdiff.images import to_display
+from glowdiff.editing.inputs import choose_rows, from_files, from_test_set, small_images
+from glowdiff.images import to_display, write_npz
 
 COLOUR = DataSpec("colour", (16, 16, 3), 256, 1, 1)
 
@@ -87,3 +87,20 @@ def test_rows_are_drawn_among_those_that_fit(people):
     assert all("light" in dataset.test[row]["caption"] for row in light)
     with pytest.raises(ConfigError, match=r"1000 test images that --among and --without leave are needed, but arrays"):
         choose_rows(dataset, 1000, 0, [person])
+
+
+def test_images_to_enlarge_are_a_picture_or_another_model_s_samples(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 3), dtype=np.uint8)
+    picture = small_images(save(tmp_path / "a.png", np.full((8, 8, 3), 100, np.uint8)), COLOUR, 4)
+    assert (picture.images.shape, picture.labels) == ((1, 4, 4, 3), None)
+    assert (picture.images == 100).all()
+    write_npz(tmp_path / "a.npz", pixels, np.arange(3), 256)
+    samples = small_images(f"{tmp_path}/a.npz", COLOUR, 4)
+    np.testing.assert_array_equal(samples.images, pixels)
+    np.testing.assert_array_equal(samples.labels, [0, 1, 2])
+    for wrong, levels in ((pixels[:, :2], 256), (pixels // 16, 17)):
+        write_npz(tmp_path / "b.npz", wrong, None, levels)
+        with pytest.raises(
+            ConfigError, match=r"--low_res is .*b.npz, which must hold arr_0, uint8 \[N, 4, 4, 3\] of 256"
+        ):
+            small_images(f"{tmp_path}/b.npz", COLOUR, 4)
