@@ -13,7 +13,7 @@ def get_config(mode: str = "") -> Settings:
         schedule="cosine", variance="learned", loss="hybrid", channels=32, channel_mult="1,2", res_blocks=1,
         attention="4", heads=4, dropout=0.1,
     )  # fmt: skip
-    config.train.update(steps=5_000, batch=64, ema_decay=0.999)
+    config.train.update(steps=3_000, batch=64, ema_decay=0.999)
     config.optimizer.update(learning_rate=1e-3, warmup_steps=200, decay="cosine")
     config.sampling.update(sampler="ancestral", steps="100")
     return variant(config, mode)
