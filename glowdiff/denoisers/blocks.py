@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from glowdiff.denoisers.convolution import convolve
 from glowdiff.denoisers.plan import GROUPS
 
 # The original's initialisation, which is PyTorch's: uniform in +-1/sqrt(fan in).
@@ -37,8 +38,9 @@ def dense(features: int, dtype: Any, param_dtype: Any, name: str, zero: bool = F
 def conv3x3(features: int, dtype: Any, param_dtype: Any, name: str, *, stride: int = 1, zero: bool = False) -> nn.Conv:
     """A convolution that pads by one pixel on all sides; "SAME" would pad even sides unevenly for stride 2."""
     init = _zeros if zero else _kernel
+    kinds = {"dtype": dtype, "param_dtype": param_dtype}
     return nn.Conv(
-        features, (3, 3), stride, padding=1, dtype=dtype, param_dtype=param_dtype, kernel_init=init, name=name
+        features, (3, 3), stride, padding=1, kernel_init=init, conv_general_dilated=convolve, name=name, **kinds
     )
 
 
