@@ -87,7 +87,15 @@ def report(config: Config, devices: list[Any]) -> list[dict[str, Any]]:
     where = f"{mesh.size} x {devices[0].device_kind} ({_TOPOLOGY.value}), mesh {dict(mesh.shape)}"
     results = []
     for program in (train_program(experiment), sample_program(experiment, samples)):
-        result, collectives = examine(program, mesh)
+        try:
+            result, collectives = examine(program, mesh)
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            reason = str(error).splitlines()[0].partition("RESOURCE_EXHAUSTED: ")[2]
+            print(f"\n{config.data.name}: {program.name} of {program.batch} images on {where} does not fit: {reason}\n")
+            results.append({"program": program.name, "mesh": dict(mesh.shape), "does_not_fit": reason})
+            continue
         print_facts(f"{config.data.name}: {program.name} of {program.batch} images on {where}", _readable(result))
         print_rows("Collectives, bytes per device:", summarize(collectives))
         results.append({"program": program.name, "mesh": dict(mesh.shape), **result})
