@@ -43,7 +43,9 @@ def step(x: jax.Array, prediction: Prediction, turn: Turn, noise: Noise, eta: ja
     prediction = shifted(prediction, x, turn.level)
     table: Coefficients = turn.coefficients
     sd = eta * table.noise
-    mean = expand(table.alpha, x) * prediction.x_0 + expand(jnp.sqrt(table.variance - sd**2), x) * prediction.eps
+    # Where alpha is 0 and eta 1 nothing is left of eps, and rounding must not make less than nothing of it.
+    rest = jnp.sqrt(jnp.maximum(table.variance - sd**2, 0))
+    mean = expand(table.alpha, x) * prediction.x_0 + expand(rest, x) * prediction.eps
     return mean + expand(sd, x) * jax.lax.cond(eta > 0, noise, lambda: jnp.zeros_like(x))
 
 

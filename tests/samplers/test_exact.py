@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.exact import TWO, error, smooth_grid
 from glowdiff.samplers import SAMPLERS
-from glowdiff.samplers.levels import Step, make_grid
+from glowdiff.samplers.levels import Step, make_grid, rows
 from glowdiff.samplers.sampler import run
 
 # UniPC of order p converges with order p + 1 (Zhao et al., 2023, theorem 3.1).
@@ -63,6 +63,15 @@ def test_noise_at_levels_without_any_data(name):
     found = jax.jit(lambda x: run(SAMPLERS[name], TWO.denoise, x, terminal_grid(50), keys, eta=1.0)[0])(x)
     assert float(found.mean()) == pytest.approx(0.02, abs=0.05)
     assert float(found.std()) == pytest.approx(0.635, rel=0.05)
+
+
+def test_rounding_leaves_no_negative_variance():
+    """From pure noise, DDIM with all its noise keeps nothing of eps: a difference of equals, under a root."""
+    x = jnp.ones((1, 1))
+    for steps in range(2, 60):
+        turn = rows(SAMPLERS["ddim"].plan(terminal_grid(steps), x.dtype), 0)
+        prediction = TWO.denoise(x, turn.level)
+        assert np.isfinite(SAMPLERS["ddim"].step(x, prediction, turn, lambda: x, jnp.float32(1))).all(), steps
 
 
 def draw(name: str, eta: float, variance: str) -> tuple[np.ndarray, np.ndarray]:
