@@ -116,7 +116,9 @@ def test_its_step_and_sampler_fit_and_it_has_the_parameters_that_its_docstring_c
     experiment = experiments.build(config)
     state = experiment.abstract_state()
     count = parameter_count(state)
-    for claim in re.findall(r"([\d.]+)M parameters", path.read_text()):
+    claims = re.findall(r"([\d.]+)M parameters", path.read_text())
+    assert len(claims) == path.read_text().count("M parameters"), "a figure was never filled in"
+    for claim in claims:
         np.testing.assert_allclose(count / 1e6, float(claim), rtol=0.002)
     assert count > 1e4
     # Nothing compiles: shapes are what a mistake in a configuration breaks.

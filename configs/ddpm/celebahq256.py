@@ -1,4 +1,4 @@
-"""DDPM on CelebA-HQ at 256x256 as published (Ho et al., 2020, figure 1 and appendix B), XXM parameters.
+"""DDPM on CelebA-HQ at 256x256 as published (Ho et al., 2020, figure 1 and appendix B), 113.7M parameters.
 
 Needs the data set prepared once: `python -m glowdiff.data prepare celeb_a_hq/256`.
 """
