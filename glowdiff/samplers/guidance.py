@@ -58,7 +58,9 @@ def _rescaled(guided: Prediction, plain: Prediction, x: jax.Array, level: Level,
 
     axes = tuple(range(1, x.ndim))
     v = v_of(guided)
-    factor = v_of(plain).std(axes, keepdims=True) / v.std(axes, keepdims=True)
+    # A new network predicts v = 0, which has no deviation to divide by.
+    least = jnp.finfo(x.dtype).tiny
+    factor = v_of(plain).std(axes, keepdims=True) / jnp.maximum(v.std(axes, keepdims=True), least)
     phi = expand(phi, x)
     return from_v(x, level, phi * factor * v + (1 - phi) * v, guided.fraction)._replace(grad=guided.grad)
 

@@ -17,7 +17,7 @@ from glowdiff.samplers.guidance import (
     with_gradient,
 )
 from glowdiff.samplers.levels import Level, as_dtype, make_level, rows
-from glowdiff.samplers.prediction import Prediction, from_x_0
+from glowdiff.samplers.prediction import Prediction, from_v, from_x_0
 from glowdiff.samplers.sampler import run
 from tests import small
 
@@ -127,6 +127,12 @@ def test_rescaling_restores_the_deviation(x, level):
     np.testing.assert_allclose(deviation(whole), deviation(c), rtol=1e-5)
     np.testing.assert_allclose(deviation(some), 0.7 * deviation(c) + 0.3 * deviation(plain), rtol=1e-5)
     consistent(some, x, level)
+
+
+def test_a_v_of_zeros_is_rescaled_too(x):
+    noise = as_dtype(make_level(np.float64(999), np.float64(0)), jnp.float32)
+    found = classifier_free(lambda x, level: from_v(x, level, jnp.zeros_like(x)), 4.0, rescale=0.7)(x, noise)
+    np.testing.assert_array_equal(found.x_0, jnp.zeros_like(x))
 
 
 def wild(x: jax.Array, level: Level) -> Prediction:
