@@ -17,7 +17,7 @@ from glowdiff.data.spec import DataSpec
 from glowdiff.diffusion.config import same_noise
 from glowdiff.method import Guide, Latents, Method, SampleOptions, Variables, batch_shapes
 from glowdiff.registry import build_method
-from glowdiff.sampling import Sampler, Samples, as_float32, resolve
+from glowdiff.sampling import Sampler, Samples, as_float32, label_array, resolve
 from glowdiff.sharding import make_mesh, replicated, state_shardings
 from glowdiff.training.checkpoint import Checkpoints
 
@@ -98,7 +98,7 @@ class Model:
         cond = self._low_res(low_res, n)
         return sampler(self.variables, key, n, label=label, cond=cond, options=chosen, batch=batch)
 
-    def encode(self, images: np.ndarray, *, label: int | np.ndarray | None = None, **options: Any) -> Latents:
+    def encode(self, images: np.ndarray, *, label: int | str | np.ndarray | None = None, **options: Any) -> Latents:
         """Latents of images uint8 [N, H, W, C].
 
         `decode` gives the same images back: exactly from flows, and from diffusion models the better the more `steps`.
@@ -116,7 +116,7 @@ class Model:
         batch = self._batch(images, label)
         return self._encode(self.variables, jax.random.key(0), batch, self._inverse(options))
 
-    def decode(self, latents: Latents, *, label: int | np.ndarray | None = None, **options: Any) -> np.ndarray:
+    def decode(self, latents: Latents, *, label: int | str | np.ndarray | None = None, **options: Any) -> np.ndarray:
         """Images uint8 [N, H, W, C] of latents, without any randomness; options as of `draw`."""
         if self._sample is None:
             raise ValueError(f"{self.config.method} draws no samples: it is a guide for others.")
@@ -124,7 +124,7 @@ class Model:
         chosen = self._inverse(options)
         return np.asarray(self._sample(self.variables, jax.random.key(0), latents, self._cond(n, label), chosen))
 
-    def decode_unrounded(self, latents: Latents, *, label: int | np.ndarray | None = None) -> np.ndarray:
+    def decode_unrounded(self, latents: Latents, *, label: int | str | np.ndarray | None = None) -> np.ndarray:
         """Images float [N, H, W, C] of latents before they are rounded, on the scale of `decode`'s integers.
 
         Raises:
@@ -139,7 +139,7 @@ class Model:
         self,
         images: np.ndarray,
         *,
-        label: int | np.ndarray | None = None,
+        label: int | str | np.ndarray | None = None,
         key: jax.Array | None = None,
         steps: int | str | None = None,
     ) -> np.ndarray:
@@ -210,7 +210,7 @@ class Model:
             )
         return {"low_res": low_res.astype(np.uint8)}
 
-    def _batch(self, images: np.ndarray, label: int | np.ndarray | None) -> dict[str, Any]:
+    def _batch(self, images: np.ndarray, label: int | str | np.ndarray | None) -> dict[str, Any]:
         images = np.asarray(images)
         if images.ndim != 4 or images.shape[1:] != self.spec.shape:
             raise ValueError(f"images have shape {images.shape}; this model takes (N, {str(self.spec.shape)[1:]}.")
@@ -221,12 +221,12 @@ class Model:
             )
         return {"image": images.astype(np.uint8), "cond": self._cond(len(images), label)}
 
-    def _cond(self, n: int, label: int | np.ndarray | None) -> dict[str, np.ndarray]:
+    def _cond(self, n: int, label: int | str | np.ndarray | None) -> dict[str, np.ndarray]:
         if not self.method.labels:
             return {}
         if label is None:
             raise ValueError(f"this model is class-conditional: give label=, from 0 to {self.method.labels - 1}.")
-        return {"label": np.broadcast_to(np.asarray(label, np.int32), (n,))}
+        return {"label": label_array(label, n, self.method.labels, null=self.method.null_label)}
 
 
 def load(

@@ -135,17 +135,39 @@ class Sampler:
             raise ConfigError(
                 "a label was given, but this model was not trained with labels (model.class_conditional)."
             )
-        if isinstance(label, str):
-            if label != "none" or not self._method.null_label:
-                raise ConfigError(
-                    f"label is {label!r}; it must be a number"
-                    + (' or "none".' if self._method.null_label else "; this model was always told the class.")
-                )
-            return np.full(n, known, np.int32)
-        labels = np.broadcast_to(np.asarray(label, np.int32), (n,))
-        if labels.min() < 0 or labels.max() >= known:
-            raise ConfigError(f"label {label} does not exist; this model knows 0 to {known - 1}.")
-        return labels
+        if isinstance(label, str) and label == "none" and options.guides:
+            raise ConfigError(
+                'label is "none", but a classifier guides towards a label: give one, or leave it out. guidance_scale=0 '
+                "hides it from the model alone."
+            )
+        return label_array(label, n, known, null=self._method.null_label)
+
+
+def label_array(label: int | str | np.ndarray, n: int, known: int, *, null: bool) -> np.ndarray:
+    """Labels int32 [n] of classes 0 ... known - 1, or `known` for "none".
+
+    Args:
+      label: one for all, [n], or "none".
+      n: how many.
+      known: classes.
+      null: whether there is a label for none of them.
+
+    Raises:
+      ConfigError: there is no such label, or another number of them than n.
+    """
+    if isinstance(label, str):
+        if label != "none" or not null:
+            raise ConfigError(
+                f"label is {label!r}; it must be a number"
+                + (' or "none".' if null else f" from 0 to {known - 1}; this model knows no other.")
+            )
+        return np.full(n, known, np.int32)
+    labels = np.asarray(label, np.int32)
+    if labels.shape not in ((), (n,)):
+        raise ConfigError(f"label has shape {list(labels.shape)}; it must be one number, or [{n}], one for each image.")
+    if labels.size and (labels.min() < 0 or labels.max() >= known):
+        raise ConfigError(f"label {label} does not exist; this model knows 0 to {known - 1}.")
+    return np.broadcast_to(labels, (n,))
 
 
 def resolve(

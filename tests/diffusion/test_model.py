@@ -39,7 +39,7 @@ def test_no_number_compiles_anything(diffusion, classifier):
             draw(0, label=3, guidance_scale=9.0, classifier_scale=1.0, eta=0.5),
             draw(0, label=3, guidance_scale=2.0, classifier_scale=90.0, eta=0.5),
             draw(0, label=3, guidance_scale=2.0, classifier_scale=1.0, eta=0),
-            draw(0, label="none", guidance_scale=2, classifier_scale=1, eta=1),
+            draw(0, label=3, guidance_scale=2, classifier_scale=1, eta=1),
             draw(0, label=3, guidance_scale=2.0, classifier_scale=1.0, eta=0.5, guidance_to=0.5),
             draw(0, label=3, guidance_scale=2.0, classifier_scale=1.0, eta=0.5, guidance_rescale=0.7),
             draw(0, label=3, guidance_scale=2.0, classifier_scale=1.0, eta=0.5, temperature=0.5),
@@ -133,6 +133,7 @@ REFUSED = {
     "low_res was given, but this is no super-resolution model": {"low_res": np.zeros((2, 4, 4, 1), np.uint8)},
     "label 10 does not exist; this model knows 0 to 9": {"label": 10},
     "label is 'nothing'; it must be a number or \"none\"": {"label": "nothing"},
+    "label has shape [3]; it must be one number, or [2], one for each image": {"label": np.arange(3)},
 }  # fmt: skip
 
 
@@ -141,6 +142,21 @@ def test_what_cannot_be_is_refused(diffusion, message):
     with pytest.raises(ConfigError) as error:
         diffusion.sample(KEY, 2, **REFUSED[message])
     assert message in str(error.value)
+
+
+def test_a_classifier_needs_a_label_to_guide_towards(diffusion, classifier):
+    with pytest.raises(ConfigError, match='label is "none", but a classifier guides towards a label'):
+        diffusion.sample(KEY, 2, label="none", classifier=classifier)
+
+
+@pytest.mark.parametrize("label", [10, -1])
+def test_labels_of_given_images_exist(diffusion, label):
+    images = np.zeros((2, 8, 8, 1), np.uint8)
+    for method in (diffusion.encode, diffusion.bits_per_dim):
+        with pytest.raises(ConfigError, match=f"label {label} does not exist; this model knows 0 to 9"):
+            method(images, label=label)
+    with pytest.raises(ConfigError, match=f"label {label} does not exist"):
+        diffusion.decode(np.zeros((2, 8, 8, 1), np.float32), label=label)
 
 
 def test_a_model_is_no_classifier(diffusion):
