@@ -34,6 +34,7 @@ _OPTIONS = {
     "guidance_to": flags.DEFINE_float("guidance_to", None, "Guide up to this share of the timesteps, 1: noise."),
     "guidance_rescale": flags.DEFINE_float("guidance_rescale", None, "Share of guidance's contrast taken back."),
     "threshold": flags.DEFINE_string("threshold", None, "Of predictions of the data: clip, dynamic or none."),
+    "percentile": flags.DEFINE_float("percentile", None, "Of dynamic thresholds, up to 100."),
 }
 _CLASSIFIER = flags.DEFINE_string("classifier", None, "The workdir of a classifier of noised images, to guide.")
 _CLASSIFIER_SCALE = flags.DEFINE_float("classifier_scale", 1.0, "How strongly it guides.")
@@ -51,6 +52,7 @@ def main(argv: list[str]) -> None:
         _CLASSIFIER.value is not None or not flags.FLAGS["classifier_scale"].present,
         "--classifier_scale is given, but no --classifier.",
     )
+    require(_FILM.value is not None or not flags.FLAGS["frames"].present, "--frames is given, but no --film.")
     label = _label()
     initialize()
     model = glowdiff.load(_WORKDIR.value, step=_STEP.value, ema=_EMA.value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
+from glowdiff.diffusion.config import DiffusionConfig
 from tests import small
 
 
@@ -29,12 +30,19 @@ def test_flags_that_do_not_fit_are_refused(diffusion_workdir, tmp_path):
         (["--film=film.mp4"], "--film is film.mp4; it must end in .gif"),
         (["--label=three"], '--label is three; it must be the number of a class, or "none"'),
         (["--classifier_scale=2"], "--classifier_scale is given, but no --classifier"),
+        (["--frames=9"], "--frames is given, but no --film"),
         (["--low_res=small.png"], "is no super-resolution model"),
     ):
         result = small.command("sample.py", f"--workdir={diffusion_workdir}", f"--out={tmp_path}/a.png", *flags)
         assert result.returncode == 1, flags
         assert f"error: {message}" in result.stderr or message in result.stderr, result.stderr
         assert "Traceback" not in result.stderr
+
+
+def test_every_option_of_sampling_is_a_flag():
+    text = (small.ROOT / "sample.py").read_text()
+    for key in DiffusionConfig.sampling_keys:
+        assert f'"{key}": flags.DEFINE_' in text, key
 
 
 def test_evaluation_gives_loss_and_bound(diffusion_workdir):
