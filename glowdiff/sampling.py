@@ -205,8 +205,9 @@ def resolve(
 
 
 def as_float32(options: SampleOptions) -> SampleOptions:
-    """Options with Python numbers as arrays: an int and a float would compile twice."""
-    return jax.tree.map(lambda leaf: jnp.float32(leaf) if isinstance(leaf, (int, float)) else leaf, options)
+    """Options with numbers, Python's and NumPy's, as arrays: an int and a float would compile twice."""
+    number = (int, float, np.number)
+    return jax.tree.map(lambda leaf: jnp.float32(leaf) if isinstance(leaf, number) else leaf, options)
 
 
 def _fetch(array: jax.Array) -> Any:

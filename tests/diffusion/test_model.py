@@ -36,7 +36,7 @@ def test_no_number_compiles_anything(diffusion, classifier):
         others = [
             draw(1, label=3, guidance_scale=2.0, classifier_scale=1.0, eta=0.5),
             draw(0, label=4, guidance_scale=2.0, classifier_scale=1.0, eta=0.5),
-            draw(0, label=3, guidance_scale=9.0, classifier_scale=1.0, eta=0.5),
+            draw(np.int64(0), label=np.int64(3), guidance_scale=np.int64(9), classifier_scale=np.float64(1), eta=0.5),
             draw(0, label=3, guidance_scale=2.0, classifier_scale=90.0, eta=0.5),
             draw(0, label=3, guidance_scale=2.0, classifier_scale=1.0, eta=0),
             draw(0, label=3, guidance_scale=2, classifier_scale=1, eta=1),
