@@ -98,7 +98,14 @@ class Model:
         cond = self._low_res(low_res, n)
         return sampler(self.variables, key, n, label=label, cond=cond, options=chosen, batch=batch)
 
-    def encode(self, images: np.ndarray, *, label: int | str | np.ndarray | None = None, **options: Any) -> Latents:
+    def encode(
+        self,
+        images: np.ndarray,
+        *,
+        label: int | str | np.ndarray | None = None,
+        low_res: np.ndarray | None = None,
+        **options: Any,
+    ) -> Latents:
         """Latents of images uint8 [N, H, W, C].
 
         `decode` gives the same images back: exactly from flows, and from diffusion models the better the more `steps`.
@@ -106,6 +113,7 @@ class Model:
         Args:
           images: with values 0 ... levels - 1.
           label: of models with labels.
+          low_res: of super-resolution models, as of `draw`; None: the images themselves, made smaller.
           **options: see `draw`.
 
         Raises:
@@ -114,15 +122,24 @@ class Model:
         if self._encode is None:
             raise ValueError(f"{self.config.method} has no latents of given images.")
         batch = self._batch(images, label)
+        if low_res is not None:
+            batch["cond"] |= self._low_res(low_res, len(images))
         return self._encode(self.variables, jax.random.key(0), batch, self._inverse(options))
 
-    def decode(self, latents: Latents, *, label: int | str | np.ndarray | None = None, **options: Any) -> np.ndarray:
+    def decode(
+        self,
+        latents: Latents,
+        *,
+        label: int | str | np.ndarray | None = None,
+        low_res: np.ndarray | None = None,
+        **options: Any,
+    ) -> np.ndarray:
         """Images uint8 [N, H, W, C] of latents, without any randomness; options as of `draw`."""
         if self._sample is None:
             raise ValueError(f"{self.config.method} draws no samples: it is a guide for others.")
         n = jax.tree.leaves(latents)[0].shape[0]
-        chosen = self._inverse(options)
-        return np.asarray(self._sample(self.variables, jax.random.key(0), latents, self._cond(n, label), chosen))
+        cond, chosen = self._cond(n, label) | self._low_res(low_res, n), self._inverse(options)
+        return np.asarray(self._sample(self.variables, jax.random.key(0), latents, cond, chosen))
 
     def decode_unrounded(self, latents: Latents, *, label: int | str | np.ndarray | None = None) -> np.ndarray:
         """Images float [N, H, W, C] of latents before they are rounded, on the scale of `decode`'s integers.

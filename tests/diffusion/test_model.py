@@ -6,8 +6,10 @@ import jax
 import numpy as np
 import pytest
 
+import glowdiff
 from glowdiff.config.schema import ConfigError
 from glowdiff.sampling import Sampler, resolve
+from glowdiff.training.experiment import build
 from tests import small
 
 KEY = jax.random.key(0)
@@ -122,6 +124,25 @@ def test_a_step_of_the_sampler_costs_what_the_denoiser_costs(diffusion):
     assert 2 * network < counted(guidance_scale=2.0) < 2.05 * network
 
 
+def test_a_model_enlarges_what_it_is_given():
+    config = small.diffusion_config(model__low_res=4, model__class_conditional=False, model__label_dropout=0.0)
+    experiment = build(config)
+    variables = experiment.abstract_state().variables
+    # Anything but zeros, which would not look at what is given.
+    variables = jax.tree.map(
+        lambda leaf: np.random.default_rng(0).normal(0, 0.1, leaf.shape).astype(leaf.dtype), variables
+    )
+    model = glowdiff.Model(experiment.method, variables, config, experiment.dataset.spec, experiment.mesh, 0)
+    low_res = np.random.default_rng(1).integers(0, 17, (2, 4, 4, 1), dtype=np.uint8)
+    latents = model.encode(model.sample(KEY, 2, low_res=low_res), low_res=low_res)
+    decoded = model.decode(latents, low_res=low_res)
+    assert decoded.shape == (2, 8, 8, 1)
+    assert (model.decode(latents, low_res=16 - low_res) != decoded).any()
+    for draw in (lambda: model.decode(latents), lambda: model.sample(KEY, 2)):
+        with pytest.raises(ConfigError, match=r"this model enlarges images: give low_res, uint8 \[2, 4, 4, 1\]"):
+            draw()
+
+
 REFUSED = {
     "there is no option sampeler of sampling. Did you mean sampler?": {"sampeler": "ddim"},
     "sampling.sampler is 'dimm'; it must be one of ancestral, ddim": {"sampler": "dimm"},
@@ -165,8 +186,6 @@ def test_a_model_is_no_classifier(diffusion):
 
 
 def test_a_flow_has_no_sampler(trained):
-    import glowdiff
-
     flow = glowdiff.load(trained.workdir)
     with pytest.raises(
         ConfigError, match=r"sampling.sampler is 'ddim', on which the samples of this model do not depend"
