@@ -199,9 +199,10 @@ class ClassifierConfig(NoisedConfig):
 
 def same_noise(model: NoisedConfig, guide: NoisedConfig) -> str | None:
     """What of the noise two networks were trained on differs, in words; None: nothing."""
+    same = {"squaredcos_cap_v2": "cosine"}  # two names of one schedule
     for key in ("schedule", "timesteps", "zero_terminal_snr"):
         mine, theirs = getattr(model, key), getattr(guide, key)
-        if mine != theirs:
+        if same.get(mine, mine) != same.get(theirs, theirs):
             return f"model.{key} is {mine!r} and the guide's is {theirs!r}"
     return None
 

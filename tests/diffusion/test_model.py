@@ -8,6 +8,7 @@ import pytest
 
 import glowdiff
 from glowdiff.config.schema import ConfigError
+from glowdiff.diffusion.config import same_noise
 from glowdiff.sampling import Sampler, resolve
 from glowdiff.training.experiment import build
 from tests import small
@@ -178,6 +179,13 @@ def test_labels_of_given_images_exist(diffusion, label):
             method(images, label=label)
     with pytest.raises(ConfigError, match=f"label {label} does not exist"):
         diffusion.decode(np.zeros((2, 8, 8, 1), np.float32), label=label)
+
+
+def test_a_guide_knows_the_model_s_noise():
+    model = small.diffusion_config().model
+    assert same_noise(model, small.classifier_config(model__schedule="squaredcos_cap_v2").model) is None
+    other = same_noise(model, small.classifier_config(model__timesteps=30).model)
+    assert other == "model.timesteps is 20 and the guide's is 30"
 
 
 def test_a_model_is_no_classifier(diffusion):
