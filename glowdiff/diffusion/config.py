@@ -153,6 +153,7 @@ class DiffusionConfig(NoisedConfig):
             f"sampling.guidance_scale is {sampling.guidance_scale}, but this model has never been without labels "
             "(model.label_dropout is 0), so there is nothing to guide away from. A classifier can guide it.",
         )
+        _check_used(sampling)
 
     def check_data(self, spec: DataSpec, data: DataConfig) -> None:
         """Raise `ConfigError` if the data cannot be modelled so."""
@@ -205,6 +206,21 @@ def same_noise(model: NoisedConfig, guide: NoisedConfig) -> str | None:
         if same.get(mine, mine) != same.get(theirs, theirs):
             return f"model.{key} is {mine!r} and the guide's is {theirs!r}"
     return None
+
+
+def _check_used(sampling: SamplingConfig) -> None:
+    """Raise `ConfigError` for numbers that nothing would look at."""
+    unguided = "sampling.guidance_scale is not given, so there is no guidance for it to change"
+    reasons = {
+        "eta": (sampling.sampler != "ddim", f"sampling.sampler is {sampling.sampler!r}; only ddim adds noise by eta"),
+        "percentile": (sampling.threshold != "dynamic", f"sampling.threshold is {sampling.threshold!r}, not dynamic"),
+        "guidance_from": (sampling.guidance_scale is None, unguided),
+        "guidance_to": (sampling.guidance_scale is None, unguided),
+        "guidance_rescale": (sampling.guidance_scale is None, unguided),
+    }
+    for key, (unused, reason) in reasons.items():
+        value, usual = getattr(sampling, key), getattr(SamplingConfig, key)
+        require(not unused or value == usual, f"sampling.{key} is {value}, but {reason}. Leave it at {usual}.")
 
 
 def _numbers(key: str, text: str, kind: type) -> tuple[Any, ...]:

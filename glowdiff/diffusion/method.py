@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from glowdiff.config.schema import SamplingConfig
 from glowdiff.data.spec import DataSpec
 from glowdiff.diffusion import timesteps
 from glowdiff.diffusion.bound import bound
@@ -25,7 +26,10 @@ from glowdiff.samplers.sampler import run
 NOISE_STREAM = 2**30  # folded into an example's key for the noise of its steps, apart from that of its latents
 
 # What decides the map from noise to image, for going back: the probability flow itself, not pulled towards [-1, 1].
-INVERSE = {"sampler": "ddim", "eta": 0.0, "threshold": "none", "temperature": 1.0, "guidance_scale": None}
+INVERSE = {
+    "sampler": "ddim", "eta": 0.0, "threshold": "none", "percentile": SamplingConfig.percentile, "temperature": 1.0,
+    "guidance_scale": None,
+}  # fmt: skip
 
 
 def diffusion_method(config: DiffusionConfig, network: Network, process: Process, spec: DataSpec) -> Method:

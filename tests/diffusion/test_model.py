@@ -152,6 +152,11 @@ REFUSED = {
     "sampling.guidance_from is 0.9, which is more than sampling.guidance_to=0.1": {
         "guidance_from": 0.9, "guidance_to": 0.1
     },
+    "sampling.eta is 0.5, but sampling.sampler is 'unipc'; only ddim adds noise by eta. Leave it at 0.0": {
+        "sampler": "unipc", "eta": 0.5
+    },
+    "sampling.percentile is 90, but sampling.threshold is 'clip', not dynamic": {"percentile": 90},
+    "sampling.guidance_to is 0.5, but sampling.guidance_scale is not given": {"guidance_to": 0.5},
     "low_res was given, but this is no super-resolution model": {"low_res": np.zeros((2, 4, 4, 1), np.uint8)},
     "label 10 does not exist; this model knows 0 to 9": {"label": 10},
     "label is 'nothing'; it must be a number or \"none\"": {"label": "nothing"},
