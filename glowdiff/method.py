@@ -81,7 +81,7 @@ class Method(NamedTuple):
     # (variables, latents, cond) -> what `sample` would round, float [B, H, W, C]: a pixel of value v is near v
     unrounded: Callable[[Variables, Latents, Cond], jax.Array] | None = None
     coarsen: int = 1  # neighbouring pixel values that the model takes for one, named by the lowest of them
-    options: tuple[str, ...] = ("temperature",)  # fields of `SampleOptions` that it takes
+    options: tuple[str, ...] = ("temperature",)  # what of `SampleOptions` it takes: keys of `sampling`, and "guides"
     inverse: Mapping[str, Any] = MappingProxyType({"temperature": 1.0})  # options under which `sample` undoes `encode`
     # As `sample`, -> uint8 [B, options.frames, H, W, C]: what the samples were going to be, along the way
     film: Callable[[Variables, jax.Array, Latents, Cond, SampleOptions], jax.Array] | None = None

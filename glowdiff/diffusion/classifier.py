@@ -19,7 +19,7 @@ def classifier_method(network: Network, process: Process, spec: DataSpec) -> Met
     """The `Method` of a classifier p(y | x_t), trained at uniform timesteps (Dhariwal & Nichol, 2021, section 4).
 
     Its loss is the cross-entropy in nats. Its scores are the accuracies on images noised at all timesteps evenly, and
-    on images without noise.
+    at the first one, which leaves them almost clean.
 
     Args:
       network: gives logits [B, classes].

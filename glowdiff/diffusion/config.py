@@ -19,12 +19,12 @@ from glowdiff.denoisers.plan import check_sides, check_unet, default_channel_mul
 from glowdiff.diffusion.losses import LOSSES
 from glowdiff.diffusion.process import PREDICTIONS, VARIANCES
 from glowdiff.diffusion.schedules import SCHEDULES, alpha_bars
+from glowdiff.guides.classifier import POOLS
 from glowdiff.samplers import SAMPLERS
 from glowdiff.samplers.spacing import SPACINGS, grid
 
 WEIGHTINGS = ("none", "min_snr")
 TIMESTEP_SAMPLERS = ("uniform", "loss_second_moment")
-POOLS = ("adaptive", "attention", "spatial", "spatial_v2")
 
 
 @dataclass(frozen=True)
