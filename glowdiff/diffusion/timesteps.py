@@ -13,7 +13,7 @@ UNIFORM = 0.001  # share of the uniform distribution in the importances
 
 
 class LossHistory(NamedTuple):
-    """The last losses of every timestep; whole on every device."""
+    """The last losses of every timestep."""
 
     history: jax.Array  # float32 [T, HISTORY], the oldest first
     counts: jax.Array  # int32 [T]: how many of them there are yet
