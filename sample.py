@@ -89,7 +89,8 @@ def main(argv: list[str]) -> None:
         write_gif(_FILM.value, frames, attribution=spec.attribution)
         images = images[:, -1]  # the last prediction is the sample
     if _OUT.value.endswith(".npz"):
-        write_npz(_OUT.value, images, drawn.labels, spec.levels, attribution=spec.attribution)
+        labels = None if label == "none" else drawn.labels
+        write_npz(_OUT.value, images, labels, spec.levels, attribution=spec.attribution)
     else:
         write_png(_OUT.value, grid(images, spec.levels), attribution=spec.attribution)
     print(f"{number} samples of {_WORKDIR.value} (step {model.step}): {_OUT.value}")

@@ -15,5 +15,5 @@ def get_config(mode: str = "") -> Settings:
     )  # fmt: skip
     config.train.update(steps=20_000, batch=64, ema_decay=0.999)
     config.optimizer.update(learning_rate=3e-4, warmup_steps=500)
-    config.sampling.update(sampler="dpmpp_2m", steps="20", images=16)
+    config.sampling.update(sampler="dpmpp_2m", steps="20", spacing="log_snr", images=16)
     return variant(config, mode)

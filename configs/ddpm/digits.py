@@ -15,5 +15,5 @@ def get_config(mode: str = "") -> Settings:
     )  # fmt: skip
     config.train.update(steps=3_000, batch=64, ema_decay=0.999)
     config.optimizer.update(learning_rate=1e-3, warmup_steps=200, decay="cosine")
-    config.sampling.update(sampler="dpmpp_2m", steps="20", guidance_scale=2.0)
+    config.sampling.update(sampler="dpmpp_2m", steps="20", spacing="log_snr", guidance_scale=2.0)
     return variant(config, mode)

@@ -14,5 +14,5 @@ def get_config(mode: str = "") -> Settings:
     )
     config.train.update(steps=40_000, batch=64, ema_decay=0.999)
     config.optimizer.update(learning_rate=2e-4, warmup_steps=500)
-    config.sampling.update(sampler="dpmpp_2m", steps="25")
+    config.sampling.update(sampler="dpmpp_2m", steps="25", spacing="log_snr")
     return variant(config, mode)

@@ -11,7 +11,7 @@ from glowdiff.config.recipes import adm_training, iddpm_model
 
 def get_config(mode: str = "") -> Settings:
     config = defaults("diffusion")
-    config.data.update(name="cifar10", flip=True)
+    config.data.name = "cifar10"
     iddpm_model(config)
     config.model.update(channels=128, channel_mult="1,2,2,2", res_blocks=3, dropout=0.3)
     adm_training(config, steps=500_000, batch=128)

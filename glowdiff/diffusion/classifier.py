@@ -18,8 +18,8 @@ from glowdiff.samplers.levels import as_dtype, rows
 def classifier_method(network: Network, process: Process, spec: DataSpec) -> Method:
     """The `Method` of a classifier p(y | x_t), trained at uniform timesteps (Dhariwal & Nichol, 2021, section 4).
 
-    Its loss is the cross-entropy in nats. Its scores are the accuracies on images noised at all timesteps evenly, and
-    at the first one, which leaves them almost clean.
+    Its loss is the cross-entropy in nats. Its scores are that and the accuracy on images noised at all timesteps evenly,
+    and the accuracy at the first timestep, which leaves them almost clean.
 
     Args:
       network: gives logits [B, classes].
@@ -53,10 +53,11 @@ def classifier_method(network: Network, process: Process, spec: DataSpec) -> Met
         t = spread(index, process.timesteps)
         keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
         noise = jax.vmap(lambda k: jax.random.normal(k, image.shape[1:], dtype))(keys)
-        right = lambda t: logits_at(variables, image, t, noise).argmax(-1) == label  # noqa: E731
+        logits, clean = (logits_at(variables, image, at, noise) for at in (t, jnp.zeros_like(t)))
         return {
-            "accuracy": right(t),
-            "accuracy_clean": right(jnp.zeros_like(t)),
+            "loss": optax.softmax_cross_entropy_with_integer_labels(logits, label),
+            "accuracy": logits.argmax(-1) == label,
+            "accuracy_clean": clean.argmax(-1) == label,
         }
 
     def log_prob(variables: Variables, x_t: jax.Array, t: jax.Array, cond: Cond) -> jax.Array:

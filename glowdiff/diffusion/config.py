@@ -147,7 +147,12 @@ class DiffusionConfig(NoisedConfig):
         require_choice("sampling.sampler", sampling.sampler, tuple(SAMPLERS))
         require_choice("sampling.spacing", sampling.spacing, SPACINGS)
         table = alpha_bars(self.schedule, self.timesteps, zero_terminal_snr=self.zero_terminal_snr)
-        grid(table, sampling.steps, sampling.spacing)
+        noisiest = grid(table, sampling.steps, sampling.spacing).now
+        require(
+            not self.zero_terminal_snr or sampling.spacing != "even" or noisiest.alpha_bar[-1] == 0,
+            f"sampling.steps is {sampling.steps!r}, which leaves out the last timestep, the pure noise that samples "
+            "start from (model.zero_terminal_snr is on); use sampling.spacing=trailing.",
+        )
         require(
             sampling.guidance_scale is None or self.label_dropout > 0,
             f"sampling.guidance_scale is {sampling.guidance_scale}, but this model has never been without labels "

@@ -53,10 +53,11 @@ class Checkpoints:
 
     Args:
         workdir: the run's folder; local or `gs://`.
-        best: the metric whose lowest value marks the best step, which is kept besides the newest two.
+        best: metrics of which the lowest value of the first that a run has marks the best step; it is kept besides the
+            newest two.
     """
 
-    def __init__(self, workdir: epath.PathLike, *, best: str = "test_bits_per_dim") -> None:
+    def __init__(self, workdir: epath.PathLike, *, best: Sequence[str] = ("test_bits_per_dim", "test_loss")) -> None:
         root = epath.Path(workdir) / "checkpoints"
         self._root = root if root.is_absolute() else root.resolve()
         self._best = best
@@ -239,7 +240,7 @@ class Checkpoints:
                     self._metrics[step] = _read_json(self._root / str(step))[0]["metrics"]
                 except Exception:  # Damaged in whatever way: it cannot be the best.
                     self._metrics[step] = {}
-            value = self._metrics[step].get(self._best, np.nan)
+            value = next((self._metrics[step][name] for name in self._best if name in self._metrics[step]), np.nan)
             if not np.isnan(value):
                 values[step] = value
         return min(values, key=lambda step: (values[step], -step), default=None)

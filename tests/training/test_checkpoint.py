@@ -175,14 +175,14 @@ def test_the_newest_two_and_the_best_are_kept(tmp_path: Path):
     kept = [[0], [0, 1], [1, 2], [1, 2, 3], [1, 3, 4], [1, 4, 5]]
     for step, value in enumerate(values):
         # A new object each time: the best step must survive a restart.
-        with Checkpoints(tmp_path, best="loss") as checkpoints:
+        with Checkpoints(tmp_path, best=["loss"]) as checkpoints:
             checkpoints.save(
                 step, {"a": jnp.ones(2)}, {}, {"other": -1.0 * step} | ({} if value is None else {"loss": value})
             )
             checkpoints.wait()
             assert checkpoints.steps() == kept[step]
             assert checkpoints.best_step() == (0 if step == 0 else 1)
-    with Checkpoints(tmp_path, best="loss") as checkpoints:
+    with Checkpoints(tmp_path, best=["loss"]) as checkpoints:
         for step, value in ((6, 2.0), (7, 9.0), (8, 9.0)):  # of equals, the later one
             checkpoints.save(step, {"a": jnp.ones(2)}, {}, {"loss": value})
         checkpoints.wait()
