@@ -18,8 +18,8 @@ from glowdiff.samplers.levels import as_dtype, rows
 def classifier_method(network: Network, process: Process, spec: DataSpec) -> Method:
     """The `Method` of a classifier p(y | x_t), trained at uniform timesteps (Dhariwal & Nichol, 2021, section 4).
 
-    Its loss is the cross-entropy in nats. Its scores are that and the accuracy on images noised at all timesteps evenly,
-    and the accuracy at the first timestep, which leaves them almost clean.
+    Its loss is the cross-entropy in nats. Its scores are that and the accuracy on images noised at all timesteps
+    evenly, and the accuracy at the first timestep, which leaves them almost clean.
 
     Args:
       network: gives logits [B, classes].

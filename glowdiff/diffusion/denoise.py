@@ -10,7 +10,14 @@ import jax.numpy as jnp
 
 from glowdiff.diffusion.process import Process
 from glowdiff.method import SampleOptions, Variables
-from glowdiff.samplers.guidance import classifier_free, classifier_gradient, clip_x_0, dynamic_threshold, with_gradient
+from glowdiff.samplers.guidance import (
+    classifier_free,
+    classifier_gradient,
+    clip_x_0,
+    dynamic_threshold,
+    pairs,
+    with_gradient,
+)
 from glowdiff.samplers.levels import Level
 from glowdiff.samplers.prediction import Denoiser, Prediction
 
@@ -59,8 +66,8 @@ def denoiser(
         denoise = plain(cond)
     else:
         assert null_label is not None, "classifier-free guidance needs a null label"
-        both = {name: jnp.concatenate([value, value]) for name, value in cond.items()}
-        both["label"] = jnp.concatenate([cond["label"], jnp.full_like(cond["label"], null_label)])
+        both = {name: pairs(value, value) for name, value in cond.items()}
+        both["label"] = pairs(cond["label"], jnp.full_like(cond["label"], null_label))
         low, high = (share * (process.timesteps - 1) for share in options.guidance_interval)
         denoise = classifier_free(
             plain(both), options.guidance_scale, interval=(low, high), rescale=options.guidance_rescale

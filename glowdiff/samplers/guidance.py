@@ -18,6 +18,14 @@ Gradient = Callable[[jax.Array, Level], jax.Array]  # (x_t, its level) -> gradie
 Scale = jax.Array | float  # a number, or one per example [B]
 
 
+def pairs(first: jax.Array, second: jax.Array) -> jax.Array:
+    """Two arrays [B, ...] as one, [2B, ...], row by row in turns.
+
+    One behind the other, a batch that is split over devices would have to change places with its double.
+    """
+    return jnp.stack([first, second], 1).reshape(-1, *first.shape[1:])
+
+
 def classifier_free(
     denoise_both: Denoiser,
     scale: Scale,
@@ -27,7 +35,7 @@ def classifier_free(
     """Classifier-free guidance (Ho & Salimans, 2022): u + scale * (c - u), by one evaluation of a doubled batch.
 
     Args:
-      denoise_both: takes [2B, ...], the first half with its condition, the second half without.
+      denoise_both: takes [2B, ...] in the order of `pairs`: each example with its condition, then without.
       scale: 1 + w of the paper: 0 without condition, 1 with it, above 1 guided.
       interval: the lowest and the highest `level.t` at which guidance acts, both included; elsewhere the scale is 1
         (Kynkäänniemi et al., 2024).
@@ -36,10 +44,9 @@ def classifier_free(
     """
 
     def denoise(x: jax.Array, level: Level) -> Prediction:
-        twice = jax.tree.map(lambda value: jnp.concatenate([value, value]) if value.ndim else value, level)
-        both = denoise_both(jnp.concatenate([x, x]), twice)
-        batch = x.shape[0]
-        conditional, free = jax.tree.map(lambda v: v[:batch], both), jax.tree.map(lambda v: v[batch:], both)
+        twice = jax.tree.map(lambda value: pairs(value, value) if value.ndim else value, level)
+        both = denoise_both(pairs(x, x), twice)
+        conditional, free = (jax.tree.map(lambda v, i=i: v.reshape(-1, 2, *v.shape[1:])[:, i], both) for i in (0, 1))
         acting = jnp.asarray(scale, x.dtype)
         if interval is not None:
             acting = jnp.where((interval[0] <= level.t) & (level.t <= interval[1]), acting, 1)

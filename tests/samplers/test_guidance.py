@@ -14,6 +14,7 @@ from glowdiff.samplers.guidance import (
     classifier_gradient,
     clip_x_0,
     dynamic_threshold,
+    pairs,
     with_gradient,
 )
 from glowdiff.samplers.levels import Level, as_dtype, make_level, rows
@@ -44,12 +45,11 @@ def of(mixture: Mixture, x: jax.Array, level: Level) -> Prediction:
 
 def both(x: jax.Array, level: Level) -> Prediction:
     """Of GAUSSIAN with a condition, of OTHER without."""
-    count = len(x) // 2
     parts = []
-    for data, half in ((GAUSSIAN, slice(0, count)), (OTHER, slice(count, None))):
+    for data, half in ((GAUSSIAN, slice(0, None, 2)), (OTHER, slice(1, None, 2))):
         part = jax.tree.map(lambda value, half=half: value[half] if value.ndim else value, level)
         parts.append(of(data, x[half], part)._replace(fraction=jnp.full_like(x[half], float(data is GAUSSIAN))))
-    return jax.tree.map(lambda *halves: jnp.concatenate(halves), *parts)
+    return jax.tree.map(pairs, *parts)
 
 
 def consistent(prediction: Prediction, x: jax.Array, level: Level) -> None:
