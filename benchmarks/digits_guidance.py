@@ -41,6 +41,13 @@ KINDS: dict[str, dict[str, Any]] = {
     "label, classifier-free guidance 4": {"guidance_scale": 4.0},
     "no label, classifier 1": {"guidance_scale": 0.0, "classifier_scale": 1.0},
     "no label, classifier 4": {"guidance_scale": 0.0, "classifier_scale": 4.0},
+    "no label, classifier 4, ancestral, 100 steps": {
+        "guidance_scale": 0.0,
+        "classifier_scale": 4.0,
+        "sampler": "ancestral",
+        "steps": 100,
+        "spacing": "even",
+    },
     "label, classifier 2": {"guidance_scale": 1.0, "classifier_scale": 2.0},
 }
 

@@ -1,6 +1,8 @@
 """Class-conditional DDPM on scikit-learn's handwritten digits (8x8, 17 levels), with labels withheld at times.
 
-So it can be guided without a classifier (`--guidance_scale`), and with `configs/adm/classifier_digits.py`.
+So it can be guided without a classifier (`--guidance_scale`), and with `configs/adm/classifier_digits.py`. Under ten
+minutes of two CPU cores; a classifier of real digits names all guided samples as asked (docs/results.md). Images are
+not shifted in training: at 8x8 pixels that makes other digits of them.
 """
 
 from glowdiff.config.parse import Settings, defaults, variant
