@@ -52,12 +52,13 @@ def train_program(experiment: Experiment) -> Program:
     return Program("train step", experiment.train_step(), args, {}, batch)
 
 
-def sample_program(experiment: Experiment, batch: int) -> Program:
-    """Drawing `batch` images as configured, from key to pixels."""
+def sample_program(experiment: Experiment, batch: int, variables: Any = None) -> Program:
+    """Drawing `batch` images as configured, from key to pixels; `variables` are shapes, if they are known already."""
+    variables = experiment.abstract_state().variables if variables is None else variables
     sampler = Sampler(experiment.method, experiment.mesh)
     cond: dict[str, Any] = {}
     if experiment.method.conditions is not None:
         cond = jax.eval_shape(experiment.method.conditions, experiment.example_batch(batch))
-    args = sampler.arguments(experiment.abstract_state().variables, cond=cond, options=resolve(experiment.config))
+    args = sampler.arguments(variables, cond=cond, options=resolve(experiment.config))
     # What a call of the sampler compiles: only its jitted part can be lowered for devices that are not there.
     return Program("sampler", sampler.program, args, {"size": batch}, batch)

@@ -134,7 +134,8 @@ def _data(flags: Flags, data: str | None, preset: str | None) -> dict[str, Any]:
         return section
     if name.startswith("downsampled_imagenet"):
         return section | {"test_split": "validation"}
-    return section | {"flip": True}
+    # Improved DDPM, whose CIFAR-10 this is, mirrored nothing; ADM did.
+    return section if name == "cifar10" else section | {"flip": True}
 
 
 def _sampling(config: Settings, flags: Flags) -> None:

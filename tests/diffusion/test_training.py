@@ -41,11 +41,11 @@ def on(config, name):
 
 found, images = {"losses": {}, "loops": {}, "split": {}}, {}
 for method, config in CONFIGS.items():
-    for name in MESHES:
+    for name in MESHES if method == "diffusion" else ("one", "fsdp"):
         run = on(config, name)
         batches = train_batches(run.dataset, run.config.data, batch=16, seed=0)
         feed, step, state, losses = Feed(batches, run.mesh), run.train_step(), run.initial_state(), []
-        for _ in range(12):
+        for _ in range(6):
             state, metrics = step(state, feed.next())
             losses.append(float(metrics["loss"]))
         batches.close()
@@ -77,10 +77,10 @@ def eight() -> dict:
 @pytest.mark.parametrize("method", ["diffusion", "classifier"])
 def test_every_mesh_has_the_loss_of_one_device(eight, method):
     reference = eight["losses"][f"{method} one"]
-    assert len(set(reference)) == 12
-    for name in ("data", "fsdp"):
+    assert len(set(reference)) == 6
+    for name in ("data", "fsdp") if method == "diffusion" else ("fsdp",):
         np.testing.assert_allclose(eight["losses"][f"{method} {name}"], reference, rtol=1e-9, err_msg=name)
-    assert eight["split"][f"{method} data"] == 0
+    assert eight["split"]["diffusion data"] == 0
     assert eight["split"][f"{method} fsdp"] > 30
 
 
