@@ -113,7 +113,10 @@ def test_it_says_what_it_is_and_parses(path):
 @pytest.mark.usefixtures("stand_ins")
 @pytest.mark.parametrize("path", CONFIGS, ids=name_of)
 def test_its_step_and_sampler_fit_and_it_has_the_parameters_that_its_docstring_claims(path):
-    config = parse(settings(path))
+    asked = settings(path)
+    if "remat" in asked.model:
+        asked.model.remat = False  # the same function, traced in half the time; tests/denoisers compares the two
+    config = parse(asked)
     experiment = experiments.build(config)
     state = experiment.abstract_state()
     count = parameter_count(state)
