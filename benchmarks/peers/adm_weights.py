@@ -25,10 +25,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import glowdiff
 from benchmarks.report import print_rows
-from glowdiff.diffusion.build import classifier_module, unet_module
 from glowdiff.importers.__main__ import main as importer
 from glowdiff.main import initialize, run_main
-from tests.importers.golden import load_torch
+from tests.importers.golden import load_torch, network_output
 
 NAMES = ("adm_unet_plain", "adm_unet_updown", "adm_superres", "adm_classifier_attention")
 TOLERANCE = 1e-5
@@ -43,17 +42,6 @@ def imported(weights: Path, flags: dict[str, Any]) -> glowdiff.Model:
     if status:
         sys.exit(f"{weights.name} was not imported.")
     return glowdiff.load(workdir)
-
-
-def output(model: glowdiff.Model, arrays: dict[str, np.ndarray]) -> np.ndarray:
-    """What the network makes of the golden's input."""
-    build = classifier_module if model.config.method == "classifier" else unet_module
-    module = build(model.config.model, model.spec, model.config.dtype)
-    cond = {"label": arrays["in_y"].astype(np.int32)} if "in_y" in arrays else {}
-    if "in_low_res" in arrays:
-        cond["low_res"] = arrays["in_low_res"]
-    with jax.default_matmul_precision("highest"):
-        return np.asarray(jax.jit(module.apply)(model.variables, arrays["in_x"], arrays["in_t"], cond))
 
 
 def equal(a: glowdiff.Model, b: glowdiff.Model) -> bool:
@@ -74,12 +62,12 @@ def compare(name: str, folder: Path) -> dict[str, Any]:
     np.savez(folder / f"{name}_half.npz", allow_pickle=False, **{key: tensor.numpy() for key, tensor in half.items()})
     models = [imported(folder / file, flags) for file in (f"{name}.pt", f"{name}.npz")]
     halves = [imported(folder / file, flags) for file in (f"{name}_half.pt", f"{name}_half.npz")]
-    expected = arrays["out_logits"] if "out_logits" in arrays else arrays["out_y"]
+    found, expected = network_output(models[0], arrays)
     return {
         "network": name,
         ".pt is .npz": equal(*models),
         "in float16": equal(*halves),
-        "output - original's": float(np.abs(output(models[0], arrays) - expected).max()),
+        "output - original's": float(np.abs(found - expected).max()),
     }
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from glowdiff.config.schema import ConfigError, require, require_choice
 from glowdiff.denoisers.plan import check_unet
 from glowdiff.guides.classifier import POOLS
+from glowdiff.importers.flags import typed
 
 CLASSES = 1000  # of ImageNet: the originals know no other number
 
@@ -124,15 +125,7 @@ def _typed(name: str, value: Any, default: Any) -> Any:
     kind = type(default)
     if kind is str:
         return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value).strip()
-    text = "0" if value is None else str(value).strip()
-    if kind is bool and text.lower() in (*_TRUE, *_FALSE):
-        return text.lower() in _TRUE
-    if kind is not bool:
-        try:
-            return kind(text)
-        except ValueError:
-            pass
-    raise ConfigError(f"--flags has {name}={value}; it must be of type {kind.__name__}.")
+    return typed(name, 0 if value is None else value, kind, _TRUE, _FALSE)
 
 
 def _constructor(read: dict[str, Any], kind: str) -> dict[str, Any]:

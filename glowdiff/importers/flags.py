@@ -102,7 +102,7 @@ def parse(values: Mapping[str, Any]) -> Flags:
     found: dict[str, Any] = {}
     for name, value in values.items():
         if name in defaults:
-            found[name] = _typed(name, value, type(defaults[name]))
+            found[name] = typed(name, value, type(defaults[name]))
         elif name not in _IGNORED:
             close = difflib.get_close_matches(name, [*defaults, *_IGNORED], 1)
             hint = f" Did you mean {close[0]}?" if close else f" Known: {', '.join(defaults)}."
@@ -145,10 +145,22 @@ def read(text: str) -> dict[str, Any]:
     return {name.strip(): value.strip() for name, _, value in pairs if name.strip()}
 
 
-def _typed(name: str, value: Any, kind: type) -> Any:
+def typed(name: str, value: Any, kind: type, true: tuple[str, ...] = _TRUE, false: tuple[str, ...] = _FALSE) -> Any:
+    """A flag's value, perhaps a string, as bool, int, float or string.
+
+    Args:
+      name: of the flag, for messages.
+      value: of the flag.
+      kind: what it should be.
+      true: how people write a bool that holds, in small letters,
+      false: and one that does not.
+
+    Raises:
+      ConfigError: it is none.
+    """
     text = str(value).strip()
-    if kind is bool and text.lower() in (*_TRUE, *_FALSE):
-        return text.lower() in _TRUE
+    if kind is bool and text.lower() in (*true, *false):
+        return text.lower() in true
     if kind is not bool:
         try:
             return kind(text)

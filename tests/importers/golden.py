@@ -8,7 +8,11 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
+
+import glowdiff
+from glowdiff.diffusion.build import classifier_module, unet_module
 
 FOLDER = Path(__file__).parents[1] / "golden"
 
@@ -49,6 +53,18 @@ def load_torch(name: str) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[s
         if len(shape) == 1 and key.endswith((".weight", ".g")):
             weights[key] += 1
     return arrays, spec["config"], weights
+
+
+def network_output(model: glowdiff.Model, arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """What the network of an imported ADM model makes of a golden's input, and what the original does."""
+    build = classifier_module if model.config.method == "classifier" else unet_module
+    module = build(model.config.model, model.spec, model.config.dtype)
+    cond = {"label": arrays["in_y"].astype(np.int32)} if "in_y" in arrays else {}
+    if "in_low_res" in arrays:
+        cond["low_res"] = arrays["in_low_res"]
+    with jax.default_matmul_precision("highest"):
+        found = np.asarray(jax.jit(module.apply)(model.variables, arrays["in_x"], arrays["in_t"], cond))
+    return found, arrays["out_logits"] if "out_logits" in arrays else arrays["out_y"]
 
 
 def released() -> dict[str, Any]:

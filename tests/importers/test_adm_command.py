@@ -12,11 +12,10 @@ from safetensors.numpy import save_file
 
 import glowdiff
 from glowdiff import workdir as workdirs
-from glowdiff.diffusion.build import classifier_module, unet_module
 from glowdiff.importers.__main__ import main
 from glowdiff.importers.releases import RELEASES
 from tests import small
-from tests.importers.golden import load_torch
+from tests.importers.golden import load_torch, network_output
 
 GOLDENS = {
     "adm_unet_plain": "npz",
@@ -57,16 +56,8 @@ def models(tmp_path_factory):
 
 @pytest.mark.parametrize("name", GOLDENS)
 def test_the_workdir_computes_what_the_original_computes(models, name):
-    arrays, model = golden(name)[0], models[name]
-    build = classifier_module if model.config.method == "classifier" else unet_module
-    module = build(model.config.model, model.spec, model.config.dtype)
-    cond = {"label": arrays["in_y"].astype(np.int32)} if "in_y" in arrays else {}
-    if "in_low_res" in arrays:
-        cond["low_res"] = arrays["in_low_res"]
-    with jax.default_matmul_precision("highest"):
-        y = jax.jit(module.apply)(model.variables, arrays["in_x"], arrays["in_t"], cond)
-    expected = arrays["out_logits"] if "out_logits" in arrays else arrays["out_y"]
-    np.testing.assert_allclose(y, expected, atol=1e-5, rtol=0)
+    model = models[name]
+    np.testing.assert_allclose(*network_output(model, golden(name)[0]), atol=1e-5, rtol=0)
     assert model.step == 0
 
 
