@@ -98,6 +98,15 @@ def example_keys(key: jax.Array, n: int, start: int | jax.Array = 0) -> jax.Arra
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(start + jnp.arange(n))
 
 
+def image_keys(key: jax.Array, batch: Batch) -> jax.Array:
+    """One key per image of an evaluation, [B]: `fold_in(key, i)` for its index i in the test set, or in the batch.
+
+    So an image's noise does not depend on the batch that it comes in.
+    """
+    index = batch["index"] if "index" in batch else jnp.arange(batch["image"].shape[0])
+    return jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
+
+
 def batch_shapes(spec: DataSpec, size: int) -> Any:
     """Shapes and dtypes of a batch of `size` images of a data set."""
     cond = {"label": jax.ShapeDtypeStruct((size,), jnp.int32)} if spec.classes else {}

@@ -11,7 +11,7 @@ from glowdiff.diffusion.denoise import Network
 from glowdiff.diffusion.process import Process
 from glowdiff.diffusion.scaling import to_unit
 from glowdiff.diffusion.timesteps import spread
-from glowdiff.method import Aux, Batch, Cond, Method, Variables
+from glowdiff.method import Aux, Batch, Cond, Method, Variables, image_keys
 from glowdiff.samplers.levels import as_dtype, rows
 
 
@@ -49,10 +49,9 @@ def classifier_method(network: Network, process: Process, spec: DataSpec) -> Met
         return nats, Aux({"accuracy": (logits.argmax(-1) == label).mean()}, {})
 
     def scores(variables: Variables, key: jax.Array, batch: Batch) -> dict[str, jax.Array]:
-        image, label, index = batch["image"], batch["cond"]["label"], batch["index"]
-        t = spread(index, process.timesteps)
-        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
-        noise = jax.vmap(lambda k: jax.random.normal(k, image.shape[1:], dtype))(keys)
+        image, label = batch["image"], batch["cond"]["label"]
+        t = spread(batch["index"], process.timesteps)
+        noise = jax.vmap(lambda k: jax.random.normal(k, image.shape[1:], dtype))(image_keys(key, batch))
         logits, clean = (logits_at(variables, image, at, noise) for at in (t, jnp.zeros_like(t)))
         return {
             "loss": optax.softmax_cross_entropy_with_integer_labels(logits, label),

@@ -16,8 +16,7 @@ from glowdiff.diffusion.denoise import Network, denoiser
 from glowdiff.diffusion.losses import Losses, losses
 from glowdiff.diffusion.process import Process
 from glowdiff.diffusion.scaling import shrink, to_levels, to_unit
-from glowdiff.diffusion.timesteps import spread
-from glowdiff.method import Aux, Batch, Cond, Method, SampleOptions, Variables, example_keys
+from glowdiff.method import Aux, Batch, Cond, Method, SampleOptions, Variables, example_keys, image_keys
 from glowdiff.samplers import SAMPLERS
 from glowdiff.samplers.ddim import invert
 from glowdiff.samplers.levels import as_dtype, rows
@@ -106,10 +105,9 @@ def diffusion_method(config: DiffusionConfig, network: Network, process: Process
 
     def scores(variables: Variables, key: jax.Array, batch: Batch) -> dict[str, jax.Array]:
         """The loss of each image at a timestep and with noise that depend on its index alone."""
-        x_0, index = scaled(batch["image"]), batch["index"]
-        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
-        noise = jax.vmap(lambda k: jax.random.normal(k, x_0.shape[1:], dtype))(keys)
-        t = spread(index, config.timesteps)
+        x_0 = scaled(batch["image"])
+        noise = jax.vmap(lambda k: jax.random.normal(k, x_0.shape[1:], dtype))(image_keys(key, batch))
+        t = timesteps.spread(batch["index"], config.timesteps)
         return {"loss": losses_at(variables, x_0, t, noise, prepare(batch["cond"], x_0), None).total}
 
     def latents(key: jax.Array, n: int) -> jax.Array:
@@ -149,12 +147,10 @@ def diffusion_method(config: DiffusionConfig, network: Network, process: Process
         variables: Variables, key: jax.Array, batch: Batch, options: SampleOptions | None = None
     ) -> jax.Array:
         x_0 = scaled(batch["image"])
-        index = batch["index"] if "index" in batch else jnp.arange(x_0.shape[0])
-        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
         grid = process.training_grid() if options is None else process.grid(options.steps, options.spacing)
         cond = prepare(batch["cond"], x_0)
         denoise = denoiser(network, process, variables, cond, SampleOptions(), null, {})
-        return bound(denoise, x_0, grid, keys, levels=spec.levels).total
+        return bound(denoise, x_0, grid, image_keys(key, batch), levels=spec.levels).total
 
     def conditions(batch: Batch) -> dict[str, Any]:
         """Low-resolution images of the batch's, as integers."""

@@ -12,7 +12,7 @@ import optax
 
 from glowdiff.flows import base, dequantization
 from glowdiff.flows.encoded import Encoded, Latents
-from glowdiff.method import Aux, Batch, Cond, Method, SampleOptions, Variables, example_keys
+from glowdiff.method import Aux, Batch, Cond, Method, SampleOptions, Variables, example_keys, image_keys
 
 MOVING = 0.1  # share of the newest batch in moving statistics (RealNVP's decay)
 
@@ -75,9 +75,7 @@ def flow_method(
         """Noise that depends on an image's index alone, not on the batch it comes in."""
         if "noise" in batch:
             return batch["noise"]
-        indices = batch["index"] if "index" in batch else jnp.arange(batch["image"].shape[0])
-        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(indices)
-        return jax.vmap(lambda k: jax.random.uniform(k, shape, dtype))(keys) / bins
+        return jax.vmap(lambda k: jax.random.uniform(k, shape, dtype))(image_keys(key, batch)) / bins
 
     def init(key: jax.Array, batch: Batch) -> Variables:
         params_key, noise_key = jax.random.split(key)
