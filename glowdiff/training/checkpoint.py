@@ -9,12 +9,11 @@ from __future__ import annotations
 import contextlib
 import json
 import logging as python_logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 from etils import epath
@@ -24,10 +23,10 @@ from glowdiff.training import manifest as manifests
 from glowdiff.training.agreement import first_line, from_first_process, together
 from glowdiff.training.checksum import as_array, key_data, leaves_by_path
 from glowdiff.training.manifest import DamagedError
+from glowdiff.training.retention import Retention
 
 PyTree = Any
 
-_NEWEST = 2  # steps that are kept, besides the best one
 _ORBAX = str(epath.Path(ocp.__file__).parent)
 
 
@@ -60,8 +59,7 @@ class Checkpoints:
     def __init__(self, workdir: epath.PathLike, *, best: Sequence[str] = ("test_bits_per_dim", "test_loss")) -> None:
         root = epath.Path(workdir) / "checkpoints"
         self._root = root if root.is_absolute() else root.resolve()
-        self._best = best
-        self._metrics: dict[int, dict[str, float]] = {}
+        self._retention = Retention(lambda step: _read_json(self._root / str(step))[0]["metrics"], best)
         self._manager: ocp.CheckpointManager | None = None
         self._saving: int | None = None
         logging.get_absl_logger().addFilter(_quiet)
@@ -78,7 +76,7 @@ class Checkpoints:
 
     def best_step(self) -> int | None:
         """Return the step with the lowest value of the `best` metric, the later one of equals; None if none has one."""
-        return self._best_of(self.steps())
+        return self._retention.best_of(self.steps())
 
     def save(self, step: int, state: PyTree, data: dict[str, Any], metrics: dict[str, float]) -> None:
         """Start saving a step; returns once the arrays may be changed or donated. Does nothing if it is saved already.
@@ -105,7 +103,7 @@ class Checkpoints:
         arrays = {path: as_array(path, leaf) for path, leaf in leaves_by_path(state).items()}
         data = json.loads(json.dumps(data))
         manifest = manifests.describe(arrays, data, metrics)
-        self._metrics[step] = manifest["metrics"]
+        self._retention.remember(step, manifest["metrics"])
         # Orbax does not save empty arrays; the manifest is enough to make them again.
         tree = manifests.nested({path: key_data(array) for path, array in arrays.items() if array.size})
         with self._blaming(step):
@@ -229,28 +227,13 @@ class Checkpoints:
             logging.warning("Moved the damaged checkpoint %s to %s.", self._root / str(step), target)
         if jax.process_count() > 1:
             multihost_utils.sync_global_devices(f"moved aside {step}")
-        self._metrics.pop(step, None)
+        self._retention.forget(step)
         self._open().reload()
-
-    def _best_of(self, steps: Sequence[int]) -> int | None:
-        values: dict[int, float] = {}
-        for step in steps:
-            if step not in self._metrics:
-                try:
-                    self._metrics[step] = _read_json(self._root / str(step))[0]["metrics"]
-                except Exception:  # Damaged in whatever way: it cannot be the best.
-                    self._metrics[step] = {}
-            value = next((self._metrics[step][name] for name in self._best if name in self._metrics[step]), np.nan)
-            if not np.isnan(value):
-                values[step] = value
-        return min(values, key=lambda step: (values[step], -step), default=None)
 
     def _open(self) -> ocp.CheckpointManager:
         """Start Orbax for writing; it removes what a killed run left half-written."""
         if self._manager is None:
-            options = ocp.CheckpointManagerOptions(
-                preservation_policy=_NewestAndBest(self._best_of), cleanup_tmp_directories=True
-            )
+            options = ocp.CheckpointManagerOptions(preservation_policy=self._retention, cleanup_tmp_directories=True)
             self._manager = ocp.CheckpointManager(self._root, options=options)
         return self._manager
 
@@ -267,24 +250,11 @@ class Checkpoints:
             # Orbax counts the failed step among the saved ones; a manager opened afresh does not.
             with contextlib.suppress(Exception):
                 self._shut()
-            self._metrics.pop(step, None)
+            self._retention.forget(step)
             raise CheckpointError(
                 f"Step {step} could not be saved in {self._root} (is the disk full?): {first_line(error)}. "
                 "Earlier steps are intact."
             ) from error
-
-
-class _NewestAndBest:
-    """Which steps Orbax keeps: its own `best_fn` would delete the newest step when that is not among the best."""
-
-    def __init__(self, best_of: Callable[[Sequence[int]], int | None]) -> None:
-        self._best_of = best_of
-
-    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> Sequence[bool]:
-        del context
-        steps = [checkpoint.step for checkpoint in checkpoints]
-        kept = {*sorted(steps)[-_NEWEST:], self._best_of(steps)}
-        return [step in kept for step in steps]
 
 
 def _read_json(folder: epath.Path) -> tuple[manifests.Manifest, dict[str, Any]]:
