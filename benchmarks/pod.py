@@ -86,7 +86,10 @@ def report(config: Config, devices: list[Any]) -> list[dict[str, Any]]:
     samples = -(-(_SAMPLES.value or config.train.batch) // mesh.size) * mesh.size
     where = f"{mesh.size} x {devices[0].device_kind} ({_TOPOLOGY.value}), mesh {dict(mesh.shape)}"
     results = []
-    for program in (train_program(experiment), sample_program(experiment, samples)):
+    programs = [train_program(experiment)]
+    if experiment.method.sample is not None:
+        programs.append(sample_program(experiment, samples))
+    for program in programs:
         try:
             result, collectives = examine(program, mesh)
         except jax.errors.JaxRuntimeError as error:

@@ -8,7 +8,7 @@ import jax
 from jax.sharding import Mesh
 
 from benchmarks.flops import count_flops
-from glowdiff.config.schema import Config
+from glowdiff.config.schema import Config, ConfigError
 from glowdiff.data.dataset import Dataset
 from glowdiff.sampling import Sampler, resolve
 from glowdiff.sharding import check_batch
@@ -53,7 +53,15 @@ def train_program(experiment: Experiment) -> Program:
 
 
 def sample_program(experiment: Experiment, batch: int, variables: Any = None) -> Program:
-    """Drawing `batch` images as configured, from key to pixels; `variables` are shapes, if they are known already."""
+    """Drawing `batch` images as configured, from key to pixels; `variables` are shapes, if they are known already.
+
+    Raises:
+      ConfigError: the method draws nothing.
+    """
+    if experiment.method.sample is None:
+        raise ConfigError(
+            f"method is {experiment.config.method!r}, which draws no samples; only its training is timed."
+        )
     variables = experiment.abstract_state().variables if variables is None else variables
     sampler = Sampler(experiment.method, experiment.mesh)
     cond: dict[str, Any] = {}
