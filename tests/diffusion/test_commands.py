@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from glowdiff.diffusion.config import DiffusionConfig
+from glowdiff.images import grid
 from tests import small
 
 
@@ -20,10 +21,15 @@ def test_samples_with_a_sampler_a_guide_and_a_film(diffusion_workdir, classifier
     with np.load(tmp_path / "samples.npz") as stored:
         assert (stored["arr_0"].shape, stored["arr_0"].dtype) == ((4, 8, 8, 1), np.uint8)
         assert stored["arr_1"].tolist() == [3, 3, 3, 3]
+        picture = grid(stored["arr_0"], 17)
     with Image.open(tmp_path / "film.gif") as film:
         assert film.format == "GIF"
         assert film.n_frames <= 5  # as many as there are steps, but for those that look the same
         assert film.size[0] >= 256
+        # It ends with the samples themselves.
+        film.seek(film.n_frames - 1)
+        last, factor = np.asarray(film.convert("RGB")), film.size[0] // picture.shape[1]
+        np.testing.assert_array_equal(last[::factor, ::factor], picture)
 
 
 # As if `sample.py` were started with one flag after the other, in one process.
