@@ -15,8 +15,11 @@ from glowdiff.data.spec import DataSpec
 PyTree = Any
 Variables = Mapping[str, PyTree]  # {"params": trained, decayed and averaged, other collections: changed by Aux.updates}
 Batch = Mapping[str, Any]  # {"image": uint8 [B,H,W,C], "cond": {...}}, and "noise" where a test fixes it
-Cond = Mapping[str, jax.Array]  # label int32 [B], ...
+Cond = Mapping[str, jax.Array]  # label int32 [B], tokens int32 [B, L] and mask bool [B, L] of captions, ...
 Latents = PyTree  # arrays with a leading axis [B]
+
+
+TOKENS = {"tokens": jnp.int32, "mask": jnp.bool_}  # conditions [B, L] that hold captions
 
 
 class Aux(NamedTuple):
@@ -36,6 +39,7 @@ class Guide:
     # (variables, x_t [B, ...], t [B], cond) -> log p(cond | x_t) [B]; see `Method.log_prob`
     log_prob: Callable[..., jax.Array] = field(metadata={"static": True})
     labels: int = field(default=0, metadata={"static": True})  # classes that it knows
+    embed: Callable[..., Any] | None = field(default=None, metadata={"static": True})  # see `Method.embed`
 
 
 @jax.tree_util.register_dataclass
@@ -59,6 +63,7 @@ class SampleOptions:
     spacing: str = field(default="even", metadata={"static": True})  # even | trailing | log_snr | karras
     threshold: str = field(default="clip", metadata={"static": True})  # of x_0: clip | dynamic | none
     frames: int = field(default=8, metadata={"static": True})  # of a film
+    strength: float = field(default=1.0, metadata={"static": True})  # share of the noise that cond["source"] is given
 
 
 class Method(NamedTuple):
@@ -89,6 +94,9 @@ class Method(NamedTuple):
     # (variables, key, batch) -> named figures of each image [B], cheap enough for evaluations in training
     scores: Callable[[Variables, jax.Array, Batch], dict[str, jax.Array]] | None = None
     log_prob: Callable[..., jax.Array] | None = None  # of guides: (variables, x_t, t [B], cond) -> [B]
+    # Of guides: (variables, cond) -> cond, with what depends on it alone computed, once per call and not at every step
+    embed: Callable[[Variables, Cond], Cond] | None = None
+    context: int = 0  # tokens of a caption that it reads; 0: it reads none
 
 
 def example_keys(key: jax.Array, n: int, start: int | jax.Array = 0) -> jax.Array:
@@ -107,7 +115,9 @@ def image_keys(key: jax.Array, batch: Batch) -> jax.Array:
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
 
 
-def batch_shapes(spec: DataSpec, size: int) -> Any:
-    """Shapes and dtypes of a batch of `size` images of a data set."""
+def batch_shapes(spec: DataSpec, size: int, context: int = 0) -> Any:
+    """Shapes and dtypes of a batch of `size` images of a data set, with captions of `context` tokens if there are."""
     cond = {"label": jax.ShapeDtypeStruct((size,), jnp.int32)} if spec.classes else {}
+    if context:
+        cond |= {name: jax.ShapeDtypeStruct((size, context), kind) for name, kind in TOKENS.items()}
     return {"image": jax.ShapeDtypeStruct((size, *spec.shape), jnp.uint8), "cond": cond}

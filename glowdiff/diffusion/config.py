@@ -19,6 +19,7 @@ from glowdiff.denoisers.plan import check_sides, check_unet, default_channel_mul
 from glowdiff.diffusion.losses import LOSSES
 from glowdiff.diffusion.process import PREDICTIONS, VARIANCES
 from glowdiff.diffusion.schedules import SCHEDULES, alpha_bars
+from glowdiff.diffusion.text_config import TextConfig
 from glowdiff.guides.classifier import POOLS
 from glowdiff.samplers import SAMPLERS
 from glowdiff.samplers.spacing import SPACINGS, grid
@@ -90,7 +91,7 @@ class NoisedConfig(ModelConfig):
 
 
 @dataclass(frozen=True)
-class DiffusionConfig(NoisedConfig):
+class DiffusionConfig(NoisedConfig, TextConfig):
     """A diffusion model: process, loss and UNet; the defaults are DDPM's on CIFAR-10, but for the published details."""
 
     prediction: str = "eps"  # what the network predicts: eps | x_0 | v
@@ -102,6 +103,9 @@ class DiffusionConfig(NoisedConfig):
     class_conditional: bool = False
     label_dropout: float = 0.0  # share of labels withheld in training, which classifier-free guidance needs
     low_res: int | None = None  # super-resolution: the side, in pixels, of the images that are given
+    text: bool = False  # captions condition it (GLIDE); how they are read say tokenizer, vocab_size and text_...
+    caption_dropout: float = 0.0  # share of captions withheld in training, which classifier-free guidance needs
+    inpaint: bool = False  # it is given the known pixels of images of which regions are erased
 
     # Improved DDPM's and ADM's: a long average, no decay.
     settings: ClassVar[Mapping[str, Any]] = {
@@ -141,6 +145,17 @@ class DiffusionConfig(NoisedConfig):
             "withhold.",
         )
         require(self.low_res is None or self.low_res > 0, f"model.low_res is {self.low_res}; it must be positive.")
+        require(
+            0 <= self.caption_dropout < 1, f"model.caption_dropout is {self.caption_dropout}; it is a share below 1."
+        )
+        require(
+            self.caption_dropout == 0 or self.text,
+            f"model.caption_dropout is {self.caption_dropout}, but model.text is off: there are no captions to withhold.",
+        )
+        require(
+            not (self.text and self.class_conditional),
+            "model.text and model.class_conditional are both on; a model is told of captions or of labels.",
+        )
 
     def check_sampling(self, sampling: SamplingConfig) -> None:
         """Raise `ConfigError` for a sampler, steps or guidance that cannot be."""
@@ -154,9 +169,10 @@ class DiffusionConfig(NoisedConfig):
             "start from (model.zero_terminal_snr is on); use sampling.spacing=trailing.",
         )
         require(
-            sampling.guidance_scale is None or self.label_dropout > 0,
-            f"sampling.guidance_scale is {sampling.guidance_scale}, but this model has never been without labels "
-            "(model.label_dropout is 0), so there is nothing to guide away from. A classifier can guide it.",
+            sampling.guidance_scale is None or self.label_dropout > 0 or self.caption_dropout > 0,
+            f"sampling.guidance_scale is {sampling.guidance_scale}, but this model has never been without "
+            + ("captions (model.caption_dropout" if self.text else "labels (model.label_dropout")
+            + f" is 0), so there is nothing to guide away from. {'CLIP' if self.text else 'A classifier'} can guide it.",
         )
         _check_used(sampling)
 
@@ -166,6 +182,11 @@ class DiffusionConfig(NoisedConfig):
         require(
             not self.class_conditional or len(spec.classes) > 0,
             f"model.class_conditional is on, but {data.name} has no labels.",
+        )
+        require(
+            not self.text or spec.captions,
+            f"model.text is on, but {data.name} has no captions. openmoji has, and a folder with a metadata.csv "
+            "(columns file_name and text) or a .txt beside each image.",
         )
         if self.low_res is not None:
             height, width, _ = spec.shape
