@@ -97,6 +97,7 @@ class Method(NamedTuple):
     # Of guides: (variables, cond) -> cond, with what depends on it alone computed, once per call and not at every step
     embed: Callable[[Variables, Cond], Cond] | None = None
     context: int = 0  # tokens of a caption that it reads; 0: it reads none
+    inputs: tuple[tuple[str, int], ...] = ()  # of denoisers: what the first convolution sees, with channels, in order
 
 
 def example_keys(key: jax.Array, n: int, start: int | jax.Array = 0) -> jax.Array:
@@ -104,6 +105,11 @@ def example_keys(key: jax.Array, n: int, start: int | jax.Array = 0) -> jax.Arra
     if key.ndim:
         return key
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(start + jnp.arange(n))
+
+
+def folded(keys: jax.Array, stream: int) -> jax.Array:
+    """Each of the keys [B] folded with a number: another stream of randomness for each example."""
+    return jax.vmap(lambda key: jax.random.fold_in(key, stream))(keys)
 
 
 def image_keys(key: jax.Array, batch: Batch) -> jax.Array:

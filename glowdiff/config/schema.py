@@ -88,6 +88,7 @@ class TrainConfig:
     batch: int = 64  # images per step, over all devices and processes
     accumulate: int = 1  # micro-batches per step, whose gradients are averaged
     ema_decay: float = 0.999  # of the average of the weights, over 1 / (1 - ema_decay) steps; 0: the weights themselves
+    init_from: str | None = None  # a workdir of whose weights training starts, to fine-tune; None: from scratch
     clip: float | None = None  # gradients are scaled down to this global norm; None: never
     max_skips: int = 20  # consecutive non-finite steps after which training aborts
     log_every: int = 100  # steps between lines of metrics.jsonl
@@ -215,6 +216,11 @@ class ModelConfig:
     settings: ClassVar[Mapping[str, Any]] = {}
     # Keys of `sampling` that its samples depend on.
     sampling_keys: ClassVar[tuple[str, ...]] = ("temperature",)
+
+    @property
+    def context(self) -> int:
+        """Tokens of a caption that the model reads; 0: it reads none."""
+        return 0
 
     def check(self) -> None:
         """Raise `ConfigError` for impossible values."""

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from glowdiff.data.spec import DataSpec
+from glowdiff.denoisers.text_unet import TextUNet
 from glowdiff.denoisers.unet import UNet
 from glowdiff.diffusion.classifier import classifier_method
 from glowdiff.diffusion.config import ClassifierConfig, DiffusionConfig, NoisedConfig
@@ -16,18 +17,28 @@ from glowdiff.diffusion.method import diffusion_method as method_of
 from glowdiff.diffusion.process import Process
 from glowdiff.diffusion.schedules import alpha_bars
 from glowdiff.guides.classifier import Classifier
-from glowdiff.method import Method
+from glowdiff.method import TOKENS, Method
 
 
 def unet_module(config: DiffusionConfig, spec: DataSpec, dtype: str) -> UNet:
     """The denoising module of a configuration."""
-    channels = spec.shape[-1] * (2 if config.variance == "learned" else 1)
-    return UNet(
-        out_channels=channels,
-        classes=len(spec.classes) if config.class_conditional else 0,
-        null_class=config.label_dropout > 0,
-        low_res=config.low_res is not None,
+    shape = {
+        "out_channels": spec.shape[-1] * (2 if config.variance == "learned" else 1),
+        "classes": len(spec.classes) if config.class_conditional else 0,
+        "null_class": config.label_dropout > 0,
+        "low_res": config.low_res is not None,
+        "inpaint": config.inpaint,
         **_backbone(config, spec, dtype),
+    }
+    if not config.text:
+        return UNet(**shape)
+    return TextUNet(
+        vocab=config.vocab_size,
+        text_context=config.text_context,
+        text_width=config.text_width,
+        text_layers=config.text_layers,
+        text_heads=config.text_heads,
+        **shape,
     )
 
 
@@ -39,7 +50,8 @@ def classifier_module(config: ClassifierConfig, spec: DataSpec, dtype: str) -> C
 def diffusion_method(config: DiffusionConfig, spec: DataSpec, dtype: str) -> Method:
     """The `Method` of a diffusion model of images of `spec`."""
     process = _process(config, prediction=config.prediction, variance=config.variance)
-    return method_of(config, network(unet_module(config, spec, dtype), dtype), process, spec)
+    module = unet_module(config, spec, dtype)
+    return method_of(config, network(module, dtype, module.input_parts(spec.shape[-1])), process, spec)
 
 
 def classifier_of_noised_images(config: ClassifierConfig, spec: DataSpec, dtype: str) -> Method:
@@ -47,7 +59,7 @@ def classifier_of_noised_images(config: ClassifierConfig, spec: DataSpec, dtype:
     return classifier_method(network(classifier_module(config, spec, dtype), dtype), _process(config), spec)
 
 
-def network(module: Any, dtype: str) -> Network:
+def network(module: Any, dtype: str, inputs: tuple[tuple[str, int], ...] = ()) -> Network:
     """A module `(x, t, cond, train)` as pure functions; it sees its parameters and no other collection."""
 
     def init(key: jax.Array, x: jax.Array, t: jax.Array, cond: Any) -> Any:
@@ -56,10 +68,17 @@ def network(module: Any, dtype: str) -> Network:
     def apply(variables: Any, x: jax.Array, t: jax.Array, cond: Any) -> jax.Array:
         return module.apply({"params": variables["params"]}, x, t, cond)
 
+    def read(variables: Any, cond: Any) -> Any:
+        """Captions encoded, where the network reads any."""
+        if "tokens" not in cond:
+            return cond
+        encoded = module.apply({"params": variables["params"]}, cond["tokens"], cond["mask"], method="encode_text")
+        return {name: value for name, value in cond.items() if name not in TOKENS} | encoded
+
     def train(variables: Any, x: jax.Array, t: jax.Array, cond: Any, key: jax.Array) -> jax.Array:
         return module.apply({"params": variables["params"]}, x, t, cond, train=True, rngs={"dropout": key})
 
-    return Network(init, apply, train, jnp.promote_types(dtype, jnp.float32))
+    return Network(init, apply, train, jnp.promote_types(dtype, jnp.float32), read, inputs)
 
 
 def _backbone(config: NoisedConfig, spec: DataSpec, dtype: str) -> dict[str, Any]:

@@ -116,6 +116,11 @@ class DiffusionConfig(NoisedConfig, TextConfig):
         "guidance_rescale", "threshold", "percentile",
     )  # fmt: skip
 
+    @property
+    def context(self) -> int:
+        """Tokens of a caption that the model reads; 0: it reads none."""
+        return self.text_context if self.text else 0
+
     def check(self) -> None:
         """Raise `ConfigError` for impossible values."""
         super().check()
@@ -150,7 +155,8 @@ class DiffusionConfig(NoisedConfig, TextConfig):
         )
         require(
             self.caption_dropout == 0 or self.text,
-            f"model.caption_dropout is {self.caption_dropout}, but model.text is off: there are no captions to withhold.",
+            f"model.caption_dropout is {self.caption_dropout}, but model.text is off: there are no captions to "
+            "withhold.",
         )
         require(
             not (self.text and self.class_conditional),
@@ -172,7 +178,8 @@ class DiffusionConfig(NoisedConfig, TextConfig):
             sampling.guidance_scale is None or self.label_dropout > 0 or self.caption_dropout > 0,
             f"sampling.guidance_scale is {sampling.guidance_scale}, but this model has never been without "
             + ("captions (model.caption_dropout" if self.text else "labels (model.label_dropout")
-            + f" is 0), so there is nothing to guide away from. {'CLIP' if self.text else 'A classifier'} can guide it.",
+            + " is 0), so there is nothing to guide away from. "
+            + ("CLIP can guide it." if self.text else "A classifier can guide it."),
         )
         _check_used(sampling)
 

@@ -15,6 +15,7 @@ from glowdiff.samplers.guidance import (
     classifier_gradient,
     clip_x_0,
     dynamic_threshold,
+    known_pixels,
     pairs,
     with_gradient,
 )
@@ -29,6 +30,9 @@ class Network(NamedTuple):
     apply: Callable[..., jax.Array]  # (variables, x_t, t [B], cond) -> output [B, H, W, C or 2 C]
     train: Callable[..., jax.Array]  # (variables, x_t, t [B], cond, dropout key) -> output
     dtype: Any  # of what comes in and out, at least float32
+    # (variables, cond) -> cond in which captions have been read, once for all steps
+    read: Callable[..., Mapping[str, jax.Array]] = lambda variables, cond: cond
+    inputs: tuple[tuple[str, int], ...] = ()  # what its first convolution sees, with channels, in order
 
 
 def denoiser(
@@ -37,25 +41,28 @@ def denoiser(
     variables: Variables,
     cond: Mapping[str, jax.Array],
     options: SampleOptions,
-    null_label: int | None,
+    withhold: Callable[[Mapping[str, jax.Array]], Mapping[str, jax.Array]] | None,
     wanted: Mapping[str, jax.Array],
 ) -> Denoiser:
     """The network as a `Denoiser`, with all the guidance that the options ask for.
 
-    The order is classifier-free guidance, threshold, then the gradients of guides, which see x_t and move the score or
-    the mean behind the threshold.
+    The order is classifier-free guidance, threshold, known pixels, then the gradients of guides, which see x_t and move
+    the score or the mean behind the threshold.
 
     Args:
       network: evaluated once per step, with classifier-free guidance on a doubled batch.
       process: says what the network's output means.
       variables: of the network.
-      cond: conditions as the network takes them, rows [B].
+      cond: conditions as the network takes them, rows [B]. Where there are `known` pixels, they stay.
       options: see `SampleOptions`.
-      null_label: the label that stands for none, for classifier-free guidance.
+      withhold: takes label or caption out of conditions, for classifier-free guidance.
       wanted: conditions as the guides take them.
     """
+    known = (cond["known"], cond["known_mask"]) if "known" in cond else None
 
     def plain(cond: Mapping[str, jax.Array]) -> Denoiser:
+        cond = network.read(variables, cond)
+
         def denoise(x_t: jax.Array, level: Level) -> Prediction:
             t = jnp.broadcast_to(process.network_time(level.t), x_t.shape[:1])
             return process.predict(network.apply(variables, x_t, t, cond), x_t, level)
@@ -65,9 +72,9 @@ def denoiser(
     if options.guidance_scale is None:
         denoise = plain(cond)
     else:
-        assert null_label is not None, "classifier-free guidance needs a null label"
-        both = {name: pairs(value, value) for name, value in cond.items()}
-        both["label"] = pairs(cond["label"], jnp.full_like(cond["label"], null_label))
+        assert withhold is not None, "classifier-free guidance needs a model that can do without its condition"
+        free = withhold(cond)
+        both = {name: pairs(value, free[name]) for name, value in cond.items()}
         low, high = (share * (process.timesteps - 1) for share in options.guidance_interval)
         denoise = classifier_free(
             plain(both), options.guidance_scale, interval=(low, high), rescale=options.guidance_rescale
@@ -76,10 +83,13 @@ def denoiser(
         denoise = clip_x_0(denoise)
     elif options.threshold == "dynamic":
         denoise = dynamic_threshold(denoise, options.percentile)
+    if known is not None:
+        denoise = known_pixels(denoise, *known)
     for guide in options.guides:
+        asked = guide.embed(guide.variables, wanted) if guide.embed else wanted
 
-        def log_prob(x_t: jax.Array, level: Level, guide: Any = guide) -> jax.Array:
-            return guide.log_prob(guide.variables, x_t, jnp.broadcast_to(level.t, x_t.shape[:1]), wanted)
+        def log_prob(x_t: jax.Array, level: Level, guide: Any = guide, asked: Any = asked) -> jax.Array:
+            return guide.log_prob(guide.variables, x_t, jnp.broadcast_to(level.t, x_t.shape[:1]), asked)
 
         denoise = with_gradient(denoise, classifier_gradient(log_prob, guide.scale))
     return denoise

@@ -11,15 +11,16 @@ from glowdiff.config.schema import SamplingConfig
 from glowdiff.data.spec import DataSpec
 from glowdiff.diffusion import timesteps
 from glowdiff.diffusion.bound import bound
+from glowdiff.diffusion.conditions import Conditions, erase_keys
 from glowdiff.diffusion.config import DiffusionConfig
 from glowdiff.diffusion.denoise import Network, denoiser
 from glowdiff.diffusion.losses import Losses, losses
 from glowdiff.diffusion.process import Process
-from glowdiff.diffusion.scaling import shrink, to_levels, to_unit
-from glowdiff.method import Aux, Batch, Cond, Method, SampleOptions, Variables, example_keys, image_keys
+from glowdiff.diffusion.scaling import to_levels, to_unit
+from glowdiff.method import Aux, Batch, Cond, Method, SampleOptions, Variables, example_keys, folded, image_keys
 from glowdiff.samplers import SAMPLERS
 from glowdiff.samplers.ddim import invert
-from glowdiff.samplers.levels import as_dtype, rows
+from glowdiff.samplers.levels import as_dtype, expand, rows, up_to
 from glowdiff.samplers.sampler import run
 
 NOISE_STREAM = 2**30  # folded into an example's key for the noise of its steps, apart from that of its latents
@@ -44,29 +45,18 @@ def diffusion_method(config: DiffusionConfig, network: Network, process: Process
       process: how noise is added.
       spec: of the data.
     """
-    classes = len(spec.classes) if config.class_conditional else 0
-    null = classes if config.label_dropout > 0 else None
     dtype = network.dtype
+    conditions = Conditions(config, spec, dtype)
+    prepare, withhold, dropout = conditions.prepare, conditions.withhold, conditions.dropout
     training = as_dtype(process.training_grid(), dtype)
     gamma = config.min_snr_gamma if config.weighting == "min_snr" else None
 
     def scaled(image: jax.Array) -> jax.Array:
         return to_unit(image, spec.levels, dtype)
 
-    def prepare(cond: Cond, x_0: jax.Array | None = None) -> dict[str, jax.Array]:
-        """Conditions as the network takes them; in training, low-resolution images are made from the images."""
-        ready = {"label": cond["label"]} if classes else {}
-        if config.low_res is not None:
-            if "low_res" in cond:
-                ready["low_res"] = scaled(cond["low_res"])
-            else:
-                assert x_0 is not None, "super-resolution needs cond['low_res']"
-                ready["low_res"] = shrink(x_0, config.low_res)
-        return ready
-
     def init(key: jax.Array, batch: Batch) -> Variables:
         x_0 = scaled(batch["image"])
-        variables = network.init(key, x_0, jnp.zeros(x_0.shape[0], dtype), prepare(batch["cond"], x_0))
+        variables = network.init(key, x_0, jnp.zeros(x_0.shape[0], dtype), prepare(batch["cond"], len(x_0), x_0))
         if config.timestep_sampler == "loss_second_moment":
             return {**variables, "timesteps": timesteps.empty_history(config.timesteps)}
         return variables
@@ -80,10 +70,10 @@ def diffusion_method(config: DiffusionConfig, network: Network, process: Process
         else:
             t, weights = timesteps.sample(t_key, n, history)
         noise = batch["noise"] if "noise" in batch else jax.random.normal(noise_key, x_0.shape, dtype)
-        cond = prepare(batch["cond"], x_0)
-        if null is not None:
-            withheld = jax.random.bernoulli(label_key, config.label_dropout, (n,))
-            cond["label"] = jnp.where(withheld, null, cond["label"])
+        cond = prepare(batch["cond"], n, x_0, erase_keys(example_keys(key, n)))
+        if dropout:
+            withheld = jax.random.bernoulli(label_key, dropout, (n,))
+            cond = jax.tree.map(lambda free, c: jnp.where(expand(withheld, c), free, c), withhold(cond), cond)
         found = losses_at(variables, x_0, t, noise, cond, dropout_key)
         metrics = {name: value.mean() for name, value in (("mse", found.mse), ("vb", found.vb)) if value is not None}
         updates = {}
@@ -105,10 +95,11 @@ def diffusion_method(config: DiffusionConfig, network: Network, process: Process
 
     def scores(variables: Variables, key: jax.Array, batch: Batch) -> dict[str, jax.Array]:
         """The loss of each image at a timestep and with noise that depend on its index alone."""
-        x_0 = scaled(batch["image"])
-        noise = jax.vmap(lambda k: jax.random.normal(k, x_0.shape[1:], dtype))(image_keys(key, batch))
+        x_0, keys = scaled(batch["image"]), image_keys(key, batch)
+        noise = jax.vmap(lambda k: jax.random.normal(k, x_0.shape[1:], dtype))(keys)
         t = timesteps.spread(batch["index"], config.timesteps)
-        return {"loss": losses_at(variables, x_0, t, noise, prepare(batch["cond"], x_0), None).total}
+        cond = prepare(batch["cond"], len(x_0), x_0, erase_keys(keys))
+        return {"loss": losses_at(variables, x_0, t, noise, cond, None).total}
 
     def latents(key: jax.Array, n: int) -> jax.Array:
         return jax.vmap(lambda k: jax.random.normal(k, spec.shape, dtype))(example_keys(key, n))
@@ -116,31 +107,35 @@ def diffusion_method(config: DiffusionConfig, network: Network, process: Process
     def walk(
         variables: Variables, key: jax.Array, latents: jax.Array, cond: Cond, options: SampleOptions, frames: int
     ) -> tuple[jax.Array, jax.Array | None]:
-        denoise = denoiser(network, process, variables, prepare(cond), options, null, cond)
-        keys = example_keys(key, latents.shape[0])
-        return run(
-            SAMPLERS[options.sampler],
-            denoise,
-            latents * options.temperature,
-            process.grid(options.steps, options.spacing),
-            jax.vmap(lambda k: jax.random.fold_in(k, NOISE_STREAM))(keys),
-            eta=options.eta,
-            frames=frames,
-        )
+        ready = prepare(cond, latents.shape[0])
+        denoise = denoiser(network, process, variables, ready, options, withhold if dropout else None, cond)
+        grid, x = process.grid(options.steps, options.spacing), latents * options.temperature
+        if "source" in cond:  # SDEdit (Meng et al., 2021): from the source with noise on it
+            grid = up_to(grid, options.strength * (process.timesteps - 1))
+            noisiest = as_dtype(jax.tree.map(lambda table: table[-1], grid.now), dtype)
+            x = process.q_sample(scaled(cond["source"]), noisiest, x)
+        noise_keys = folded(example_keys(key, latents.shape[0]), NOISE_STREAM)
+        return run(SAMPLERS[options.sampler], denoise, x, grid, noise_keys, eta=options.eta, frames=frames)
+
+    def to_images(x: jax.Array, cond: Cond) -> jax.Array:
+        """Integers; pixels that were known are what they were."""
+        images = to_levels(x, spec.levels)
+        return jnp.where(cond["known_mask"] > 0, cond["known"], images) if "known" in cond else images
 
     def sample(variables: Variables, key: jax.Array, latents: Any, cond: Cond, options: SampleOptions) -> jax.Array:
-        return to_levels(walk(variables, key, latents, cond, options, frames=0)[0], spec.levels)
+        return to_images(walk(variables, key, latents, cond, options, frames=0)[0], cond)
 
     def film(variables: Variables, key: jax.Array, latents: Any, cond: Cond, options: SampleOptions) -> jax.Array:
         x, frames = walk(variables, key, latents, cond, options, frames=options.frames)
         assert frames is not None
-        return to_levels(jnp.swapaxes(frames.at[-1].set(x), 0, 1), spec.levels)  # it ends with the sample itself
+        frames = frames.at[-1].set(x)  # it ends with the sample itself
+        return jnp.swapaxes(jax.vmap(lambda x: to_images(x, cond))(frames), 0, 1)
 
     def encode(variables: Variables, key: jax.Array, batch: Batch, options: SampleOptions) -> jax.Array:
         del key  # the flow from data to noise has no randomness
         x_0 = scaled(batch["image"])
-        cond = prepare(batch["cond"], x_0)
-        denoise = denoiser(network, process, variables, cond, options, null, batch["cond"])
+        cond = prepare(batch["cond"], len(x_0), x_0)
+        denoise = denoiser(network, process, variables, cond, options, withhold if dropout else None, batch["cond"])
         return invert(denoise, x_0, process.grid(options.steps, options.spacing))
 
     def bits_per_dim(
@@ -148,13 +143,9 @@ def diffusion_method(config: DiffusionConfig, network: Network, process: Process
     ) -> jax.Array:
         x_0 = scaled(batch["image"])
         grid = process.training_grid() if options is None else process.grid(options.steps, options.spacing)
-        cond = prepare(batch["cond"], x_0)
-        denoise = denoiser(network, process, variables, cond, SampleOptions(), null, {})
+        cond = prepare(batch["cond"], len(x_0), x_0)
+        denoise = denoiser(network, process, variables, cond, SampleOptions(), None, {})
         return bound(denoise, x_0, grid, image_keys(key, batch), levels=spec.levels).total
-
-    def conditions(batch: Batch) -> dict[str, Any]:
-        """Low-resolution images of the batch's, as integers."""
-        return {"low_res": to_levels(shrink(scaled(jnp.asarray(batch["image"])), config.low_res or 1), spec.levels)}
 
     return Method(
         init,
@@ -163,11 +154,13 @@ def diffusion_method(config: DiffusionConfig, network: Network, process: Process
         sample,
         encode,
         bits_per_dim,
-        labels=classes,
-        null_label=null is not None,
+        labels=conditions.classes,
+        null_label=config.label_dropout > 0,
         options=(*config.sampling_keys, "guides"),
         inverse=INVERSE,
         film=film,
-        conditions=conditions if config.low_res is not None else None,
+        conditions=conditions.of_images if conditions.needed else None,
         scores=scores,
+        context=config.context,
+        inputs=network.inputs,
     )

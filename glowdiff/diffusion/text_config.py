@@ -20,6 +20,11 @@ class TextConfig(ModelConfig):
     text_layers: int = 4
     text_heads: int = 4
 
+    @property
+    def context(self) -> int:
+        """Tokens of a caption that the model reads."""
+        return self.text_context
+
     def check(self) -> None:
         """Raise `ConfigError` for impossible values."""
         super().check()

@@ -103,6 +103,22 @@ def dynamic_threshold(denoise: Denoiser, percentile: Scale) -> Denoiser:
     return thresholded
 
 
+def known_pixels(denoise: Denoiser, image: jax.Array, mask: jax.Array) -> Denoiser:
+    """Pastes what is known of the data into x_0, for inpainting with any model (Nichol et al., 2021, section 2.5).
+
+    Args:
+      denoise: any denoiser.
+      image: [B, H, W, C], from -1 to 1.
+      mask: [B, H, W, 1]: 1 where the image is known, 0 elsewhere.
+    """
+
+    def pasted(x: jax.Array, level: Level) -> Prediction:
+        prediction = denoise(x, level)
+        return with_x_0(prediction, x, level, mask * image + (1 - mask) * prediction.x_0)
+
+    return pasted
+
+
 def with_gradient(denoise: Denoiser, gradient: Gradient) -> Denoiser:
     """Adds `gradient` to the prediction's `grad`, where samplers find it."""
 

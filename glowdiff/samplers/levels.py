@@ -89,6 +89,12 @@ def make_grid(t: np.ndarray, alpha_bar: np.ndarray, variance: str = "fixed_large
     )
 
 
+def up_to(grid: Step, t: float) -> Step:
+    """The steps of a grid from timesteps of at most `t`; at least the last one, to data, stays."""
+    count = max(1, int((grid.now.t <= t).sum()))
+    return jax.tree.map(lambda table: table[:count], grid)
+
+
 def as_dtype(tables: Any, dtype: Any) -> Any:
     """Tables as jax arrays of `dtype`."""
     return jax.tree.map(lambda table: jnp.asarray(table, dtype), tables)

@@ -9,15 +9,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from etils import epath
 from jax.sharding import Mesh
 
+from glowdiff import captioned
 from glowdiff.config.schema import Config
-from glowdiff.data import dataset as datasets
 from glowdiff.data.batches import init_batch
 from glowdiff.data.dataset import Dataset
 from glowdiff.method import Method, batch_shapes
 from glowdiff.registry import build_method
 from glowdiff.sharding import batch_sharding, check_batch, make_mesh, replicated, state_shardings
+from glowdiff.text.tokenizer import Tokenizer
 from glowdiff.training.optimizer import learning_rate, make_optimizer
 from glowdiff.training.state import TrainState, create_state
 from glowdiff.training.step import jit_train_step, make_train_step
@@ -32,10 +34,11 @@ class Experiment(NamedTuple):
     mesh: Mesh
     optimizer: optax.GradientTransformation
     schedule: optax.Schedule
+    tokenizer: Tokenizer | None = None  # of captions, where the model reads them
 
     def example_batch(self, size: int) -> Any:
         """Shapes of a batch of `size` images."""
-        return batch_shapes(self.dataset.spec, size)
+        return batch_shapes(self.dataset.spec, size, self.config.model.context)
 
     def abstract_state(self) -> TrainState:
         """Shapes, dtypes and shardings of the state, at no cost."""
@@ -72,17 +75,19 @@ class Experiment(NamedTuple):
         return create_state(self.method, self.optimizer, key, batch)
 
 
-def build(config: Config) -> Experiment:
+def build(config: Config, workdir: epath.PathLike | None = None) -> Experiment:
     """Check `config` against its data and the devices, and build what it names.
+
+    A tokenizer that `workdir` or `train.init_from` holds already is the one that reads captions.
 
     Raises:
       ConfigError: in the user's words.
     """
     mesh = make_mesh(config.mesh)
     check_batch("train.batch", config.train.batch, config.train.accumulate, mesh)
-    dataset = datasets.load(config.data)
+    dataset, tokenizer = captioned.load(config, workdir, config.train.init_from)
     method = build_method(config, dataset.spec)
-    return Experiment(config, dataset, method, mesh, make_optimizer(config), learning_rate(config))
+    return Experiment(config, dataset, method, mesh, make_optimizer(config), learning_rate(config), tokenizer)
 
 
 def parameter_count(state: TrainState) -> int:

@@ -18,6 +18,7 @@ from glowdiff.sampling import Sampler, resolve
 from glowdiff.training.checkpoint import Checkpoints
 from glowdiff.training.experiment import Experiment, build
 from glowdiff.training.feed import Feed
+from glowdiff.training.init_from import start_from
 from glowdiff.training.preemption import Preemption
 from glowdiff.training.report import Reporter, as_floats, print_table
 from glowdiff.training.state import TrainState
@@ -41,13 +42,15 @@ def train(config: Config, workdir: epath.PathLike, *, dry_run: bool = False) -> 
       NonFiniteError: `train.max_skips` steps in a row were not finite.
     """
     with Preemption() as preemption:
-        experiment = build(config)
+        experiment = build(config, workdir)
         workdirs.check_rerun(workdir, config, experiment.dataset.spec)
         print_table(experiment, experiment.abstract_state())
         if dry_run:
             return {}
         if jax.process_index() == 0:
             workdirs.write(workdir, config, experiment.dataset.spec)
+            if experiment.tokenizer:
+                experiment.tokenizer.save(workdir)
         with Checkpoints(workdir) as checkpoints:
             return _Run(experiment, workdir, checkpoints, preemption).run()
 
@@ -72,6 +75,8 @@ class _Run:
         restored = checkpoints.restore_latest(experiment.abstract_state()._asdict())
         if restored is None:
             self.start, self.metrics, self.state = 0, {}, experiment.initial_state()
+            if self.config.train.init_from:
+                self.state = start_from(self.state, experiment, self.config.train.init_from)
         else:
             self.start, self.metrics = restored.step, restored.metrics
             self.state = TrainState(**restored.state)
