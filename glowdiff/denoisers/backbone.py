@@ -68,8 +68,15 @@ class Backbone(nn.Module):
         check_unet(*sizes, self.heads, self.head_channels)
         check_sides(x.shape[1], x.shape[2], len(self.channel_mult))
 
-    def encode(self, x: jax.Array, emb: jax.Array, train: bool) -> list[jax.Array]:
-        """The activations of every input block, the first convolution included; x is [B, H, W, C], emb [B, E]."""
+    def encode(self, x: jax.Array, emb: jax.Array, train: bool, context: jax.Array | None = None) -> list[jax.Array]:
+        """The activations of every input block, the first convolution included.
+
+        Args:
+          x: [B, H, W, C].
+          emb: what residual blocks are told, [B, E].
+          train: apply dropout.
+          context: what attention blocks read beside the image, [B, T, F].
+        """
         levels = self.levels
         h = conv3x3(levels[0].channels, self.dtype, self.param_dtype, "input_blocks_0")(x)
         seen = [h]
@@ -78,17 +85,17 @@ class Backbone(nn.Module):
                 name = f"input_blocks_{len(seen)}"
                 h = self.residual(f"{name}_res", h, emb, train, channels)
                 if attention:
-                    h = self.attend(f"{name}_attention", h, self.heads)
+                    h = self.attend(f"{name}_attention", h, self.heads, context)
                 seen.append(h)
             if level < len(levels) - 1:
                 h = self.halve(f"input_blocks_{len(seen)}_down", h, emb, train)
                 seen.append(h)
         return seen
 
-    def middle(self, h: jax.Array, emb: jax.Array, train: bool) -> jax.Array:
+    def middle(self, h: jax.Array, emb: jax.Array, train: bool, context: jax.Array | None = None) -> jax.Array:
         """The blocks between the halves: [B, h, w, C] -> [B, h, w, C]."""
         h = self.residual("middle_res_0", h, emb, train, h.shape[-1])
-        h = self.attend("middle_attention", h, self.heads)
+        h = self.attend("middle_attention", h, self.heads, context)
         return self.residual("middle_res_1", h, emb, train, h.shape[-1])
 
     def residual(
@@ -105,11 +112,11 @@ class Backbone(nn.Module):
         kinds = (self.dtype, self.param_dtype)
         return block(channels, self.adagn, self.dropout, resample, *kinds, name=name)(h, emb, train)
 
-    def attend(self, name: str, h: jax.Array, heads: int) -> jax.Array:
+    def attend(self, name: str, h: jax.Array, heads: int, context: jax.Array | None = None) -> jax.Array:
         """An attention block of so many heads, unless their channels are given."""
         heads = h.shape[-1] // self.head_channels if self.head_channels else heads
         block = nn.remat(AttentionBlock) if self.remat else AttentionBlock
-        return block(heads, self.new_order, self.dtype, self.param_dtype, name=name)(h)
+        return block(heads, self.new_order, self.dtype, self.param_dtype, name=name)(h, context)
 
     def halve(self, name: str, h: jax.Array, emb: jax.Array, train: bool) -> jax.Array:
         """[B, H, W, C] -> [B, H/2, W/2, C]."""

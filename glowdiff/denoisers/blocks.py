@@ -86,26 +86,28 @@ class ResBlock(nn.Module):
         return x + h
 
 
-def split_heads(qkv: jax.Array, heads: int, new_order: bool) -> tuple[jax.Array, ...]:
+def split_heads(qkv: jax.Array, heads: int, new_order: bool, parts: int = 3) -> tuple[jax.Array, ...]:
     """Queries, keys and values, each [B, T, heads, channels of a head], of the [B, T, 3C] that a layer makes of them.
 
     In the new order all heads' queries come before the keys, in the legacy order each head's before its own keys.
+    Two parts are keys and values, of [B, T, 2C].
     """
     b, t, _ = qkv.shape
-    shape, axis = ((b, t, 3, heads, -1), 2) if new_order else ((b, t, heads, 3, -1), 3)
+    shape, axis = ((b, t, parts, heads, -1), 2) if new_order else ((b, t, heads, parts, -1), 3)
     return tuple(jnp.moveaxis(qkv.reshape(shape), axis, 0))
 
 
 def attend(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
     """Scaled dot-product attention [B, T, heads, channels of a head], softmax in float32; cuDNN's where it can."""
-    tokens, size, device = query.shape[1], query.shape[-1], jax.local_devices()[0]
+    size, device = query.shape[-1], jax.local_devices()[0]
     major = str(getattr(device, "compute_capability", "")).partition(".")[0]
     fused = (
         device.platform == "gpu"
         and major.isdigit()
         and int(major) >= 8
         and query.dtype in (jnp.bfloat16, jnp.float16)
-        and tokens % 64 == 0
+        and query.shape[1] % 64 == 0
+        and key.shape[1] % 64 == 0
         and size % 8 == 0
         and size <= 128
     )
@@ -113,7 +115,7 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
 
 
 class AttentionBlock(nn.Module):
-    """Every pixel attends to all, with a residual connection. The softmax is computed in float32.
+    """Every pixel attends to all, and to a context if there is one, with a residual connection; softmax in float32.
 
     Attributes:
       heads: of the attention.
@@ -127,12 +129,16 @@ class AttentionBlock(nn.Module):
     param_dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """[B, H, W, C] -> [B, H, W, C]."""
+    def __call__(self, x: jax.Array, context: jax.Array | None = None) -> jax.Array:
+        """[B, H, W, C], and a context [B, T, E] as it is -> [B, H, W, C]."""
         b, height, width, c = x.shape
         kinds = (self.dtype, self.param_dtype)
         h = group_norm(*kinds, name="norm")(x).astype(self.dtype).reshape(b, height * width, c)
         query, key, value = split_heads(dense(3 * c, *kinds, name="qkv")(h), self.heads, self.new_order)
+        if context is not None:
+            keys_values = dense(2 * c, *kinds, name="encoder_kv")(context.astype(self.dtype))
+            more = split_heads(keys_values, self.heads, self.new_order, parts=2)
+            key, value = (jnp.concatenate(pair, 1) for pair in zip(more, (key, value), strict=True))
         h = attend(query, key, value).reshape(b, height * width, c)
         h = dense(c, *kinds, name="proj_out", zero=True)(h)
         return x + h.reshape(x.shape)

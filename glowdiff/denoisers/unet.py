@@ -22,12 +22,14 @@ class UNet(Backbone):
       classes: number of labels; 0: labels are not looked at.
       null_class: one more label, `classes`, stands for "none" (classifier-free guidance, Ho & Salimans, 2021).
       low_res: super-resolution: the network sees `cond["low_res"]` beside the image.
+      inpaint: the network sees `cond["known"]` where `cond["known_mask"]` is 1, and that mask, beside the image.
     """
 
     heads_up: int | None = None
     classes: int = 0
     null_class: bool = False
     low_res: bool = False
+    inpaint: bool = False
 
     @nn.compact
     def __call__(
@@ -38,20 +40,22 @@ class UNet(Backbone):
         Args:
           x: [B, H, W, C], scaled as data are to -1 ... 1, plus noise.
           t: [B], float, as the process gives it to the network.
-          cond: `label` int32 [B] if there are classes; `low_res` [B, h, w, C], from -1 to 1, for super-resolution.
+          cond: `label` int32 [B] if there are classes; `low_res` [B, h, w, C], from -1 to 1, for super-resolution;
+            `known` [B, H, W, C], from -1 to 1, and `known_mask` [B, H, W, 1], 1 where it is known, for inpainting.
           train: apply dropout, which needs the key "dropout".
 
         Returns:
           [B, H, W, out_channels], float32 (or wider, where x is).
 
         Raises:
-          ValueError: the image cannot be halved often enough, or the condition is missing.
+          ValueError: the image cannot be halved often enough, or a condition is missing or of another size.
         """
         self.check(x)
-        emb = self.embed(t, cond or {})
-        seen = self.encode(self.see(x, cond or {}), emb, train)
-        h = self.middle(seen[-1], emb, train)
-        h = self.decode(h, seen, emb, train)
+        cond = cond or {}
+        emb, context = self.embed(t, cond), self.context(cond)
+        seen = self.encode(self.see(x, cond), emb, train, context)
+        h = self.middle(seen[-1], emb, train, context)
+        h = self.decode(h, seen, emb, train, context)
         h = nn.silu(group_norm(self.dtype, self.param_dtype, "norm_out")(h))
         return conv3x3(self.out_channels, self.wide, self.param_dtype, "conv_out", zero=True)(h)
 
@@ -68,16 +72,37 @@ class UNet(Backbone):
             rows = self.classes + self.null_class
             init = nn.initializers.normal(1.0)
             table = nn.Embed(rows, 4 * self.channels, self.wide, self.param_dtype, init, name="label_embed")
-            emb = emb + table(_condition(cond, "label", "classes"))
+            emb = emb + table(condition(cond, "label", "classes"))
         return emb
 
-    def see(self, x: jax.Array, cond: Mapping[str, jax.Array]) -> jax.Array:
-        """The image, and beside it what the small one looks like at its size."""
-        if self.low_res:
-            x = jnp.concatenate([x, resize_to(_condition(cond, "low_res", "low_res"), *x.shape[1:3])], -1)
-        return x.astype(self.dtype)
+    def context(self, cond: Mapping[str, jax.Array]) -> jax.Array | None:
+        """What attention blocks read beside the image: nothing."""
+        del cond
+        return None
 
-    def decode(self, h: jax.Array, seen: list[jax.Array], emb: jax.Array, train: bool) -> jax.Array:
+    def input_parts(self, channels: int) -> tuple[tuple[str, int], ...]:
+        """What the network sees of images of so many channels, side by side: names and channels, in order."""
+        inpaint = (("known", channels), ("known_mask", 1)) if self.inpaint else ()
+        return (("x", channels), *inpaint, *((("low_res", channels),) if self.low_res else ()))
+
+    def see(self, x: jax.Array, cond: Mapping[str, jax.Array]) -> jax.Array:
+        """The image, and beside it what `input_parts` names; the small image as it looks at the large one's size."""
+        parts = {"x": x}
+        if self.inpaint:
+            known, mask = condition(cond, "known", "inpaint"), condition(cond, "known_mask", "inpaint")
+            if known.shape != x.shape or mask.shape != (*x.shape[:3], 1):
+                raise ValueError(
+                    f"known has shape {known.shape} and known_mask {mask.shape}; images of shape {x.shape} ask for "
+                    f"{x.shape} and {(*x.shape[:3], 1)}."
+                )
+            parts |= {"known": known * mask, "known_mask": mask}
+        if self.low_res:
+            parts["low_res"] = resize_to(condition(cond, "low_res", "low_res"), *x.shape[1:3])
+        return jnp.concatenate([parts[name] for name, _ in self.input_parts(x.shape[-1])], -1).astype(self.dtype)
+
+    def decode(
+        self, h: jax.Array, seen: list[jax.Array], emb: jax.Array, train: bool, context: jax.Array | None = None
+    ) -> jax.Array:
         """The half that doubles the image; every block sees what an input block made, the last one's first."""
         seen = list(seen)
         heads = self.heads_up or self.heads
@@ -87,7 +112,7 @@ class UNet(Backbone):
                 name = f"output_blocks_{block}"
                 h = self.residual(f"{name}_res", jnp.concatenate([h, seen.pop()], -1), emb, train, channels)
                 if attention:
-                    h = self.attend(f"{name}_attention", h, heads)
+                    h = self.attend(f"{name}_attention", h, heads, context)
                 if level and i == self.res_blocks:
                     h = self.double(f"{name}_up", h, emb, train)
                 block += 1
@@ -101,7 +126,12 @@ class UNet(Backbone):
         return conv3x3(h.shape[-1], self.dtype, self.param_dtype, name)(h) if self.conv_resample else h
 
 
-def _condition(cond: Mapping[str, jax.Array], name: str, option: str) -> jax.Array:
+def condition(cond: Mapping[str, jax.Array], name: str, option: str) -> jax.Array:
+    """`cond[name]`, which a network with `option` cannot do without.
+
+    Raises:
+      ValueError: it is not there.
+    """
     if name not in cond:
         raise ValueError(
             f"The network has {option}, so cond must hold {name!r}; it holds {', '.join(cond) or 'nothing'}."
