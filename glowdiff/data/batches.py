@@ -30,7 +30,8 @@ class Batch(TypedDict):
     """Examples to train on."""
 
     image: np.ndarray  # uint8 [b, H, W, C]
-    cond: dict[str, np.ndarray]  # "label": int32 [b]; empty without labels
+    # "label": int32 [b], of sets with labels; "tokens": int32 [b, L] and "mask": bool [b, L], of `captions.with_tokens`
+    cond: dict[str, np.ndarray]
 
 
 class EvalBatch(Batch):
@@ -96,7 +97,7 @@ class _ProcessRows(grain.MapDataset[Any]):
 
 
 class _Pictures:
-    """A split without captions and attributes, which no model is trained or tested on."""
+    """A split's images and conditions. Attributes, and captions as words, are not for models: these read tokens."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -163,7 +164,7 @@ def train_batches(
 
 
 def init_batch(dataset: Dataset, config: DataConfig, *, images: int, seed: int) -> Batch:
-    """Return one global batch for data-dependent initialisation: image uint8 [images, H, W, C] and cond.
+    """Return one global batch for data-dependent initialisation: image uint8 [images, H, W, C] and all of cond.
 
     It is augmented as in training but drawn from an order of its own, so training itself starts at its first batch.
     A set smaller than `images` is repeated.

@@ -102,8 +102,9 @@ def read(directory: Path) -> tuple[DataSpec, Source, Source]:
         spec = spec_from_json(json.loads((directory / SPEC_FILE).read_text(encoding="utf-8")))
         builder: Any = tfds.builder_from_directory(directory)
         undecoded = {"image": tfds.decode.SkipDecoding()}  # pyright: ignore[reportCallIssue]  # by _decode, silently
+        caption = _caption if spec.captions else None
         train, test = (
-            in_memory(Records(builder.as_data_source(split=split, decoders=undecoded), _decode), spec.shape)
+            in_memory(Records(builder.as_data_source(split=split, decoders=undecoded), _decode, caption), spec.shape)
             for split in ("train", "test")
         )
     except Exception as error:  # whatever TFDS, array_record or Pillow raise for damaged files
@@ -124,8 +125,12 @@ def _decode(record: dict[str, Any]) -> Example:
     if "attributes" in record:
         example["attributes"] = np.asarray(record["attributes"], bool)
     if "caption" in record:
-        example["caption"] = record["caption"].decode("utf-8")
+        example["caption"] = _caption(record)
     return example
+
+
+def _caption(record: dict[str, Any]) -> str:
+    return record["caption"].decode("utf-8")
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NotRequired, Protocol, TypedDict
 
 import numpy as np
@@ -15,13 +15,18 @@ class Example(TypedDict):
     """One image, its conditions, and what else the set knows of it; batches hold the first two only."""
 
     image: np.ndarray  # uint8 [H, W, C]
-    cond: dict[str, np.ndarray]  # "label": int32 scalar; empty without labels
+    cond: dict[str, np.ndarray]  # "label": int32 scalar, of sets with labels; see captions.py for "tokens" and "mask"
     attributes: NotRequired[np.ndarray]  # bool [A], in the order of the spec's attributes
     caption: NotRequired[str]
 
 
 class Source(Protocol):
     """A split: a `grain.sources.RandomAccessDataSource` of `Example`s."""
+
+    @property
+    def captions(self) -> Sequence[str] | None:
+        """Return every example's caption, in order; None: the set has none. May read all of the split, but no image."""
+        ...
 
     def __len__(self) -> int:
         """Return the number of examples."""
@@ -72,10 +77,20 @@ class Memory:
 class Records:
     """A split on disk, decoded at each access."""
 
-    def __init__(self, records: Sequence[Any], decode: Callable[[Any], Example]) -> None:
-        """Read `records` (of TFDS), each turned into an `Example` by `decode`."""
+    def __init__(
+        self, records: Sequence[Any], decode: Callable[[Any], Example], caption: Callable[[Any], str] | None = None
+    ) -> None:
+        """Read `records` (of TFDS), each turned into an `Example` by `decode`; `caption` finds the caption in one."""
         self.records = records
         self.decode = decode
+        self._caption = caption
+
+    @property
+    def captions(self) -> list[str] | None:
+        """Return every example's caption; all of the split is read for it."""
+        if self._caption is None:
+            return None
+        return [self._caption(record) for _, record in _all(self.records)]
 
     def __len__(self) -> int:
         return len(self.records)
@@ -103,22 +118,27 @@ def in_memory(source: Records, shape: tuple[int, int, int]) -> Source:
     labels: list[np.ndarray] = []
     attributes: list[np.ndarray] = []
     captions: list[str] = []
-    for start in range(0, count, _CHUNK):
-        keys = list(range(start, min(start + _CHUNK, count)))
-        for index, record in zip(keys, _read(source.records, keys), strict=True):
-            example = source.decode(record)
-            images[index] = example["image"]
-            labels.extend(example["cond"].values())
-            if "attributes" in example:
-                attributes.append(example["attributes"])
-            if "caption" in example:
-                captions.append(example["caption"])
+    for index, record in _all(source.records):
+        example = source.decode(record)
+        images[index] = example["image"]
+        labels.extend(example["cond"].values())
+        if "attributes" in example:
+            attributes.append(example["attributes"])
+        if "caption" in example:
+            captions.append(example["caption"])
     return Memory(
         images,
         np.asarray(labels, np.int32) if labels else None,
         np.stack(attributes) if attributes else None,
         captions or None,
     )
+
+
+def _all(records: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+    """Yield all `records` with their indices, a chunk read at a time."""
+    for start in range(0, len(records), _CHUNK):
+        keys = list(range(start, min(start + _CHUNK, len(records))))
+        yield from zip(keys, _read(records, keys), strict=True)
 
 
 def _read(records: Sequence[Any], keys: list[int]) -> list[Any]:
