@@ -22,7 +22,7 @@ from glowdiff.data.openmoji_names import ATTRIBUTES, attributes, caption, charac
 from glowdiff.data.prepared import prepare_once
 from glowdiff.data.spec import DataSpec
 
-VERSION = "17.0.0-1"  # OpenMoji's, which pyproject.toml pins, and that of names, drawing and split
+VERSION = "17.0.0-2"  # OpenMoji's, which pyproject.toml pins, and that of names, drawing and split
 SMALLEST, LARGEST = 16, 256
 DEFAULT_SIZE = 32
 COLOURS = {"white": "#ffffff", "black": "#000000", "gray": "#808080"}

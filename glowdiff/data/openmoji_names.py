@@ -1,8 +1,9 @@
 """What an OpenMoji picture shows, by its characters: a caption, boolean attributes, and the family it belongs to.
 
 Captions are CLDR's short names ("woman technologist: medium skin tone"), put together again from the names in the
-package `emoji`, which lack the punctuation. Attributes are read off characters and caption by one regular expression
-each, so they say what a name says: "cook" is a person without gender, "pregnant man" is a man.
+package `emoji`, which lack the punctuation; but CLDR's "flag: Japan" is "flag of Japan" here, as people say.
+Attributes are read off characters and caption by one regular expression each, so they say what a name says: "cook" is a
+person without gender, "pregnant man" is a man.
 """
 
 from __future__ import annotations
@@ -82,17 +83,17 @@ def caption(emoji: str) -> str | None:
     >>> caption("👩🏽‍💻")
     'woman technologist: medium skin tone'
     >>> caption("🇫🇷")
-    'flag: France'
+    'flag of France'
     """
     plain = emoji.replace(_EMOJI_STYLE, "")
     name = _names().get(plain)
     if re.fullmatch(_REGION, plain) or (name and re.search(_TAGS, plain)):
-        return f"flag: {name}" if name else None
+        return f"flag of {name}" if name else None
     if name:
         return _punctuated(name)
     if tags := re.search(_TAGS, plain):  # CLDR names three of them; this is the code of ISO 3166-2
         letters = "".join(chr(ord(tag) - 0xE0000) for tag in tags[0])
-        return f"flag: {letters[:2]}-{letters[2:]}"
+        return f"flag of {letters[:2]}-{letters[2:]}"
     if _JOINER in plain:  # a combination of OpenMoji's own
         parts = [caption(part) for part in plain.split(_JOINER)]
         return ", ".join(part for part in parts if part) if all(parts) else None

@@ -55,9 +55,9 @@ def some(files, tmp_path_factory) -> tuple[Dataset, str]:
         ("👍🏾", "thumbs up: medium-dark skin tone", "hand has_skin_tone skin_medium_dark dark_skin"),
         ("😀", "grinning face", "face smiling"),
         ("🐶", "dog face", "animal face"),
-        ("🇫🇷", "flag: France", "flag"),
-        ("🏴󠁧󠁢󠁳󠁣󠁴󠁿", "flag: Scotland", "flag"),
-        ("🏴󠁥󠁳󠁣󠁴󠁿", "flag: es-ct", "flag"),
+        ("🇫🇷", "flag of France", "flag"),
+        ("🏴󠁧󠁢󠁳󠁣󠁴󠁿", "flag of Scotland", "flag"),
+        ("🏴󠁥󠁳󠁣󠁴󠁿", "flag of es-ct", "flag"),
         ("🐱‍💻", "cat face, laptop", "animal face"),
         ("#️⃣", "keycap: #", ""),
         ("👞", "man\u2019s shoe", ""),
@@ -80,6 +80,14 @@ def test_every_name_is_its_own_and_plain(files):
     names = [caption(emoji) for emoji in files]
     assert len(set(names)) == len(names) == 4128
     assert not [name for name in names if "_" in name or name != name.strip()]
+
+
+def test_flags_are_of_a_country_or_a_part_of_one(files):
+    names = [caption(emoji) or "" for emoji in files]
+    assert sum(name.startswith("flag of ") for name in names) == 294
+    assert {"flag of Japan", "flag of England", "flag of us-tx"} <= set(names)
+    assert not [name for name in names if name.startswith("flag:")]
+    assert {"keycap: #", "man: bald"} <= set(names)
 
 
 def test_an_image_has_the_attribute_of_each_of_its_tones(files):
@@ -150,6 +158,8 @@ def test_captions_attributes_and_attribution_come_back_from_disk(some, files, mo
     again = load(DataConfig(name="openmoji", size=16, background="#0080ff", dir=directory))
     assert isinstance(again.test, Records)
     assert again.test[1]["caption"] == dataset.test[1]["caption"]
+    monkeypatch.setattr(again.train, "decode", lambda _: pytest.fail("decoded an image"))
+    assert again.train.captions == dataset.train.captions
     np.testing.assert_array_equal(again.test[1]["attributes"], dataset.test[1]["attributes"])
 
 
