@@ -30,6 +30,7 @@ from glowdiff.text.vocabulary import Vocabulary
 if TYPE_CHECKING:
     import tokenizers
 
+FILE = "tokenizer.json"  # in a workdir
 KINDS = ("bpe", "gpt2", "clip")
 _TRAINED = ("<|padding|>", "<|start|>", "<|end|>")  # ids 0, 1 and 2 of kind bpe
 # ftfy, which CLIP's tokenizer cleans with, straightens quotes; the rest of what it does is rare in captions.
@@ -119,9 +120,9 @@ class Tokenizer:
         """Write WORKDIR/tokenizer.json in one piece: all that `load` needs."""
         folder = epath.Path(workdir)
         folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / "tokenizer.json.tmp"
+        temporary = folder / f"{FILE}.tmp"
         temporary.write_text(self._library.to_str())
-        temporary.replace(folder / "tokenizer.json")
+        temporary.replace(folder / FILE)
 
 
 def load(workdir: epath.PathLike, kind: str) -> Tokenizer:
@@ -131,9 +132,9 @@ def load(workdir: epath.PathLike, kind: str) -> Tokenizer:
       ConfigError: there is none, it is damaged, or it is of another kind.
     """
     require_choice("The kind of tokenizer", kind, KINDS)
-    path = epath.Path(workdir) / "tokenizer.json"
+    path = epath.Path(workdir) / FILE
     if not path.exists():
-        raise ConfigError(f"{workdir} holds no tokenizer.json, without which captions cannot be read.")
+        raise ConfigError(f"{workdir} holds no {FILE}, without which captions cannot be read.")
     try:
         text = path.read_text()
     except UnicodeDecodeError as error:
