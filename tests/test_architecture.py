@@ -60,7 +60,7 @@ def test_flows_and_diffusion_do_not_know_each_other():
     assert {name for name in importers("glowdiff.flows") if name.startswith(("diffusion/", "denoisers/"))} == set()
 
 
-@pytest.mark.parametrize("lower", ["flows", "diffusion", "samplers", "denoisers", "guides", "data", "config"])
+@pytest.mark.parametrize("lower", ["flows", "diffusion", "samplers", "denoisers", "guides", "data", "text", "config"])
 def test_what_is_below_does_not_import_what_is_above(lower):
     above = ("glowdiff.training", "glowdiff.editing", "glowdiff.metrics", "glowdiff.model", "glowdiff.main")
     assert {name for name in importers(*above) if name.startswith(f"{lower}/")} == set()
@@ -71,17 +71,25 @@ def test_networks_know_nothing_of_the_process_around_them():
     assert {name for name in importers(*above) if name.startswith(("denoisers/", "guides/"))} == set()
 
 
+def test_captions_are_read_without_the_rest():
+    used = {name for path in SOURCES if relative(path).startswith("text/") for name in imports(path)}
+    ours = {name for name in used if name.startswith("glowdiff.")}
+    assert ours
+    assert {name for name in ours if not name.startswith(("glowdiff.config.schema", "glowdiff.text"))} == set()
+
+
 def test_nothing_in_the_package_needs_the_repository():
     assert importers("tests", "benchmarks", "configs") == set()
 
 
 def test_importing_is_free_of_other_frameworks():
-    code = "import glowdiff, glowdiff.flows.glow, glowdiff.training.loop, sys; print(*sys.modules)"
+    modules = "glowdiff, glowdiff.flows.glow, glowdiff.text.tokenizer, glowdiff.training.loop"
+    code = f"import {modules}, sys; print(*sys.modules)"
     result = small.command("-c", code)
     assert result.returncode == 0, result.stderr
     loaded = {name.partition(".")[0] for name in result.stdout.split()}
     assert "glowdiff" in loaded
-    assert not loaded & {"tensorflow", "torch", "keras", "matplotlib", "pandas"}
+    assert not loaded & {"tensorflow", "torch", "keras", "matplotlib", "pandas", "tokenizers", "tiktoken"}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=relative)

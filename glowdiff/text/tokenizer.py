@@ -13,9 +13,7 @@ No token at all, a mask False everywhere, is "no caption" to classifier-free gui
 
 from __future__ import annotations
 
-import html
-import textwrap
-import unicodedata
+import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,6 +23,7 @@ from etils import epath
 
 from glowdiff.config.schema import ConfigError, require, require_choice
 from glowdiff.text import vocabulary as vocabularies
+from glowdiff.text.cleaning import clean
 from glowdiff.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -33,10 +32,6 @@ if TYPE_CHECKING:
 FILE = "tokenizer.json"  # in a workdir
 KINDS = ("bpe", "gpt2", "clip")
 _TRAINED = ("<|padding|>", "<|start|>", "<|end|>")  # ids 0, 1 and 2 of kind bpe
-# ftfy, which CLIP's tokenizer cleans with, straightens quotes; the rest of what it does is rare in captions.
-_QUOTES = str.maketrans(
-    dict.fromkeys("\u02bc\u2018\u2019\u201a\u201b", "'") | dict.fromkeys("\u201c\u201d\u201e\u201f", '"')
-)
 
 
 class _Layout(NamedTuple):
@@ -93,7 +88,7 @@ class Tokenizer:
         require(room > 0, f"The context is {context} tokens; it must be at least {len(self._frame) + 1}.")
         tokens = np.full((len(captions), context), self._padding, np.int32)
         mask = np.zeros((len(captions), context), bool)
-        cleaned = [_clean(self.kind, caption) for caption in captions]
+        cleaned = [clean(self.kind, caption) for caption in captions]
         cut = 0
         for row, encoding in enumerate(self._library.encode_batch(cleaned, add_special_tokens=False)):
             ids = encoding.ids
@@ -159,11 +154,13 @@ def train(captions: Iterable[str], size: int) -> Tokenizer:
         size >= least,
         f"The size of the vocabulary is {size}; it must be at least {least}: the bytes, start, end, padding.",
     )
-    cleaned = [text for text in (_clean("bpe", caption) for caption in captions) if text]
-    require(bool(cleaned), "There are no captions to train a tokenizer on: all of them are blank.")
+    cleaned = filter(None, (clean("bpe", caption) for caption in captions))
+    first = next(cleaned, None)
+    if first is None:
+        raise ConfigError("There are no captions to train a tokenizer on: there is none at all, or all are blank.")
     library = _around("bpe", models.BPE())
     library.train_from_iterator(
-        cleaned,
+        itertools.chain([first], cleaned),
         trainers.BpeTrainer(
             vocab_size=size,
             min_frequency=2,
@@ -204,9 +201,14 @@ def clip(vocab: Path | None = None) -> Tokenizer:
 
 def _checked(kind: str, vocabulary: Vocabulary, name: str) -> Tokenizer:
     layout = _LAYOUTS[kind]
-    needed = {*layout.frame, layout.padding, *(letter + (layout.word_end or "") for letter in vocabularies.alphabet())}
-    missing = sorted(needed - vocabulary.ids.keys())
-    require(not missing, f"{name} is no vocabulary of kind {kind!r}: it has no token {', '.join(missing[:3])}.")
+    missing = [token for token in (*layout.frame, layout.padding) if token not in vocabulary.ids]
+    require(not missing, f"{name} is no vocabulary of kind {kind!r}: it has no token {', '.join(missing)}.")
+    # CLIP's has all of GPT-2's special tokens, so ask how its words end.
+    ends = all(letter + vocabularies.WORD_END in vocabulary.ids for letter in vocabularies.alphabet())
+    require(
+        ends == (layout.word_end is not None),
+        f"{name} is no vocabulary of kind {kind!r}: its tokens {'do' if ends else 'do not'} mark the ends of words.",
+    )
     return Tokenizer(kind, vocabulary)
 
 
@@ -236,18 +238,6 @@ def _around(kind: str, model: tokenizers.models.BPE) -> tokenizers.Tokenizer:
     return library
 
 
-def _clean(kind: str, caption: str) -> str:
-    # Bytes of a command line that are not UTF-8 arrive as lone surrogates, which the library refuses.
-    text = caption.encode("utf-8", "replace").decode("utf-8")
-    if kind == "clip":
-        text = unicodedata.normalize("NFC", html.unescape(html.unescape(text.translate(_QUOTES))))
-    # Not the library's own lower-casing, which goes letter by letter: Σ ends words as ς.
-    text = text.lower()
-    if kind == "gpt2":
-        return text if text.strip() else ""
-    return " ".join(text.split())
-
-
 def _words_from(text: str, at: int) -> str:
     """The words of `text` from position `at` on, with the whole of the one that is cut there."""
     while at > 0 and not text[at].isspace() and not text[at - 1].isspace():
@@ -256,4 +246,4 @@ def _words_from(text: str, at: int) -> str:
 
 
 def _short(text: str) -> str:
-    return textwrap.shorten(text, 80, placeholder=" ...") if " " in text.strip() else text[:80]
+    return text if len(text) <= 80 else f"{text[:77].rstrip()}..."
