@@ -7,8 +7,8 @@ import jax
 from absl import flags
 
 import glowdiff
+from glowdiff import captioned
 from glowdiff.data.batches import test_batches
-from glowdiff.data.dataset import load
 from glowdiff.main import initialize, run_main
 from glowdiff.metrics.bits_per_dim import make_evaluator
 from glowdiff.metrics.scores import describe, mean_scores
@@ -29,7 +29,7 @@ def main(argv: list[str]) -> None:
     del argv
     initialize()
     model = glowdiff.load(_WORKDIR.value, step=_STEP.value, ema=_EMA.value)
-    method, dataset = model.method, load(model.config.data)
+    method, dataset = model.method, captioned.load(model.config, _WORKDIR.value).dataset
     options = None if _STEPS.value is None else as_float32(resolve(model.config, steps=_STEPS.value))
 
     def batches() -> Iterator[Any]:

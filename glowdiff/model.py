@@ -11,14 +11,17 @@ import numpy as np
 from etils import epath
 from jax.sharding import Mesh
 
+from glowdiff import conditions
 from glowdiff import workdir as workdirs
-from glowdiff.config.schema import Config, ConfigError, MeshConfig
+from glowdiff.config.schema import Config, ConfigError, MeshConfig, require
 from glowdiff.data.spec import DataSpec
 from glowdiff.diffusion.config import same_noise
 from glowdiff.method import Guide, Latents, Method, SampleOptions, Variables, batch_shapes
 from glowdiff.registry import build_method
 from glowdiff.sampling import Sampler, Samples, as_float32, label_array, resolve
 from glowdiff.sharding import make_mesh, replicated, state_shardings
+from glowdiff.text import tokenizer as tokenizers
+from glowdiff.text.tokenizer import Tokenizer
 from glowdiff.training.checkpoint import Checkpoints
 
 
@@ -35,13 +38,21 @@ class Model:
       spec: facts about the data.
       mesh: the devices.
       step: training steps that the variables have seen.
+      tokenizer: of captions, if the model reads them.
     """
 
     def __init__(
-        self, method: Method, variables: Variables, config: Config, spec: DataSpec, mesh: Mesh, step: int
+        self,
+        method: Method,
+        variables: Variables,
+        config: Config,
+        spec: DataSpec,
+        mesh: Mesh,
+        step: int,
+        tokenizer: Tokenizer | None = None,
     ) -> None:
         self.method, self.variables, self.config, self.spec, self.mesh = method, variables, config, spec, mesh
-        self.step = step
+        self.step, self.tokenizer = step, tokenizer
         self._sampler = Sampler(method, mesh) if method.sample else None
         self._film = Sampler(method, mesh, film=True) if method.film else None
         self._sample = jax.jit(method.sample) if method.sample else None
@@ -59,10 +70,17 @@ class Model:
         n: int,
         *,
         label: int | str | np.ndarray | None = None,
+        prompt: str | Sequence[str] | None = None,
         batch: int | None = None,
         low_res: np.ndarray | None = None,
+        image: np.ndarray | None = None,
+        mask: np.ndarray | None = None,
+        source: np.ndarray | None = None,
+        strength: float | None = None,
         classifier: Model | None = None,
         classifier_scale: float = 1.0,
+        clip: Model | None = None,
+        clip_scale: float = 1.0,
         frames: int | None = None,
         **options: Any,
     ) -> Samples:
@@ -73,10 +91,18 @@ class Model:
           n: how many.
           label: one class for all or int [n], for models with labels, or "none" for those that can do without; None
             draws them.
+          prompt: a caption for all, or n of them, for models that read captions; None: without any.
           batch: images at a time; None: all at once. A new number compiles once, nothing else does.
           low_res: of super-resolution models: images uint8 [n, h, w, C] to enlarge.
+          image: to inpaint, uint8 [n, H, W, C] or one for all; any diffusion model can, those trained for it better.
+          mask: which pixels of `image` are painted anew, [n, H, W] or one for all: what is not 0. The others stay.
+          source: to vary (SDEdit), uint8 [n, H, W, C] or one for all.
+          strength: of SDEdit, the share of the noise that `source` is given: little changes little, 1 nearly all. What
+            is compiled depends on it.
           classifier: guides the samples towards their labels.
           classifier_scale: how strongly (Dhariwal & Nichol, 2021, table 4: 0.5 to 10).
+          clip: a CLIP model of noised images guides the samples towards their prompts.
+          clip_scale: how strongly.
           frames: draw films instead, uint8 [n, frames, H, W, C]: what the samples were going to be, along the way; at
             most as many pictures as the denoiser is evaluated.
           **options: keys of the configuration's `sampling` section, such as `temperature`, `sampler`, `steps`, `eta`,
@@ -84,7 +110,7 @@ class Model:
 
         Raises:
           ConfigError: see `glowdiff.sampling`; an option that the model has no use for; a classifier of other images or
-            other noise; wrong or missing `low_res`.
+            other noise; prompts or images that the model cannot take.
           ValueError: the method draws no samples.
         """
         sampler = self._sampler if frames is None else self._film
@@ -93,9 +119,25 @@ class Model:
                 f"{self.config.method} draws no "
                 + ("films: its samples have no steps." if self._sampler else "samples: it is a guide for others.")
             )
-        guides = () if classifier is None else (self._guide(classifier, classifier_scale),)
-        chosen = resolve(self.config, guides=guides, frames=frames, **options)
-        cond = self._low_res(low_res, n)
+        guides, cond = (), self._conditions(n, prompt=prompt, low_res=low_res)
+        if classifier is not None:
+            guides += (self._guide("classifier", classifier, classifier_scale),)
+        if clip is not None:
+            guides += (self._guide("CLIP", clip, clip_scale),)
+            if prompt is None:
+                raise ConfigError("CLIP guides towards a prompt: give one.")
+            read = conditions.captions(clip.config, clip.tokenizer, prompt, n)
+            cond |= {f"clip_{name}": array for name, array in read.items()}
+        chosen = resolve(self.config, guides=guides, frames=frames, strength=strength, **options)
+        if image is not None or mask is not None or source is not None:
+            if "strength" not in self.method.options:
+                raise ConfigError(f"diffusion models edit images so; this one is of method {self.config.method}.")
+            require(
+                source is None or (image is None and mask is None),
+                "source is given with image and mask; images are varied (SDEdit) or painted into, not both at once.",
+            )
+            cond |= conditions.known_pixels(self.spec, image, mask, n) | conditions.source_images(self.spec, source, n)
+        require(strength is None or source is not None, "strength is given, but no source that it could vary.")
         return sampler(self.variables, key, n, label=label, cond=cond, options=chosen, batch=batch)
 
     def encode(
@@ -103,6 +145,7 @@ class Model:
         images: np.ndarray,
         *,
         label: int | str | np.ndarray | None = None,
+        prompt: str | Sequence[str] | None = None,
         low_res: np.ndarray | None = None,
         **options: Any,
     ) -> Latents:
@@ -113,6 +156,7 @@ class Model:
         Args:
           images: with values 0 ... levels - 1.
           label: of models with labels.
+          prompt: as of `draw`.
           low_res: of super-resolution models, as of `draw`; None: the images themselves, made smaller.
           **options: see `draw`.
 
@@ -121,9 +165,9 @@ class Model:
         """
         if self._encode is None:
             raise ValueError(f"{self.config.method} has no latents of given images.")
-        batch = self._batch(images, label)
+        batch = self._batch(images, label, prompt)
         if low_res is not None:
-            batch["cond"] |= self._low_res(low_res, len(images))
+            batch["cond"] |= conditions.small_images(self.config, self.spec, low_res, len(images))
         return self._encode(self.variables, jax.random.key(0), batch, self._inverse(options))
 
     def decode(
@@ -131,6 +175,7 @@ class Model:
         latents: Latents,
         *,
         label: int | str | np.ndarray | None = None,
+        prompt: str | Sequence[str] | None = None,
         low_res: np.ndarray | None = None,
         **options: Any,
     ) -> np.ndarray:
@@ -138,7 +183,8 @@ class Model:
         if self._sample is None:
             raise ValueError(f"{self.config.method} draws no samples: it is a guide for others.")
         n = jax.tree.leaves(latents)[0].shape[0]
-        cond, chosen = self._cond(n, label) | self._low_res(low_res, n), self._inverse(options)
+        cond = self._cond(n, label) | self._conditions(n, prompt=prompt, low_res=low_res)
+        chosen = self._inverse(options)
         return np.asarray(self._sample(self.variables, jax.random.key(0), latents, cond, chosen))
 
     def decode_unrounded(self, latents: Latents, *, label: int | str | np.ndarray | None = None) -> np.ndarray:
@@ -157,6 +203,7 @@ class Model:
         images: np.ndarray,
         *,
         label: int | str | np.ndarray | None = None,
+        prompt: str | Sequence[str] | None = None,
         key: jax.Array | None = None,
         steps: int | str | None = None,
     ) -> np.ndarray:
@@ -165,13 +212,14 @@ class Model:
         Args:
           images: with values 0 ... levels - 1.
           label: of models with labels.
+          prompt: as of `draw`.
           key: of the dequantisation noise, or the noise of the bound; None: key 0.
           steps: of diffusion models: the bound of a sampler with so many steps; None: all timesteps.
         """
         if self._bits_per_dim is None:
             raise ValueError(f"{self.config.method} has no likelihood.")
         key = jax.random.key(0) if key is None else key
-        batch = self._batch(images, label)
+        batch = self._batch(images, label, prompt)
         if steps is None:
             return np.asarray(self._bits_per_dim(self.variables, key, batch))
         chosen = as_float32(resolve(self.config, steps=steps))
@@ -185,49 +233,37 @@ class Model:
         }  # numbers that shall not even be computed
         return as_float32(dataclasses.replace(resolve(self.config, **wanted), **unused))
 
-    def _guide(self, classifier: Model, scale: float) -> Guide:
-        """A classifier as a guide of this model's samples."""
-        if classifier.method.log_prob is None:
-            raise ConfigError(
-                f"the classifier is a model of method {classifier.config.method}, which classifies nothing."
-            )
+    def _guide(self, name: str, guide: Model, scale: float) -> Guide:
+        """A classifier or CLIP, called `name`, as a guide of this model's samples."""
+        if guide.config.method != name.lower():
+            raise ConfigError(f"the {name} is a model of method {guide.config.method}, not {name.lower()}.")
         if "guides" not in self.method.options:
-            raise ConfigError(f"a classifier guides diffusion models; this one is of method {self.config.method}.")
-        mine, theirs = self.spec, classifier.spec
-        different = same_noise(self.config.model, classifier.config.model)
+            raise ConfigError(f"a {name} guides diffusion models; this one is of method {self.config.method}.")
+        mine, theirs = self.spec, guide.spec
+        different = same_noise(self.config.model, guide.config.model)
         if (mine.shape, mine.levels) != (theirs.shape, theirs.levels):
             different = (
-                f"images are {'x'.join(map(str, mine.shape))} with {mine.levels} levels and the classifier's are "
+                f"images are {'x'.join(map(str, mine.shape))} with {mine.levels} levels and the {name}'s are "
                 f"{'x'.join(map(str, theirs.shape))} with {theirs.levels}"
             )
-        if self.method.labels not in (0, classifier.method.labels):
-            different = f"the model knows {self.method.labels} classes and the classifier {classifier.method.labels}"
+        if guide.method.labels and self.method.labels not in (0, guide.method.labels):
+            different = f"the model knows {self.method.labels} classes and the {name} {guide.method.labels}"
         if different:
-            raise ConfigError(f"the classifier does not fit the model: {different}.")
-        variables = jax.device_put(classifier.variables, replicated(self.mesh))
-        return Guide(variables, scale, classifier.method.log_prob, classifier.method.labels)
+            raise ConfigError(f"the {name} does not fit the model: {different}.")
+        variables, method = jax.device_put(guide.variables, replicated(self.mesh)), guide.method
+        assert method.log_prob is not None
+        return Guide(variables, scale, method.log_prob, method.labels, method.embed)
 
-    def _low_res(self, low_res: np.ndarray | None, n: int) -> dict[str, np.ndarray]:
-        """The condition of super-resolution models, checked."""
-        side = getattr(self.config.model, "low_res", None)
-        if side is None:
-            if low_res is not None:
-                raise ConfigError("low_res was given, but this is no super-resolution model (model.low_res).")
-            return {}
-        wanted = (n, side, side, self.spec.shape[-1])
-        if low_res is None:
-            raise ConfigError(f"this model enlarges images: give low_res, uint8 {list(wanted)}.")
-        low_res = np.asarray(low_res)
-        if low_res.shape != wanted or not np.issubdtype(low_res.dtype, np.integer):
-            raise ConfigError(f"low_res is {low_res.dtype} {list(low_res.shape)}; it must be uint8 {list(wanted)}.")
-        if low_res.min() < 0 or low_res.max() >= self.spec.levels:
-            raise ConfigError(
-                f"low_res has values from {low_res.min()} to {low_res.max()}; this model takes 0 to "
-                f"{self.spec.levels - 1}."
-            )
-        return {"low_res": low_res.astype(np.uint8)}
+    def _conditions(
+        self, n: int, *, prompt: str | Sequence[str] | None, low_res: np.ndarray | None
+    ) -> dict[str, np.ndarray]:
+        """What samples of this model depend on besides labels."""
+        small = conditions.small_images(self.config, self.spec, low_res, n)
+        return conditions.captions(self.config, self.tokenizer, prompt, n) | small
 
-    def _batch(self, images: np.ndarray, label: int | str | np.ndarray | None) -> dict[str, Any]:
+    def _batch(
+        self, images: np.ndarray, label: int | str | np.ndarray | None, prompt: str | Sequence[str] | None
+    ) -> dict[str, Any]:
         images = np.asarray(images)
         if images.ndim != 4 or images.shape[1:] != self.spec.shape:
             raise ValueError(f"images have shape {images.shape}; this model takes (N, {str(self.spec.shape)[1:]}.")
@@ -236,7 +272,9 @@ class Model:
                 f"images are {images.dtype} from {images.min()} to {images.max()}; this model takes integers "
                 f"0 to {self.spec.levels - 1}."
             )
-        return {"image": images.astype(np.uint8), "cond": self._cond(len(images), label)}
+        n = len(images)
+        cond = self._cond(n, label) | conditions.captions(self.config, self.tokenizer, prompt, n)
+        return {"image": images.astype(np.uint8), "cond": cond}
 
     def _cond(self, n: int, label: int | str | np.ndarray | None) -> dict[str, np.ndarray]:
         if not self.method.labels:
@@ -264,7 +302,9 @@ def load(
     config, spec = workdirs.read(workdir)
     method = build_method(config, spec)
     mesh = make_mesh(MeshConfig(), devices)
-    shapes = jax.eval_shape(method.init, jax.random.key(0), batch_shapes(spec, config.model.init_images))
+    shapes = jax.eval_shape(
+        method.init, jax.random.key(0), batch_shapes(spec, config.model.init_images, config.model.context)
+    )
     like = {"variables": dict(shapes)} | ({"ema": shapes["params"]} if ema else {})
     if ema:
         del like["variables"]["params"]
@@ -278,4 +318,5 @@ def load(
     variables = dict(restored.state["variables"])
     if ema:
         variables["params"] = restored.state["ema"]
-    return Model(method, variables, config, spec, mesh, restored.step)
+    tokenizer = tokenizers.load(workdir, config.model.tokenizer) if config.model.context else None
+    return Model(method, variables, config, spec, mesh, restored.step, tokenizer)

@@ -13,7 +13,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from glowdiff.config.schema import Config, ConfigError, SamplingConfig
+from glowdiff.config.schema import Config, ConfigError, SamplingConfig, require
 from glowdiff.method import Guide, Method, SampleOptions, Variables, example_keys
 from glowdiff.sharding import batch_sharding, replicated
 
@@ -171,7 +171,12 @@ def label_array(label: int | str | np.ndarray, n: int, known: int, *, null: bool
 
 
 def resolve(
-    config: Config, *, guides: tuple[Guide, ...] = (), frames: int | None = None, **changes: Any
+    config: Config,
+    *,
+    guides: tuple[Guide, ...] = (),
+    frames: int | None = None,
+    strength: float | None = None,
+    **changes: Any,
 ) -> SampleOptions:
     """The options of a configuration's `sampling` section, with changes.
 
@@ -179,6 +184,7 @@ def resolve(
       config: of the model.
       guides: networks that pull the samples.
       frames: of a film.
+      strength: of SDEdit, above 0 and at most 1.
       **changes: keys of `sampling`; None leaves one as configured.
 
     Raises:
@@ -200,6 +206,9 @@ def resolve(
     values: dict[str, Any] = {key: getattr(sampling, key) for key in same}
     if frames is not None:
         values["frames"] = frames
+    if strength is not None:
+        require(0 < strength <= 1, f"strength is {strength}; it is the share of noise, above 0 and at most 1.")
+        values["strength"] = float(strength)
     interval = (sampling.guidance_from, sampling.guidance_to)
     return SampleOptions(guides=guides, guidance_interval=interval, **values)
 

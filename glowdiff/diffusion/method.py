@@ -156,7 +156,7 @@ def diffusion_method(config: DiffusionConfig, network: Network, process: Process
         bits_per_dim,
         labels=conditions.classes,
         null_label=config.label_dropout > 0,
-        options=(*config.sampling_keys, "guides"),
+        options=(*config.sampling_keys, "guides", "strength"),
         inverse=INVERSE,
         film=film,
         conditions=conditions.of_images if conditions.needed else None,

@@ -46,7 +46,9 @@ def write(workdir: epath.PathLike, config: Config, spec: DataSpec, variables: Va
       ema: averages of the parameters; None: the parameters.
     """
     build = build_method(config, spec).init
-    expected = jax.eval_shape(build, jax.random.key(0), batch_shapes(spec, config.model.init_images))
+    expected = jax.eval_shape(
+        build, jax.random.key(0), batch_shapes(spec, config.model.init_images, config.model.context)
+    )
     assert _kinds(variables) == _kinds(dict(expected)), "the importer's network is not the configuration's"
     state = fresh_state(make_optimizer(config), jax.random.key(config.seed), variables, ema)
     workdirs.write(workdir, config, spec)

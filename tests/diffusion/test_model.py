@@ -194,7 +194,7 @@ def test_a_guide_knows_the_model_s_noise():
 
 
 def test_a_model_is_no_classifier(diffusion):
-    with pytest.raises(ConfigError, match="the classifier is a model of method diffusion, which classifies nothing"):
+    with pytest.raises(ConfigError, match="the classifier is a model of method diffusion, not classifier"):
         diffusion.sample(KEY, 2, classifier=diffusion)
 
 
