@@ -10,7 +10,8 @@ import jax
 
 from glowdiff.config.schema import Config, ConfigError, ModelConfig
 from glowdiff.data.spec import DataSpec
-from glowdiff.diffusion.build import classifier_of_noised_images, diffusion_method
+from glowdiff.diffusion.build import classifier_of_noised_images, clip_of_noised_images, diffusion_method
+from glowdiff.diffusion.clip_config import ClipConfig
 from glowdiff.diffusion.config import ClassifierConfig, DiffusionConfig
 from glowdiff.flows.build import glow_method, nice_method, realnvp_method
 from glowdiff.flows.config import GlowConfig, NICEConfig, RealNVPConfig
@@ -31,6 +32,7 @@ METHODS: dict[str, Entry] = {
     "nice": Entry(NICEConfig, nice_method),
     "diffusion": Entry(DiffusionConfig, diffusion_method),
     "classifier": Entry(ClassifierConfig, classifier_of_noised_images),
+    "clip": Entry(ClipConfig, clip_of_noised_images),
 }
 
 

@@ -29,14 +29,26 @@ TIMESTEP_SAMPLERS = ("uniform", "loss_second_moment")
 
 
 @dataclass(frozen=True)
-class NoisedConfig(ModelConfig):
-    """What all networks that see x_t share: how noise is added, and the UNet's shape in ADM's terms."""
+class NoiseConfig(ModelConfig):
+    """What all networks that see x_t share: how noise is added."""
 
     init_images: int = 1  # nothing depends on data
 
     schedule: str = "linear"  # linear | cosine (squaredcos_cap_v2 is another name of it)
     timesteps: int = 1000  # T
     zero_terminal_snr: bool = False  # the last timestep is pure noise (Lin et al., 2023)
+
+    def check(self) -> None:
+        """Raise `ConfigError` for impossible values."""
+        super().check()
+        require_choice("model.schedule", self.schedule, SCHEDULES)
+        require(self.timesteps > 1, f"model.timesteps is {self.timesteps}; it must be at least 2.")
+
+
+@dataclass(frozen=True)
+class NoisedConfig(NoiseConfig):
+    """What denoisers and classifiers share beside that: the UNet's shape in ADM's terms."""
+
     rescale_timesteps: bool = False  # the network is given t * 1000 / T
 
     channels: int = 128  # of the first level
@@ -72,11 +84,9 @@ class NoisedConfig(ModelConfig):
     def check(self) -> None:
         """Raise `ConfigError` for impossible values."""
         super().check()
-        require_choice("model.schedule", self.schedule, SCHEDULES)
-        for key in ("timesteps", "channels", "res_blocks", "heads", "head_channels"):
+        for key in ("channels", "res_blocks", "heads", "head_channels"):
             value = getattr(self, key)
             require(value is None or value > 0, f"model.{key} is {value}; it must be at least 1.")
-        require(self.timesteps > 1, f"model.timesteps is {self.timesteps}; it must be at least 2.")
         require(0 <= self.dropout < 1, f"model.dropout is {self.dropout}; it is a share, from 0 to below 1.")
         self.multipliers(64)
         self.attention_sides()
@@ -231,7 +241,7 @@ class ClassifierConfig(NoisedConfig):
             raise ConfigError(f"a classifier needs labels, but {data.name} has none.")
 
 
-def same_noise(model: NoisedConfig, guide: NoisedConfig) -> str | None:
+def same_noise(model: NoiseConfig, guide: NoiseConfig) -> str | None:
     """What of the noise two networks were trained on differs, in words; None: nothing."""
     same = {"squaredcos_cap_v2": "cosine"}  # two names of one schedule
     for key in ("schedule", "timesteps", "zero_terminal_snr"):
