@@ -47,6 +47,8 @@ class DataConfig:
     shift: int = 0  # training images are shifted at random by up to this many pixels, edges repeated
     max_bad: float = 0.5  # folder: the share of files that may be refused before preparing the set fails
     test_fraction: float = 0.1  # folder and arrays without a test set of their own: the share held out, by a fixed hash
+    # Sets with captions: captions "a|b|..." whose pictures are kept out of training and added to the test set.
+    hold_out: str = ""
 
     def check(self) -> None:
         """Raise `ConfigError` for values that no data set accepts."""

@@ -10,6 +10,7 @@ from glowdiff.data import arrays, digits, folder, openmoji, photos, records, sto
 from glowdiff.data.prepared import data_dir
 from glowdiff.data.sources import Source
 from glowdiff.data.spec import DataSpec
+from glowdiff.data.unseen import keep_unseen
 
 
 class Dataset(NamedTuple):
@@ -34,7 +35,7 @@ def load(config: DataConfig) -> Dataset:
             f"data.size is {config.size}, but the images of {config.name} are {height}x{width} pixels and are kept "
             "as they are; leave data.size out."
         )
-    return dataset
+    return Dataset(*keep_unseen(config.hold_out, *dataset)) if config.hold_out else dataset
 
 
 def _load(config: DataConfig) -> tuple[DataSpec, Source, Source]:

@@ -102,6 +102,29 @@ class Records:
         return f"Records({len(self)} images)"
 
 
+class Rows:
+    """Chosen examples of other splits."""
+
+    def __init__(self, parts: Sequence[tuple[Source, np.ndarray]], captions: Sequence[str]) -> None:
+        """Take of each part's split the examples at its indices, int [n], one part after the other.
+
+        `captions` are those of all chosen examples.
+        """
+        self._sources = [source for source, _ in parts]
+        self._part = np.repeat(np.arange(len(parts)), [len(rows) for _, rows in parts])
+        self._row = np.concatenate([rows for _, rows in parts])
+        self.captions = captions
+
+    def __len__(self) -> int:
+        return len(self._row)
+
+    def __getitem__(self, index: int) -> Example:
+        return self._sources[self._part[index]][int(self._row[index])]
+
+    def __repr__(self) -> str:
+        return f"Rows({len(self)} of {', '.join(map(repr, self._sources))})"
+
+
 def in_memory(source: Records, shape: tuple[int, int, int]) -> Source:
     """Return `source` decoded into memory where it fits in `MEMORY_LIMIT`, else `source` itself.
 
