@@ -36,7 +36,8 @@ class DataConfig:
 
     # digits | photos | openmoji | folder | arrays | the name of any TFDS data set (cifar10, lsun/bedroom ...)
     name: str = "digits"
-    path: str | None = None  # folder: the folder of images (sub-folder = class); arrays: the .npz file
+    # folder: the folder of images (sub-folder = class; captions in x.txt beside x.png, or metadata.csv or .jsonl)
+    path: str | None = None  # arrays: the .npz file
     dir: str | None = None  # where prepared sets are kept; default ~/.cache/glowdiff/data
     # Side in pixels: photos 16, 32 or 64; openmoji 16 ... 256; folder and TFDS: centre-cropped and resized to it.
     size: int | None = None

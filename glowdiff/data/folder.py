@@ -1,7 +1,8 @@
 """Any folder of images of the user's, read once into prepared files.
 
 Sub-folders are classes; images directly in the folder have no labels. Sub-folders `train/` and `test/`, when both are
-there, are the splits; otherwise a fixed hash of the file's name holds out `test_fraction`.
+there, are the splits; otherwise a fixed hash of the file's name holds out `test_fraction`. Captions are in
+`metadata.csv`, `metadata.jsonl` or a text file beside each image: see `folder_captions`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 
 from glowdiff.config.schema import ConfigError, DataConfig
 from glowdiff.data import records
+from glowdiff.data.folder_captions import Captions, read_captions
 from glowdiff.data.folder_files import File, Place, fingerprint, has_splits, list_files, place
 from glowdiff.data.folder_reader import Refused, read_image, read_size
 from glowdiff.data.folder_report import REPORT_FILE, Report
@@ -37,7 +39,7 @@ def prepare(root: Path, config: DataConfig) -> Path:
 
     Raises:
         ConfigError: when there is no folder, no image in it, the images differ in size while `config.size` is None,
-            or more than `config.max_bad` of the files are refused.
+            captions cannot be read, or more than `config.max_bad` of the files are refused.
     """
     folder = Path(config.path or "").expanduser()
     if not folder.is_dir():
@@ -59,12 +61,14 @@ def prepare(root: Path, config: DataConfig) -> Path:
 
 def _write(scratch: Path, folder: Path, files: list[File], config: DataConfig, refusals: Path) -> Path:
     """Read `files`, write those that can be used under `scratch`, and return the finished directory."""
-    report = Report(str(folder), len(files))
+    captions = read_captions(folder, files)
+    files = [file for file in files if file.name not in captions.files]
+    report = Report(str(folder), len(files), notes=captions.notes)
     with warnings.catch_warnings():
         # Pillow warns of odd metadata and of large images; what matters is in the report.
         warnings.filterwarnings("ignore", module="PIL")
         sizes = _read_sizes(folder, files, report)
-        places = _places(files, sizes, report)
+        places = _captioned(_places(files, sizes, report), captions, report)
         if config.size is None:
             _refuse_damaged_sizes(folder, places, sizes, report)
         report.require_few(config.max_bad, refusals)
@@ -72,7 +76,7 @@ def _write(scratch: Path, folder: Path, files: list[File], config: DataConfig, r
             raise ConfigError(f"data.path is {folder}, which holds {len(places)} usable images; at least 2 are needed.")
         height, width = _common_size(folder, [sizes[file.name] for file in places], config.size)
         classes = tuple(sorted({where.group for where in places.values() if where.group is not None}))
-        spec = DataSpec("folder", (height, width, 3), 256, 0, 0, classes)
+        spec = DataSpec("folder", (height, width, 3), 256, 0, 0, classes, captions=bool(captions.files))
         splits = {
             split: _items(folder, split, chosen, places, spec, config.size, report)
             for split, chosen in _split(list(places), places, config.test_fraction).items()
@@ -108,6 +112,19 @@ def _places(files: list[File], sizes: dict[str, tuple[int, int]], report: Report
             report.refused[file.name] = "it lies beside the sub-folders that are the classes, so it has no class"
         else:
             kept[file] = where
+    return kept
+
+
+def _captioned(places: dict[File, Place], captions: Captions, report: Report) -> dict[File, Place]:
+    """Return `places` with captions, refusing images without one while others have theirs."""
+    if not captions.files:
+        return places
+    kept: dict[File, Place] = {}
+    for file, where in places.items():
+        if file.name in captions.words:
+            kept[file] = where._replace(caption=captions.words[file.name])
+        else:
+            report.refused[file.name] = captions.refused.get(file.name, "it has no caption, while others have one")
     return kept
 
 
@@ -170,19 +187,19 @@ def _items(
     size: int | None,
     report: Report,
 ) -> Iterator[records.Item]:
-    """Yield the images of `files`, those of `split`, with their labels; refused ones go into the report."""
+    """Yield the images of `files`, those of `split`, with labels and captions; refused ones go into the report."""
     numbers = {name: number for number, name in enumerate(spec.classes)}
     decoded = _ahead(lambda file: _read(folder / file.name, size), files)
     used = 0
     for file, pixels in counted(zip(files, decoded, strict=True), "reading images", len(files)):
-        group = places[file].group
+        _, group, caption = places[file]
         if isinstance(pixels, Refused):
             report.refused[file.name] = str(pixels)
         elif pixels.shape != spec.shape:  # a file changed meanwhile, or has its EXIF rotation where no header is
             report.refused[file.name] = f"its size is {pixels.shape[0]}x{pixels.shape[1]}, not that of its header"
         else:
             used += 1
-            yield records.Item(pixels, None if group is None else numbers[group])
+            yield records.Item(pixels, None if group is None else numbers[group], caption=caption)
     if not used:
         raise report.nothing_left(split)
 

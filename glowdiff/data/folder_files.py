@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 SPLITS = ("train", "test")  # sub-folders that, when both are there, are the splits
-_FORMAT = 1  # of the prepared set; raised when files would be read differently
+_FORMAT = 2  # of the prepared set; raised when files would be read differently
 
 
 class File(NamedTuple):
@@ -22,10 +22,11 @@ class File(NamedTuple):
 
 
 class Place(NamedTuple):
-    """What a file's place says."""
+    """What a folder says of one of its images: by its place, and in words."""
 
     split: str | None  # None: not given by the folder
     group: str | None  # the sub-folder that is its class; None: directly in the folder (or split)
+    caption: str | None = None  # None: the folder has none
 
 
 def list_files(folder: Path) -> list[File]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -18,24 +19,28 @@ _NAMED = 5  # refused files in an error
 
 
 class Report:
-    """The refused files of one folder, by name, with reasons."""
+    """The refused files of one folder, by name, with reasons, and what else the user should know."""
 
-    def __init__(self, folder: str, files: int, refused: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: str, files: int, refused: dict[str, str] | None = None, notes: Sequence[str] = ()
+    ) -> None:
         """Report on `files` files of `folder`, of which `refused` have been refused so far."""
         self.folder = folder
         self.files = files
         self.refused = {} if refused is None else refused
+        self.notes = list(notes)
 
     def write(self, path: Path) -> None:
         """Write the report to `path` as JSON."""
-        content = {"folder": self.folder, "files": self.files, "refused": dict(sorted(self.refused.items()))}
+        refused = dict(sorted(self.refused.items()))
+        content = {"folder": self.folder, "files": self.files, "refused": refused, "notes": self.notes}
         path.write_text(json.dumps(content, indent=2), encoding="utf-8")
 
     @staticmethod
     def read(path: Path) -> Report:
         """Return the report that `write` put into `path`."""
         content = json.loads(path.read_text(encoding="utf-8"))
-        return Report(content["folder"], content["files"], content["refused"])
+        return Report(content["folder"], content["files"], content["refused"], content["notes"])
 
     def require_few(self, max_bad: float, path: Path) -> None:
         """Raise `ConfigError`, and leave the whole list at `path`, if a larger share than `max_bad` is refused."""
@@ -57,16 +62,18 @@ class Report:
         )
 
     def _first(self) -> str:
-        """Return the first refused files with reasons, a line each."""
+        """Return the first refused files with reasons, a line each, and the notes."""
         lines = [f"  {name}: {self.refused[name]}" for name in sorted(self.refused)[:_NAMED]]
         more = len(self.refused) - len(lines)
-        return "\n".join([*lines, f"  and {more} more"] if more else lines)
+        return "\n".join([*lines, *([f"  and {more} more"] if more else []), *self.notes])
 
     def show(self, path: Path) -> None:
-        """Name the refused files on the terminal (on stderr), the first ones if they are many."""
+        """Name the refused files on the terminal (on stderr), the first ones if they are many, after the notes."""
+        console = progress_console()
+        for note in self.notes:
+            console.print(f"{self.folder}: {note}", markup=False, highlight=False, soft_wrap=True)
         if not self.refused:
             return
-        console = progress_console()
         title = f"{len(self.refused)} of {self.files} files in {self.folder} are not used"
         names = sorted(self.refused)[:_SHOWN]
         if console.is_terminal:
