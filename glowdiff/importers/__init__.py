@@ -2,6 +2,7 @@
 
 from glowdiff.importers.adm import adm
 from glowdiff.importers.clip import clip
+from glowdiff.importers.glide import glide
 from glowdiff.importers.glow import glow
 
-__all__ = ["adm", "clip", "glow"]
+__all__ = ["adm", "clip", "glide", "glow"]

@@ -9,7 +9,8 @@ from glowdiff.config.recipes import adm_training, classifier_training
 from glowdiff.config.schema import Config, ConfigError, require, require_choice
 from glowdiff.data.spec import DataSpec
 from glowdiff.diffusion.schedules import SCHEDULES
-from glowdiff.importers.adm_flags import CLASSES, Flags
+from glowdiff.importers.adm_flags import CLASSES
+from glowdiff.importers.network_flags import Flags
 from glowdiff.importers.workdir import named_data
 
 DTYPES = ("float32", "bfloat16")

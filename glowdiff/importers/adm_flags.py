@@ -6,43 +6,15 @@ Two vocabularies are understood: the command-line flags that the releases are do
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+from dataclasses import fields
+from typing import Any
 
-from glowdiff.config.schema import ConfigError, require, require_choice
-from glowdiff.denoisers.plan import check_unet
+from glowdiff.config.schema import require, require_choice
 from glowdiff.guides.classifier import POOLS
-from glowdiff.importers.flags import typed
+from glowdiff.importers.network_flags import Flags, Process, backbone, denoiser, read_values, require_sizes, sized
 
 CLASSES = 1000  # of ImageNet: the originals know no other number
-
-
-@dataclass(frozen=True)
-class Process:
-    """The process that a network was trained for; names and defaults are guided-diffusion's."""
-
-    diffusion_steps: int = 1000
-    noise_schedule: str = "linear"
-    timestep_respacing: str = ""
-    learn_sigma: bool = False
-    sigma_small: bool = False
-    use_kl: bool = False
-    predict_xstart: bool = False
-    rescale_timesteps: bool = False
-    rescale_learned_sigmas: bool = False
-
-
-class Flags(NamedTuple):
-    """What the flags say."""
-
-    kind: str  # unet | superres | classifier
-    network: dict[str, Any]  # arguments of our module
-    in_channels: int  # of the images
-    process: Process
-    small_size: int | None  # superres, where the flags tell: side of the small images
-
 
 _PROCESS: dict[str, Any] = {field.name: field.default for field in fields(Process)}
 _UNET: dict[str, Any] = {
@@ -72,7 +44,6 @@ _IGNORED = (
     "log_interval", "eval_interval", "save_interval", "resume_checkpoint", "fp16_scale_growth", "clip_denoised",
     "num_samples", "use_ddim", "model_path", "classifier_path", "classifier_scale", "base_samples",
 )  # fmt: skip
-_TRUE, _FALSE = ("yes", "true", "t", "y", "1"), ("no", "false", "f", "n", "0")
 
 
 def parse(values: Mapping[str, Any]) -> Flags:
@@ -98,40 +69,17 @@ def parse(values: Mapping[str, Any]) -> Flags:
         )
     else:
         known, kind = (_SUPERRES, "superres") if "large_size" in values else (_UNET, "unet")
-    read = known | _PROCESS
-    read |= {name: _typed(name, value, read[name]) for name, value in values.items() if _is_known(name, read)}
+    read = read_values(values, known | _PROCESS, _IGNORED)
     process = Process(**{name: read[name] for name in _PROCESS})
     network = _constructor(read, kind) if constructor else _command_line(read, kind, process)
-    network |= _sizes(network, halvings=constructor)
-    sizes = ("image_size", "channels", "channel_mult", "attention", "heads", "head_channels")
-    try:
-        check_unet(*(network[name] for name in sizes))
-    except ConfigError as error:
-        raise ConfigError(f"--flags ask for a network that cannot be: {error}") from error
-    return Flags(kind, network, read.get("in_channels", 3), process, read.get("small_size") or None)
-
-
-def _is_known(name: str, known: Mapping[str, Any]) -> bool:
-    if name in known:
-        return True
-    if name in _IGNORED:
-        return False
-    close = difflib.get_close_matches(name, [*known, *_IGNORED], 1)
-    hint = f" Did you mean {close[0]}?" if close else f" Known: {', '.join(known)}."
-    raise ConfigError(f"--flags has {name}, which the originals do not know of such a network.{hint}")
-
-
-def _typed(name: str, value: Any, default: Any) -> Any:
-    kind = type(default)
-    if kind is str:
-        return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value).strip()
-    return typed(name, 0 if value is None else value, kind, _TRUE, _FALSE)
+    return Flags(
+        kind, sized(network, halvings=constructor), read.get("in_channels", 3), process, read.get("small_size") or None
+    )
 
 
 def _constructor(read: dict[str, Any], kind: str) -> dict[str, Any]:
-    for name in ("image_size", "model_channels", "out_channels", "num_res_blocks"):
-        require(read[name] > 0, f"--flags has {name}={read[name]}; it must be there and at least 1.")
-    network = _shared(read) | {
+    require_sizes(read)
+    network = backbone(read) | {
         "channels": read["model_channels"],
         "out_channels": read["out_channels"],
         "channel_mult": read["channel_mult"],
@@ -140,7 +88,7 @@ def _constructor(read: dict[str, Any], kind: str) -> dict[str, Any]:
     if kind == "classifier":
         require_choice("--flags: pool", read["pool"], POOLS)
         return network | {"pool": read["pool"]}
-    return network | _denoiser(read, kind, read["num_classes"])
+    return network | denoiser(read, read["num_classes"], kind == "superres")
 
 
 def _command_line(read: dict[str, Any], kind: str, process: Process) -> dict[str, Any]:
@@ -155,7 +103,7 @@ def _command_line(read: dict[str, Any], kind: str, process: Process) -> dict[str
         }
         own = {name: read[f"classifier_{flag}"] for name, flag in names.items()}
         require_choice("--flags: classifier_pool", read["classifier_pool"], POOLS)
-        return _shared(read | fixed | own) | {
+        return backbone(read | fixed | own) | {
             "channels": read["classifier_width"],
             "out_channels": read["num_classes"],
             "channel_mult": _published_mult(read["image_size"], kind),
@@ -163,31 +111,12 @@ def _command_line(read: dict[str, Any], kind: str, process: Process) -> dict[str
         }
     if kind == "superres":
         read = read | {"image_size": read["large_size"]}
-    network = _shared(read) | {
+    network = backbone(read) | {
         "channels": read["num_channels"],
         "out_channels": 6 if process.learn_sigma else 3,
         "channel_mult": read["channel_mult"] or _published_mult(read["image_size"], kind),
     }
-    return network | _denoiser(read, kind, read["num_classes"] if read["class_cond"] else 0)
-
-
-def _shared(read: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "image_size": read["image_size"],
-        "res_blocks": read["num_res_blocks"],
-        "attention": read["attention_resolutions"],
-        "heads": read["num_heads"],
-        "head_channels": read["num_head_channels"] if read["num_head_channels"] != -1 else None,
-        "adagn": read["use_scale_shift_norm"],
-        "updown": read["resblock_updown"],
-        "new_order": read["use_new_attention_order"],
-        "dropout": read["dropout"],
-    }
-
-
-def _denoiser(read: dict[str, Any], kind: str, classes: int) -> dict[str, Any]:
-    heads = read["num_heads_upsample"]
-    return {"classes": classes, "heads_up": heads if heads != -1 else None, "low_res": kind == "superres"}
+    return network | denoiser(read, read["num_classes"] if read["class_cond"] else 0, kind == "superres")
 
 
 def _published_mult(image_size: int, kind: str) -> str:
@@ -202,21 +131,3 @@ def _published_mult(image_size: int, kind: str) -> str:
         f"{', '.join(map(str, sorted(table)))}" + ("." if kind == "classifier" else ", or give channel_mult."),
     )
     return table[image_size]
-
-
-def _sizes(network: dict[str, Any], halvings: bool) -> dict[str, Any]:
-    """Multipliers and attention as numbers. Like the originals, ask in vain for attention where there is no level."""
-    mult = tuple(_numbers("channel_mult", network["channel_mult"]))
-    asked = [int(value) for value in _numbers("attention_resolutions", network["attention"])]
-    require(all(value > 0 for value in asked), f"--flags has attention_resolutions={network['attention']}.")
-    size = network["image_size"]
-    factors = asked if halvings else [size // side for side in asked]
-    attention = tuple(size // 2**level for level in range(len(mult)) if 2**level in factors)
-    return {"channel_mult": mult, "attention": attention}
-
-
-def _numbers(name: str, text: str) -> list[float]:
-    try:
-        return [float(part) for part in text.split(",") if part.strip()]
-    except ValueError:
-        raise ConfigError(f"--flags has {name}={text}; it must be numbers with commas in between.") from None

@@ -7,10 +7,11 @@ import pytest
 
 from glowdiff import importers
 from glowdiff.config.schema import ConfigError
-from glowdiff.importers.adm import adm_module, check_adm, expected_shapes
+from glowdiff.importers.adm import adm_module, check_adm
 from glowdiff.importers.adm_flags import parse
 from glowdiff.importers.command_line import read
 from glowdiff.importers.mapping import WeightsError
+from glowdiff.importers.unet_keys import expected_shapes
 from tests.importers.golden import load_torch
 
 

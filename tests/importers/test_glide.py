@@ -1,0 +1,109 @@
+"""The published GLIDE networks, through our importer and our modules, compute what the original computes."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+from glowdiff import importers
+from glowdiff.config.schema import ConfigError
+from glowdiff.importers.glide import check_glide
+from glowdiff.importers.glide_flags import parse
+from glowdiff.importers.mapping import WeightsError
+from tests.importers.golden import load_torch, released
+
+GOLDENS = ("glide_text2im", "glide_superres", "glide_inpaint", "glide_superres_inpaint")
+RELEASED = ("glide_base", "glide_upsample", "glide_base_inpaint", "glide_upsample_inpaint")
+NAMES = {"in_low_res": "low_res", "in_inpaint_image": "known", "in_inpaint_mask": "known_mask"}
+
+
+@pytest.fixture(autouse=True)
+def _precision():
+    with jax.default_matmul_precision("highest"):
+        yield
+
+
+@pytest.mark.parametrize("name", GOLDENS)
+def test_denoisers(name):
+    arrays, flags, weights = load_torch(name)
+    module, variables = importers.glide(weights, flags)
+    text = module.apply(variables, arrays["in_tokens"].astype(np.int32), arrays["in_mask"], method="encode_text")
+    np.testing.assert_allclose(text["text_emb"], arrays["out_xf_proj"], atol=1e-5, rtol=0)
+    np.testing.assert_allclose(text["text"], np.moveaxis(arrays["out_xf_out"], 1, 2), atol=1e-5, rtol=0)
+    seen = {ours: arrays[theirs] for theirs, ours in NAMES.items() if theirs in arrays}
+    captions = {"tokens": arrays["in_tokens"].astype(np.int32), "mask": arrays["in_mask"]}
+    apply = jax.jit(module.apply)
+    for cond in (captions, text):
+        y = apply(variables, arrays["in_x"], arrays["in_t"], {**seen, **cond})
+        np.testing.assert_allclose(y, arrays["out_y"], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_released_shapes(name):
+    entry = released()[name]
+    shapes = {key: tuple(shape) for key, shape in entry["manifest"].items()}
+    module, variables = check_glide(shapes, entry["flags"])
+    assert module.vocab == entry["n_vocab"]
+    assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == entry["parameters"]
+    channels = sum(channels for _, channels in module.input_parts(3))
+    assert channels == shapes["input_blocks.0.0.weight"][1] == 3 + 3 * module.low_res + 4 * module.inpaint
+
+
+def test_constructors_and_options_say_the_same():
+    options = parse(released()["glide_upsample_inpaint"]["flags"])
+    constructor = parse(
+        {
+            "model": "SuperResInpaintText2ImUnet", "image_size": 256, "in_channels": 3, "model_channels": 192,
+            "out_channels": 6, "num_res_blocks": 2, "attention_resolutions": [8, 16, 32], "dropout": 0.1,
+            "channel_mult": [1, 1, 2, 2, 4, 4], "num_heads": 1, "num_head_channels": 64, "use_scale_shift_norm": True,
+            "resblock_updown": True, "noise_schedule": "linear",
+        }
+    )  # fmt: skip
+    assert constructor == options
+    assert options.small_size == 64
+
+
+def test_what_flags_leave_out_is_as_published():
+    assert parse({}) == parse(released()["glide_base"]["flags"])
+    assert parse({"super_res": "True"}) == parse(released()["glide_upsample"]["flags"])
+    assert parse({"super_res": True, "image_size": 128, "small_size": 64}).small_size == 64
+
+
+def test_wrong_weights_are_named():
+    _, flags, weights = load_torch("glide_text2im")
+    shapes = {key: weight.shape for key, weight in weights.items()}
+    short = {key: shape for key, shape in shapes.items() if key != "transformer.resblocks.1.ln_2.bias"}
+    with pytest.raises(WeightsError, match=r"Missing: transformer\.resblocks\.1\.ln_2\.bias"):
+        check_glide(short, flags)
+    with pytest.raises(WeightsError, match=r"Not expected: transformer\.resblocks\.1"):
+        check_glide(shapes, flags | {"xf_layers": 1})
+    with pytest.raises(
+        WeightsError, match=r"input_blocks\.0\.0\.weight: .*\(3, 3, 3, 32\), .* ask for \(3, 3, 7, 32\)"
+    ):
+        check_glide(shapes, flags | {"model": "InpaintText2ImUNet"})
+    with pytest.raises(
+        WeightsError, match=r"token_embedding\.weight: \(97, 32\), where the flags ask for \(50257, 32\)"
+    ):
+        check_glide(shapes, {name: value for name, value in flags.items() if name != "n_vocab"})
+    with pytest.raises(WeightsError, match=r"Shapes that no flags ask for: .*resblocks\.0\.attn\.c_qkv\.bias: \(95,\)"):
+        check_glide(shapes | {"transformer.resblocks.0.attn.c_qkv.bias": (95,)}, flags)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"xf_layer": 2}, "has xf_layer, .*Did you mean xf_layers"),
+        ({"class_cond": True}, "has class_cond, which the originals do not know"),
+        ({"xf_padding": False}, "xf_padding=False; text is read here as by the published models"),
+        ({"xf_heads": 3}, "xf_heads=3, which does not divide xf_width=512"),
+        ({"text_ctx": 0}, "text_ctx=0; it must be at least 1"),
+        ({"image_size": 32}, "image_size=32, for which the original has no channel_mult.*64, 128, 256"),
+        ({"model_channels": 32, "model": "UNetModel"}, "model=UNetModel; it must be one of Text2ImUNet"),
+        ({"model_channels": 32}, "image_size=0; it must be there"),
+        ({"num_channels": 48}, "cannot be: model.channels is 48"),
+    ],
+)
+def test_wrong_flags_are_named(values, message):
+    with pytest.raises(ConfigError, match=message):
+        parse(values)
