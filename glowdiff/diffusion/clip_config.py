@@ -6,15 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from glowdiff.config.schema import DataConfig, TrainConfig, require, require_choice
+from glowdiff.config.schema import DataConfig, TrainConfig, require
 from glowdiff.data.spec import DataSpec
 from glowdiff.diffusion.config import NoiseConfig
-
-TOKENIZERS = ("bpe", "gpt2", "clip")
+from glowdiff.diffusion.text_config import TextConfig
 
 
 @dataclass(frozen=True)
-class ClipConfig(NoiseConfig):
+class ClipConfig(NoiseConfig, TextConfig):
     """Two transformers that agree on which caption is whose; the sizes are those of GLIDE's (Nichol et al., 2022)."""
 
     schedule: str = "cosine"
@@ -25,14 +24,13 @@ class ClipConfig(NoiseConfig):
     image_layers: int = 12
     image_heads: int = 12
 
-    text_context: int = 77  # tokens of a caption
+    text_context: int = 77
     text_width: int = 512
     text_layers: int = 12
     text_heads: int = 8
+    vocab_size: int = 65_536  # rows of the table of tokens, and so the largest vocabulary that is trained
 
     embedding: int = 512  # in which both meet
-    tokenizer: str = "bpe"  # bpe (trained on the captions) | gpt2 | clip
-    vocab_size: int = 65_536  # rows of the table of tokens, and so the largest vocabulary that is trained
     remat: bool = False  # recompute the activations of each block in the backward pass
 
     settings: ClassVar[Mapping[str, Any]] = {
@@ -44,19 +42,11 @@ class ClipConfig(NoiseConfig):
     def check(self) -> None:
         """Raise `ConfigError` for impossible values."""
         super().check()
-        for key in (
-            "patch", "image_width", "image_layers", "image_heads", "text_context", "text_width", "text_layers",
-            "text_heads", "embedding", "vocab_size",
-        ):  # fmt: skip
+        for key in ("patch", "image_width", "image_layers", "image_heads", "embedding"):
             value = getattr(self, key)
             require(value > 0, f"model.{key} is {value}; it must be at least 1.")
-        for tower in ("image", "text"):
-            width, heads = getattr(self, f"{tower}_width"), getattr(self, f"{tower}_heads")
-            require(
-                width % heads == 0,
-                f"model.{tower}_heads is {heads}, which does not divide model.{tower}_width={width}.",
-            )
-        require_choice("model.tokenizer", self.tokenizer, TOKENIZERS)
+        width, heads = self.image_width, self.image_heads
+        require(width % heads == 0, f"model.image_heads is {heads}, which does not divide model.image_width={width}.")
 
     def check_train(self, train: TrainConfig) -> None:
         """Raise `ConfigError` if the model cannot be trained so."""

@@ -34,5 +34,5 @@ class TextConfig(ModelConfig):
             require(value > 0, f"model.{key} is {value}; it must be at least 1.")
         require(
             self.text_width % self.text_heads == 0,
-            f"model.text_width is {self.text_width}, which model.text_heads={self.text_heads} does not divide.",
+            f"model.text_heads is {self.text_heads}, which does not divide model.text_width={self.text_width}.",
         )
