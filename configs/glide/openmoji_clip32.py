@@ -3,12 +3,14 @@
 Sized for four minutes on one GPU. 8.84M parameters.
 """
 
+from glowdiff.config.openmoji_recipes import openmoji_data
 from glowdiff.config.parse import Settings, defaults, variant
 
 
 def get_config(mode: str = "") -> Settings:
     config = defaults("clip")
-    config.data.update(name="openmoji", size=32, shift=2)
+    openmoji_data(config, 32)
+    config.data.shift = 2
     config.model.update(
         patch=4, image_width=256, image_layers=6, image_heads=4, embedding=256,
         text_context=24, text_width=256, text_layers=4, text_heads=4, vocab_size=2_048,

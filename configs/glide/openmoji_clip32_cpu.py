@@ -3,13 +3,14 @@
 Four minutes on one CPU core. 1.44M parameters.
 """
 
+from glowdiff.config.openmoji_recipes import openmoji_data
 from glowdiff.config.parse import Settings, defaults, variant
-from glowdiff.config.recipes import OPENMOJI_HELD_OUT
 
 
 def get_config(mode: str = "") -> Settings:
     config = defaults("clip")
-    config.data.update(name="openmoji", size=32, shift=2, hold_out=OPENMOJI_HELD_OUT)
+    openmoji_data(config, 32)
+    config.data.shift = 2
     config.model.update(
         patch=8, image_width=128, image_layers=3, image_heads=4, embedding=128,
         text_context=24, text_width=128, text_layers=2, text_heads=4, vocab_size=2_048,

@@ -19,6 +19,7 @@ from glowdiff.registry import METHODS
 _SMOKE = {
     "depth": 2, "width": 8, "blocks": 1, "hidden_layers": 2, "init_images": 16,
     "channels": 64, "res_blocks": 1, "heads": 1, "head_channels": 32,
+    "text_width": 64, "text_layers": 1, "text_heads": 2, "image_width": 64, "image_layers": 1, "image_heads": 2,
     "image_width": 32, "image_layers": 1, "image_heads": 1, "text_width": 32, "text_layers": 1, "text_heads": 1,
     "embedding": 16,
 }  # fmt: skip
@@ -47,6 +48,7 @@ def variant(config: Settings, mode: str = "") -> Settings:
         raise ConfigError(f"this configuration has no variant {mode!r}; there is only :smoke.")
     if mode == "smoke":
         config.train.update(steps=4, batch=8, log_every=1, checkpoint_every=2)
+        config.train.init_from = None  # the weights there are of the whole model
         config.eval.update(every=2, images=16, batch=8)
         config.sampling.update(every=2, images=4)
         config.optimizer.warmup_steps = min(config.optimizer.warmup_steps, 2)

@@ -4,17 +4,6 @@ from __future__ import annotations
 
 from glowdiff.config.parse import Settings
 
-# Combinations that no text-conditional model of OpenMoji is trained on: each part of them is in other captions.
-OPENMOJI_HELD_OUT = "|".join(
-    (
-        "waving hand: dark skin tone",
-        "victory hand: light skin tone",
-        "raised fist: medium skin tone",
-        "clapping hands: medium-dark skin tone",
-        "woman: dark skin tone",
-        "man cook: medium-light skin tone",
-    )
-)
 EPOCH = 50_000  # images that Glow's code calls an epoch, whatever the data set
 
 

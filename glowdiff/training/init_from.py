@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from glowdiff import workdir as workdirs
 from glowdiff.config.schema import ConfigError, require
 from glowdiff.method import Method
 from glowdiff.model import load
@@ -15,6 +16,14 @@ from glowdiff.training.experiment import Experiment
 from glowdiff.training.state import TrainState
 
 _FIRST = "['input_blocks_0']['kernel']"  # of denoisers: it sees `Method.inputs`
+
+
+def check_source(workdir: str) -> None:
+    """Raise `ConfigError` unless `workdir` describes a model; before anything takes time."""
+    try:
+        workdirs.read(workdir)
+    except ConfigError as error:
+        raise ConfigError(f"train.init_from: {error}") from error
 
 
 def start_from(state: TrainState, experiment: Experiment, workdir: str) -> TrainState:

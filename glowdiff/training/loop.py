@@ -18,7 +18,7 @@ from glowdiff.sampling import Sampler, resolve
 from glowdiff.training.checkpoint import Checkpoints
 from glowdiff.training.experiment import Experiment, build
 from glowdiff.training.feed import Feed
-from glowdiff.training.init_from import start_from
+from glowdiff.training.init_from import check_source, start_from
 from glowdiff.training.preemption import Preemption
 from glowdiff.training.report import Reporter, as_floats, print_table
 from glowdiff.training.state import TrainState
@@ -42,6 +42,8 @@ def train(config: Config, workdir: epath.PathLike, *, dry_run: bool = False) -> 
       NonFiniteError: `train.max_skips` steps in a row were not finite.
     """
     with Preemption() as preemption:
+        if config.train.init_from:
+            check_source(config.train.init_from)
         experiment = build(config, workdir)
         workdirs.check_rerun(workdir, config, experiment.dataset.spec)
         print_table(experiment, experiment.abstract_state())

@@ -1,0 +1,22 @@
+"""GLIDE's upsampler on OpenMoji, the third stage: emoji of 64x64 pixels and their captions to 128x128.
+
+Sized for one GPU.
+"""
+
+from glowdiff.config.openmoji_recipes import openmoji_data
+from glowdiff.config.parse import Settings, defaults, variant
+
+
+def get_config(mode: str = "") -> Settings:
+    config = defaults("diffusion")
+    openmoji_data(config, 128)
+    config.model.update(
+        schedule="linear", prediction="v", weighting="min_snr", channels=64, channel_mult="1,1,2,2,4", res_blocks=1,
+        attention="16,8", head_channels=32, low_res=64, text=True, text_context=24, text_width=256, text_layers=4,
+        text_heads=4,
+    )  # fmt: skip
+    config.train.update(steps=10_000, batch=64, ema_decay=0.999)
+    config.optimizer.update(learning_rate=3e-4, warmup_steps=500, decay="cosine")
+    config.sampling.update(sampler="dpmpp_2m", steps="10", spacing="log_snr", images=16)
+    config.dtype = "bfloat16"
+    return variant(config, mode)
