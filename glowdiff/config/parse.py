@@ -19,7 +19,6 @@ from glowdiff.registry import METHODS
 _SMOKE = {
     "depth": 2, "width": 8, "blocks": 1, "hidden_layers": 2, "init_images": 16,
     "channels": 64, "res_blocks": 1, "heads": 1, "head_channels": 32,
-    "text_width": 64, "text_layers": 1, "text_heads": 2, "image_width": 64, "image_layers": 1, "image_heads": 2,
     "image_width": 32, "image_layers": 1, "image_heads": 1, "text_width": 32, "text_layers": 1, "text_heads": 1,
     "embedding": 16,
 }  # fmt: skip
