@@ -15,11 +15,11 @@ from glowdiff import conditions
 from glowdiff import workdir as workdirs
 from glowdiff.config.schema import Config, ConfigError, MeshConfig, require
 from glowdiff.data.spec import DataSpec
-from glowdiff.diffusion.config import same_noise
-from glowdiff.method import Guide, Latents, Method, SampleOptions, Variables, batch_shapes
+from glowdiff.guidance import as_guide
+from glowdiff.method import Latents, Method, SampleOptions, Variables, batch_shapes
 from glowdiff.registry import build_method
 from glowdiff.sampling import Sampler, Samples, as_float32, label_array, resolve
-from glowdiff.sharding import make_mesh, replicated, state_shardings
+from glowdiff.sharding import make_mesh, state_shardings
 from glowdiff.text import tokenizer as tokenizers
 from glowdiff.text.tokenizer import Tokenizer
 from glowdiff.training.checkpoint import Checkpoints
@@ -121,9 +121,9 @@ class Model:
             )
         guides, cond = (), self._conditions(n, prompt=prompt, low_res=low_res)
         if classifier is not None:
-            guides += (self._guide("classifier", classifier, classifier_scale),)
+            guides += (as_guide("classifier", classifier, classifier_scale, self),)
         if clip is not None:
-            guides += (self._guide("CLIP", clip, clip_scale),)
+            guides += (as_guide("CLIP", clip, clip_scale, self),)
             if prompt is None:
                 raise ConfigError("CLIP guides towards a prompt: give one.")
             read = conditions.captions(clip.config, clip.tokenizer, prompt, n)
@@ -232,27 +232,6 @@ class Model:
             key: None for key, value in wanted.items() if value is None
         }  # numbers that shall not even be computed
         return as_float32(dataclasses.replace(resolve(self.config, **wanted), **unused))
-
-    def _guide(self, name: str, guide: Model, scale: float) -> Guide:
-        """A classifier or CLIP, called `name`, as a guide of this model's samples."""
-        if guide.config.method != name.lower():
-            raise ConfigError(f"the {name} is a model of method {guide.config.method}, not {name.lower()}.")
-        if "guides" not in self.method.options:
-            raise ConfigError(f"a {name} guides diffusion models; this one is of method {self.config.method}.")
-        mine, theirs = self.spec, guide.spec
-        different = same_noise(self.config.model, guide.config.model)
-        if (mine.shape, mine.levels) != (theirs.shape, theirs.levels):
-            different = (
-                f"images are {'x'.join(map(str, mine.shape))} with {mine.levels} levels and the {name}'s are "
-                f"{'x'.join(map(str, theirs.shape))} with {theirs.levels}"
-            )
-        if guide.method.labels and self.method.labels not in (0, guide.method.labels):
-            different = f"the model knows {self.method.labels} classes and the {name} {guide.method.labels}"
-        if different:
-            raise ConfigError(f"the {name} does not fit the model: {different}.")
-        variables, method = jax.device_put(guide.variables, replicated(self.mesh)), guide.method
-        assert method.log_prob is not None
-        return Guide(variables, scale, method.log_prob, method.labels, method.embed)
 
     def _conditions(
         self, n: int, *, prompt: str | Sequence[str] | None, low_res: np.ndarray | None

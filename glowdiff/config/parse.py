@@ -37,6 +37,11 @@ def defaults(method: str) -> Settings:
     return config
 
 
+def settings_of(config: Config) -> Settings:
+    """A whole configuration, such as that of a workdir, for a configuration file to change."""
+    return _to_config_dict(config)
+
+
 def variant(config: Settings, mode: str = "") -> Settings:
     """What a configuration file returns: `config`, or with mode `smoke` all of it made to run in seconds.
 
