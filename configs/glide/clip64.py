@@ -6,14 +6,12 @@ et al., 2021, tables 18 and 20). The pictures it was trained on are not public: 
 """
 
 from glowdiff.config.parse import Settings, defaults, variant
+from glowdiff.config.recipes import clip_training
 
 
 def get_config(mode: str = "") -> Settings:
     config = defaults("clip")
     config.data.update(name="openmoji", size=64)
     config.model.update(tokenizer="clip", remat=True)
-    config.train.update(steps=390_000, batch=2_048, log_every=500, checkpoint_every=10_000)
-    config.optimizer.update(learning_rate=5e-4, weight_decay=0.2, warmup_steps=2_000, decay="cosine")
-    config.eval.update(every=10_000)
-    config.dtype = "bfloat16"
+    clip_training(config, batch=2_048)
     return variant(config, mode)

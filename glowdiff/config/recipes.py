@@ -131,6 +131,20 @@ def classifier_training(config: Settings, steps: int, batch: int = 256, learning
     _accelerated(config)
 
 
+def clip_training(config: Settings, batch: int) -> None:
+    """The training of CLIP's ViT-Bs (Radford et al., 2021, tables 18 and 20), but for the batch of 32,768.
+
+    Args:
+      config: is changed.
+      batch: global batch, in which each image is compared with all captions.
+    """
+    config.train.update(steps=390_000, batch=batch, log_every=500, checkpoint_every=10_000)
+    config.optimizer.update(
+        name="adamw", learning_rate=5e-4, warmup_steps=2_000, decay="cosine", weight_decay=0.2, b2=0.98, eps=1e-6
+    )
+    _accelerated(config)
+
+
 def _accelerated(config: Settings) -> None:
     config.eval.update(every=10_000, images=2_048)
     config.sampling.every = 10_000

@@ -1,4 +1,4 @@
-"""`python -m glowdiff.importers glow|adm --weights=FILE ... --workdir=...`: a workdir of published weights."""
+"""`python -m glowdiff.importers glow|adm|clip --...weights=FILE ... --workdir=...`: a workdir of published weights."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from glowdiff.config.schema import ConfigError, require
 from glowdiff.importers import command_line, flags
 from glowdiff.importers.adm_config import DTYPES
 from glowdiff.importers.adm_workdir import import_adm
+from glowdiff.importers.clip_workdir import import_clip
 from glowdiff.importers.glow_workdir import import_glow
 from glowdiff.importers.mapping import WeightsError
 from glowdiff.importers.releases import release
@@ -21,13 +22,16 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; return the exit status."""
     options = _parser().parse_args(arguments)
     try:
-        ready = (_glow if options.command == "glow" else _adm)(options)
+        ready = {"glow": _glow, "adm": _adm, "clip": _clip}[options.command](options)
     except (ConfigError, WeightsError, CheckpointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"{options.workdir} holds the model; {_use(options.workdir)}")
     if not ready:
-        print("Its data set is not on this machine: to train on, prepare it first and import again.")
+        again = (
+            "prepare it first and import again" if options.data or options.command != "clip" else "name one by --data"
+        )
+        print(f"Its data set is not on this machine: to train on, {again}.")
     return 0
 
 
@@ -46,7 +50,18 @@ def _parser() -> argparse.ArgumentParser:
     adm.add_argument("--preset", help="its name, if it is a release: 64x64_diffusion, 256x256_classifier ...")
     adm.add_argument("--flags", help='otherwise: a file of its flags, JSON, key=value,..., or "--key value ..."')
     adm.add_argument("--dtype", default="float32", help=f"of the arithmetic: {' or '.join(DTYPES)}")
-    for command in (glow, adm):
+    clip = commands.add_parser("clip", help="GLIDE's noise-aware CLIP (PyTorch)")
+    for tower in ("text", "image"):
+        clip.add_argument(
+            f"--{tower}_weights", required=True, type=Path,
+            help=f"the state dict of clip/{tower}-enc: a .pt, .safetensors or .npz file",
+        )  # fmt: skip
+    clip.add_argument(
+        "--flags", help="of its constructor: JSON, a file of it, or key=value,...; default: the release's"
+    )
+    clip.add_argument("--vocab", type=Path, help="CLIP's bpe_simple_vocab_16e6.txt.gz; default: the one of open_clip")
+    clip.add_argument("--dtype", default="float32", help=f"of the arithmetic: {' or '.join(DTYPES)}")
+    for command in (glow, adm, clip):
         command.add_argument("--workdir", required=True, help="where to write; must be empty or not there")
         command.add_argument("--data", help="a data set's name, an .npz file or a folder; default: after the flags")
         command.add_argument("--batch", type=int, default=0, help="images per step, to train on; default: published")
@@ -72,11 +87,18 @@ def _adm(options: argparse.Namespace) -> bool:
     )  # fmt: skip
 
 
+def _clip(options: argparse.Namespace) -> bool:
+    return import_clip(
+        options.text_weights, options.image_weights, flags.read(options.flags) if options.flags else {},
+        options.workdir, vocab=options.vocab, data=options.data, batch=options.batch, dtype=options.dtype,
+    )  # fmt: skip
+
+
 def _use(workdir: str) -> str:
     """What to do with a workdir."""
     config = workdirs.read(workdir).config
-    if config.method == "classifier":
-        return f"sample.py --classifier={workdir} guides with it."
+    if config.method in ("classifier", "clip"):
+        return f"sample.py --{config.method}={workdir} guides with it."
     small = getattr(config.model, "low_res", None)
     more = f" --low_res=FILE enlarges pictures of {small}x{small} pixels." if small else " draws from it."
     return f"sample.py --workdir={workdir}{more}"

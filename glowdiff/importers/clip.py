@@ -66,7 +66,7 @@ class Flags:
         }
 
 
-def parse(values: Mapping[str, Any]) -> Flags:
+def parse_flags(values: Mapping[str, Any]) -> Flags:
     """Flags of a dictionary; numbers may be strings, and what is left out is the release's.
 
     Raises:
@@ -133,7 +133,7 @@ def _converted(
     values: Mapping[str, Any],
     leaf: Callable[[np.ndarray], Any],
 ) -> tuple[CLIP, dict]:
-    flags = parse(values)
+    flags = parse_flags(values)
     module = CLIP(**flags.network())
     expected = _expected(module)["params"]
     towers = {}

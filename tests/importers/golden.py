@@ -55,6 +55,22 @@ def load_torch(name: str) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[s
     return arrays, spec["config"], weights
 
 
+def load_clip() -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, dict[str, np.ndarray]]]:
+    """Arrays (channels last), constructor's arguments, and the weights of both towers of the golden CLIP."""
+    with np.load(FOLDER / "glide_noised_clip.npz", allow_pickle=False) as file:
+        arrays = dict(file)
+    spec = json.loads(str(arrays.pop("spec")))
+    arrays = {key: np.moveaxis(array, 1, -1) if array.ndim == 4 else array for key, array in arrays.items()}
+    weights = {
+        tower: {
+            key: random_weight(key, tuple(shape)) + np.float32(len(shape) == 1 and key.endswith(".g"))
+            for key, shape in spec["manifest"][f"{tower}_encoder"].items()
+        }
+        for tower in ("text", "image")
+    }
+    return arrays, spec["config"], weights
+
+
 def network_output(model: glowdiff.Model, arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """What the network of an imported ADM model makes of a golden's input, and what the original does."""
     build = classifier_module if model.config.method == "classifier" else unet_module

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import jax
 import numpy as np
 import pytest
@@ -11,33 +9,16 @@ import pytest
 from glowdiff import importers
 from glowdiff.config.schema import ConfigError
 from glowdiff.guides.clip import CLIP
-from glowdiff.importers.clip import check_clip, parse
+from glowdiff.importers.clip import check_clip, parse_flags
 from glowdiff.importers.mapping import WeightsError
-from tests.importers.golden import FOLDER, random_weight, released
+from tests.importers.golden import load_clip, released
 
 RELEASED = {name: released()[f"glide_clip_{name}_enc"] for name in ("text", "image")}
 
 
-@pytest.fixture(scope="module")
-def golden() -> tuple:
-    """Arrays (channels last), flags, and the weights of both towers."""
-    with np.load(FOLDER / "glide_noised_clip.npz", allow_pickle=False) as file:
-        arrays = dict(file)
-    spec = json.loads(str(arrays.pop("spec")))
-    arrays = {key: np.moveaxis(array, 1, -1) if array.ndim == 4 else array for key, array in arrays.items()}
-    weights = {
-        tower: {
-            key: random_weight(key, tuple(shape)) + np.float32(len(shape) == 1 and key.endswith(".g"))
-            for key, shape in spec["manifest"][f"{tower}_encoder"].items()
-        }
-        for tower in ("text", "image")
-    }
-    return arrays, spec["config"], weights
-
-
 @pytest.mark.parametrize("compiled", [True, False])
-def test_embeddings_and_guidance(golden, compiled):
-    arrays, flags, weights = golden
+def test_embeddings_and_guidance(compiled):
+    arrays, flags, weights = load_clip()
     module, variables = importers.clip(weights["text"], weights["image"], flags)
     tokens = arrays["in_tokens"].astype(np.int32)
     mask = np.arange(tokens.shape[1])[None] < arrays["in_lens"][:, None]
@@ -92,4 +73,4 @@ def test_wrong_weights_are_named():
 )
 def test_impossible_flags(values, message):
     with pytest.raises(ConfigError, match=message):
-        parse(values)
+        parse_flags(values)

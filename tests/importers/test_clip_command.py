@@ -1,0 +1,94 @@
+"""`python -m glowdiff.importers clip`: from the two files of the release to a workdir with its tokenizer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from glowdiff import workdir as workdirs
+from glowdiff.importers.__main__ import main
+from glowdiff.importers.clip import Flags
+from glowdiff.importers.clip_workdir import configuration
+from glowdiff.method import batch_shapes
+from glowdiff.registry import build_method
+from glowdiff.text import tokenizer as tokenizers
+from glowdiff.training.checkpoint import Checkpoints
+from tests.importers.golden import load_clip
+from tests.text.conftest import CLIP
+
+ROWS = 600  # of the table of tokens: the toy vocabulary has more entries than the golden's table
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    """The golden's weights, with more tokens."""
+    _, _, weights = load_clip()
+    table = weights["text"]["blocks.input.w_voc"]
+    weights["text"]["blocks.input.w_voc"] = np.resize(table, (ROWS, table.shape[1]))
+    np.savez(tmp_path / "text.npz", **weights["text"])
+    save_file(weights["image"], tmp_path / "image.safetensors")
+    return {"text_weights": tmp_path / "text.npz", "image_weights": tmp_path / "image.safetensors"}
+
+
+@pytest.fixture
+def vocab(tmp_path: Path) -> Path:
+    (tmp_path / "clip.txt").write_text("\n".join(["#version: 0.2", *CLIP, ""]))
+    return tmp_path / "clip.txt"
+
+
+def command(workdir: Path, files: dict[str, Path], vocab: Path, **options: object) -> int:
+    _, flags, _ = load_clip()
+    text = json.dumps(flags | {"n_vocab": ROWS} | options.pop("flags", {}))
+    chosen = {**files, "workdir": workdir, "vocab": vocab, "flags": text, **options}
+    return main(["clip", *(f"--{name}={value}" for name, value in chosen.items())])
+
+
+def test_the_workdir_guides_as_the_original_does(tmp_path, files, vocab, capsys):
+    workdir = tmp_path / "run"
+    assert command(workdir, files, vocab) == 0
+    said = capsys.readouterr().out
+    assert f"sample.py --clip={workdir} guides with it." in said
+    assert "to train on, name one by --data" in said
+
+    config, spec = workdirs.read(workdir)
+    assert (config.method, config.model.schedule, config.model.tokenizer) == ("clip", "cosine", "clip")
+    tokenizer = tokenizers.load(workdir, "clip")
+    assert tokenizer.encode(["the cat"], config.model.text_context).tokens.shape == (1, 11)
+
+    method = build_method(config, spec)
+    shapes = jax.eval_shape(method.init, jax.random.key(0), batch_shapes(spec, 1, method.context))
+    with Checkpoints(workdir) as checkpoints:
+        variables = checkpoints.restore_part({"variables": dict(shapes)}, None).state["variables"]
+    arrays, _, _ = load_clip()
+    mask = np.arange(11)[None] < arrays["in_lens"][:, None]
+    cond = method.embed(variables, {"clip_tokens": arrays["in_tokens"].astype(np.int32), "clip_mask": mask})
+    with jax.default_matmul_precision("highest"):
+        gradient = jax.grad(lambda x: method.log_prob(variables, x, arrays["in_t"], cond).sum())(arrays["in_x"])
+    np.testing.assert_allclose(cond["clip_text"], arrays["out_z_text"], atol=1e-6, rtol=0)
+    np.testing.assert_allclose(gradient, arrays["out_cond_grad"], atol=1e-6, rtol=0)
+
+
+def test_what_cannot_be_imported_is_said(tmp_path, files, vocab, capsys):
+    def said(**options: object) -> str:
+        assert command(tmp_path / "run", files, vocab, **options) == 1
+        assert not (tmp_path / "run").exists()
+        return capsys.readouterr().err
+
+    assert "--flags has n_vocab=101, but the vocabulary has 522 entries" in said(flags={"n_vocab": 101})
+    assert "--batch is -1; it must be at least 1" in said(batch=-1)
+    assert "--dtype is 'float16'; it must be one of" in said(dtype="float16")
+    assert "the images of digits are 8x8x1 with 17 levels; the flags ask for 16x16x3 with 256" in said(data="digits")
+    missing = {**files, "text_weights": tmp_path / "none.npz"}
+    assert command(tmp_path / "run", missing, vocab) == 1
+    assert "--text_weights is" in capsys.readouterr().err
+
+
+def test_the_release_becomes_the_configuration_of_its_size():
+    config = configuration(Flags(), batch=256)
+    assert (config.model.image_width, config.model.text_width, config.model.embedding) == (768, 512, 512)
+    assert (config.data.size, config.train.batch, config.optimizer.weight_decay) == (64, 256, 0.2)
