@@ -76,7 +76,9 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
             return Memory(images, rng.integers(0, classes, count) if classes else None)
 
         names = tuple(str(label) for label in range(classes))
-        return Dataset(DataSpec(config.name, (height, width, channels), 256, 12, 3, names), source(12), source(3))
+        captions = config.name == "openmoji"
+        spec = DataSpec(config.name, (height, width, channels), 256, 12, 3, names, captions=captions)
+        return Dataset(spec, source(12), source(3))
 
     real = datasets.load
     monkeypatch.setattr(datasets, "load", load)
@@ -94,6 +96,7 @@ def test_there_are_configurations():
     assert names >= {f"iddpm/{name}" for name in ("digits", "cifar10", "imagenet64")}
     assert names >= {f"adm/imagenet{size}" for size in (64, 128, 256, 512)}
     assert names >= {f"adm/classifier{size}" for size in (64, 128, 256, 512)}
+    assert names >= {f"glide/{name}" for name in ("clip64", "openmoji_clip32", "openmoji_clip32_cpu")}
     assert names >= {"adm/lsun256", "adm/64_256", "adm/128_512", "adm/classifier_digits", "adm/openmoji16_32"}
 
 
