@@ -1,6 +1,6 @@
 """A small noise-aware CLIP of OpenMoji's captioned emoji at 32x32 pixels, to guide `glide/openmoji32_cpu`.
 
-Four minutes on one CPU core. 1.44M parameters.
+Four minutes on one CPU core. 1.444M parameters.
 """
 
 from glowdiff.config.openmoji_recipes import openmoji_data
