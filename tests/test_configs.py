@@ -21,6 +21,7 @@ from glowdiff.data import dataset as datasets
 from glowdiff.data.dataset import Dataset
 from glowdiff.data.sources import Memory
 from glowdiff.data.spec import DataSpec
+from glowdiff.text import tokenizer as tokenizers
 from glowdiff.training import experiment as experiments
 from glowdiff.training.experiment import parameter_count
 from glowdiff.training.loop import train
@@ -40,7 +41,9 @@ STOCK = {
     "celeb_a_hq/256": (256, 256, 3, 0),
     "openmoji": (32, 32, 3, 0),
     "imagenet2012": (64, 64, 3, 1000),
+    "folder": (64, 64, 3, 0),
 }
+CAPTIONED = ("openmoji", "folder")
 # The ones that are compiled and run, of each kind; tests/diffusion trains diffusion models of its own.
 RUN = ("glow/digits_conditional", "realnvp/digits", "nice/digits", "adm/classifier_digits",
        "adm/openmoji16_32")  # fmt: skip
@@ -73,15 +76,17 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
 
         def source(count: int) -> Memory:
             images = rng.integers(0, 256, (count, height, width, channels), dtype=np.uint8)
-            return Memory(images, rng.integers(0, classes, count) if classes else None)
+            captions = ["a red heart"] * count if captioned else None
+            return Memory(images, rng.integers(0, classes, count) if classes else None, captions=captions)
 
-        names = tuple(str(label) for label in range(classes))
-        captions = config.name == "openmoji"
-        spec = DataSpec(config.name, (height, width, channels), 256, 12, 3, names, captions=captions)
+        names, captioned = tuple(str(label) for label in range(classes)), config.name in CAPTIONED
+        spec = DataSpec(config.name, (height, width, channels), 256, 12, 3, names, captions=captioned)
         return Dataset(spec, source(12), source(3))
 
     real = datasets.load
     monkeypatch.setattr(datasets, "load", load)
+    for published in ("gpt2", "clip"):
+        monkeypatch.setattr(tokenizers, published, lambda: tokenizers.train(["a red heart"], 300))
 
 
 def test_there_are_configurations():
@@ -96,7 +101,9 @@ def test_there_are_configurations():
     assert names >= {f"iddpm/{name}" for name in ("digits", "cifar10", "imagenet64")}
     assert names >= {f"adm/imagenet{size}" for size in (64, 128, 256, 512)}
     assert names >= {f"adm/classifier{size}" for size in (64, 128, 256, 512)}
-    assert names >= {f"glide/{name}" for name in ("clip64", "openmoji_clip32", "openmoji_clip32_cpu")}
+    assert names >= {f"glide/{name}" for name in ("base64", "upsample64_256", "inpaint64", "inpaint64_256", "clip64")}
+    openmoji = {"openmoji32", "openmoji_up64", "openmoji_up128", "openmoji_inpaint32", "openmoji_clip32"}
+    assert names >= {f"glide/{name}" for name in openmoji | {f"{size}_cpu" for size in openmoji if "up" not in size}}
     assert names >= {"adm/lsun256", "adm/64_256", "adm/128_512", "adm/classifier_digits", "adm/openmoji16_32"}
 
 

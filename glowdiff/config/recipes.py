@@ -117,6 +117,40 @@ def adm_training(config: Settings, steps: int, batch: int = 256, learning_rate: 
     _accelerated(config)
 
 
+def glide_model(config: Settings, schedule: str = "squaredcos_cap_v2") -> None:
+    """The process, UNet and text transformer of the published GLIDE (Nichol et al., 2021; the filtered release).
+
+    Args:
+      config: is changed.
+      schedule: of noise; linear for the upsampler.
+    """
+    adm_model(config, schedule)
+    config.model.update(
+        channels=192, dropout=0.1, text=True, tokenizer="gpt2", vocab_size=50_257, text_context=128, text_width=512,
+        text_layers=16, text_heads=8,
+    )  # fmt: skip
+
+
+def glide_training(config: Settings, steps: int, batch: int) -> None:
+    """The training of GLIDE's experiments, where the paper says nothing that of ADM's; sampling as in its release.
+
+    What enlarges is not guided, and starts from slightly less noise. What draws has 20% of its captions withheld, which
+    the original does in a fine-tune at the end.
+
+    Args:
+      config: is changed; `model.low_res` and `model.inpaint` must be set before.
+      steps: how long.
+      batch: global batch.
+    """
+    adm_training(config, steps, batch)
+    inpaint, sampling = config.model.inpaint, config.sampling
+    if config.model.low_res is not None:
+        sampling.update(sampler="ancestral" if inpaint else "ddim", steps="fast27", temperature=0.997)
+    else:
+        config.model.caption_dropout = 0.2
+        sampling.update(sampler="ancestral", steps="100", guidance_scale=5.0 if inpaint else 3.0)
+
+
 def classifier_training(config: Settings, steps: int, batch: int = 256, learning_rate: float = 3e-4) -> None:
     """The training of ADM's classifiers (Dhariwal & Nichol, 2021): AdamW with decay 0.05, the rate falls to 0.
 

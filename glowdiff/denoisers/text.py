@@ -1,4 +1,4 @@
-"""What a denoiser is told of a caption: the text transformer of GLIDE (Nichol et al., 2022, section 4)."""
+"""What a denoiser is told of a caption: the text transformer of GLIDE (Nichol et al., 2021)."""
 
 from __future__ import annotations
 

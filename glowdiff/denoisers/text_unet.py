@@ -1,4 +1,4 @@
-"""The denoiser that reads captions: GLIDE's (Nichol et al., 2022), base, upsampler and inpainting alike."""
+"""The denoiser that reads captions: GLIDE's (Nichol et al., 2021), base, upsampler and inpainting alike."""
 
 from __future__ import annotations
 

@@ -53,12 +53,12 @@ def configuration(
     training = classifier_training if method == "classifier" else adm_training
     training(config, steps=_STEPS[method], batch=batch or 256)
     config.dtype = dtype
-    config.model.update(_noised(flags))
+    config.model.update(noised(flags))
     config.data.update(_data(flags, data, preset))
     if method == "classifier":
         config.model.pool = flags.network["pool"]
     else:
-        config.model.update(_denoiser(flags))
+        config.model.update(denoiser(flags))
         _sampling(config, flags)
     return parse(config)
 
@@ -69,8 +69,8 @@ def assumed_spec(flags: Flags, name: str) -> DataSpec:
     return DataSpec(name, (side, side, flags.in_channels), 256, 0, 0, tuple(map(str, range(_classes(flags)))))
 
 
-def _noised(flags: Flags) -> dict[str, Any]:
-    """What denoisers and classifiers have in common."""
+def noised(flags: Flags) -> dict[str, Any]:
+    """Of the `model` section, what denoisers and classifiers have in common."""
     network, process = flags.network, flags.process
     require_choice("--flags: noise_schedule", process.noise_schedule, SCHEDULES)
     require(
@@ -94,7 +94,8 @@ def _noised(flags: Flags) -> dict[str, Any]:
     }
 
 
-def _denoiser(flags: Flags) -> dict[str, Any]:
+def denoiser(flags: Flags) -> dict[str, Any]:
+    """Of the `model` section, what a denoiser has besides."""
     network, process, channels = flags.network, flags.process, flags.in_channels
     require(
         network["out_channels"] in (channels, 2 * channels),

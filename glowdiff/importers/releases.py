@@ -1,4 +1,4 @@
-"""The released checkpoints of ADM and Improved DDPM, by the names of their files: the flags they are documented with.
+"""The released checkpoints of ADM, Improved DDPM and GLIDE, by their names: the flags they are documented with.
 
 What the originals' defaults already say is left out, except where the two code bases differ: Improved DDPM rescales
 timesteps and learned variances by default, ADM does not. A classifier's process is that of the denoiser it guides.
@@ -7,6 +7,7 @@ timesteps and learned variances by default, ADM does not. A classifier's process
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from typing import Any
 
 from glowdiff.config.schema import require
@@ -73,18 +74,28 @@ RELEASES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def release(name: str, key: str = "--flags") -> dict[str, Any]:
+# Of GLIDE (filtered); what `glide_flags` assumes where nothing is said is what they have.
+GLIDE: dict[str, dict[str, Any]] = {
+    "base": {"super_res": False, "inpaint": False},
+    "upsample": {"super_res": True, "inpaint": False},
+    "base-inpaint": {"super_res": False, "inpaint": True},
+    "upsample-inpaint": {"super_res": True, "inpaint": True},
+}
+
+
+def release(name: str, key: str = "--flags", releases: Mapping[str, dict[str, Any]] = RELEASES) -> dict[str, Any]:
     """The flags of a release; `.pt` at the end of its name does not matter.
 
     Args:
       name: of the release.
       key: the flag that names it, for messages.
+      releases: that there are.
 
     Raises:
       ConfigError: there is no such release.
     """
     name = name.removesuffix(".pt")
-    close = difflib.get_close_matches(name, RELEASES, 1)
-    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(RELEASES)}."
-    require(name in RELEASES, f"{key} is {name!r}, which is no release; {hint}")
-    return dict(RELEASES[name])
+    close = difflib.get_close_matches(name, releases, 1)
+    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(releases)}."
+    require(name in releases, f"{key} is {name!r}, which is no release; {hint}")
+    return dict(releases[name])

@@ -29,6 +29,7 @@ def test_denoisers(name):
     arrays, flags, weights = load_torch(name)
     module, variables = importers.glide(weights, flags)
     text = module.apply(variables, arrays["in_tokens"].astype(np.int32), arrays["in_mask"], method="encode_text")
+    assert isinstance(text, dict)
     np.testing.assert_allclose(text["text_emb"], arrays["out_xf_proj"], atol=1e-5, rtol=0)
     np.testing.assert_allclose(text["text"], np.moveaxis(arrays["out_xf_out"], 1, 2), atol=1e-5, rtol=0)
     seen = {ours: arrays[theirs] for theirs, ours in NAMES.items() if theirs in arrays}

@@ -1,0 +1,140 @@
+"""`python -m glowdiff.importers glide`: from a file of the original's weights to a workdir like any other."""
+
+from __future__ import annotations
+
+import importlib
+import json
+
+import jax
+import numpy as np
+import pytest
+
+import glowdiff
+from glowdiff import importers
+from glowdiff import workdir as workdirs
+from glowdiff.config.parse import differences, parse
+from glowdiff.diffusion.build import unet_module
+from glowdiff.importers import glide_flags
+from glowdiff.importers.__main__ import main
+from glowdiff.importers.glide import check_glide, glide_module
+from glowdiff.importers.glide_config import assumed_spec, configuration
+from glowdiff.importers.releases import GLIDE
+from glowdiff.method import batch_shapes
+from glowdiff.registry import build_method
+from glowdiff.text import tokenizer as tokenizers
+from tests import small
+from tests.importers.golden import load_torch, random_weight, released
+
+CONFIGS = {
+    "base": "base64",
+    "upsample": "upsample64_256",
+    "base-inpaint": "inpaint64",
+    "upsample-inpaint": "inpaint64_256",
+}
+MERGES = "#version: 0.2\na t\nc at\nr e\nre d\n"  # in the form of GPT-2's file
+TOKENS = 256 + 4 + 1
+TABLE = "token_embedding.weight"
+
+
+def golden(name="glide_text2im"):
+    """A golden, with as many tokens as the toy vocabulary has."""
+    arrays, flags, weights = load_torch(name)
+    table = random_weight(TABLE, (TOKENS, weights[TABLE].shape[1]))
+    return arrays, flags | {"n_vocab": TOKENS}, weights | {TABLE: table}
+
+
+def command(tmp_path, weights, flags, **options):
+    np.savez(tmp_path / "weights.npz", **weights)
+    (tmp_path / "vocab.bpe").write_text(MERGES)
+    text = {} if flags is None else {"flags": flags if isinstance(flags, str) else json.dumps(flags)}
+    chosen = {"weights": tmp_path / "weights.npz", "vocab": tmp_path / "vocab.bpe", "workdir": tmp_path / "run"}
+    return main(["glide", *(f"--{name}={value}" for name, value in (chosen | text | options).items())])
+
+
+@pytest.mark.parametrize("name", ["glide_text2im", "glide_superres_inpaint"])
+def test_the_workdir_computes_what_the_importer_gives(name, tmp_path, capsys):
+    arrays, flags, weights = golden(name)
+    assert command(tmp_path, weights, flags) == 0
+    said = capsys.readouterr().out
+    assert f'sample.py --workdir={tmp_path / "run"} --prompt="..."' in said
+    assert f"--config.train.init_from={tmp_path / 'run'}" in said
+    assert ("--low_res=FILE enlarges pictures of 4x4 pixels" in said) == (name == "glide_superres_inpaint")
+    model = glowdiff.load(tmp_path / "run")
+    module, variables = importers.glide(weights, flags)
+    assert unet_module(model.config.model, model.spec, "float32") == module
+    assert small.as_bytes(model.variables) == small.as_bytes(variables)
+    tokenizer = tokenizers.load(tmp_path / "run", "gpt2")
+    tokens = tokenizer.encode(["Red cat"], arrays["in_tokens"].shape[1])
+    assert tokens.mask.sum() == 3  # red, a blank, cat
+
+
+def test_what_makes_a_prompt_fit_is_kept(tmp_path):
+    _, flags, weights = golden()
+    assert command(tmp_path, weights, flags, dtype="bfloat16", batch=8) == 0
+    config, spec = workdirs.read(tmp_path / "run")
+    assert (config.dtype, config.train.batch, config.model.context) == ("bfloat16", 8, 12)
+    assert (config.model.tokenizer, config.model.vocab_size) == ("gpt2", TOKENS)
+    assert (spec.captions, spec.classes, spec.shape) == (True, (), (16, 16, 3))
+
+
+MISTAKES = {
+    "no such release": (None, {"preset": "bass"}, "--preset is 'bass', which is no release; did you mean base?"),
+    "neither": (None, {}, "neither was given"),
+    "weights of another release": (None, {"preset": "base"}, "the flags ask for n_vocab=50257"),
+    "a vocabulary of another size": (golden()[1] | {"n_vocab": 97}, {}, "--vocab has 261 tokens; the flags ask for"),
+    "no such vocabulary": (golden()[1], {"vocab": "nothing.bpe"}, "--vocab is nothing.bpe, where there is no file"),
+    "another depth": (golden()[1] | {"xf_layers": 3}, {}, "Missing: transformer.resblocks.2"),
+    "data without captions": (golden()[1], {"data": "cifar10"}, "model.text is on, but cifar10 has no captions"),
+    "no such arithmetic": (golden()[1], {"dtype": "float16"}, "--dtype is 'float16'"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_are_told(tmp_path, capsys, mistake):
+    flags, options, message = MISTAKES[mistake]
+    assert command(tmp_path, golden()[2], flags, **options) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", GLIDE)
+def test_releases_are_what_their_manifests_say(name):
+    entry = released()[f"glide_{name.replace('-', '_')}"]
+    flags = glide_flags.parse(GLIDE[name])
+    assert flags == glide_flags.parse(entry["flags"])
+    config = configuration(flags)
+    spec = assumed_spec(flags, config.data.name)
+    shapes = jax.eval_shape(
+        build_method(config, spec).init, jax.random.key(0), batch_shapes(spec, 1, config.model.context)
+    )
+    _, variables = check_glide(entry["manifest"], entry["flags"])
+    assert dict(shapes) == variables
+    assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == entry["parameters"]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_our_configurations_are_the_releases(name):
+    """What may differ is named: arithmetic, memory, pace of training, and how the same is written."""
+    flags = glide_flags.parse(GLIDE[name])
+    imported = configuration(flags)
+    ours = parse(importlib.import_module(f"configs.glide.{CONFIGS[name]}").get_config())
+    different = set(differences(imported, ours))
+    assert different <= {"dtype", "model.remat", "train.steps", "train.batch", "model.channel_mult", "model.heads"}
+    spec = assumed_spec(flags, "folder")
+    module = unet_module(ours.model, spec, "float32")
+    assert module.clone(remat=False, heads=1) == glide_module(flags)
+
+
+def test_sampling_is_as_published_or_as_the_flags_say():
+    def sampling(**values):
+        found = configuration(glide_flags.parse(values)).sampling
+        return found.sampler, found.steps, found.guidance_scale, found.temperature
+
+    assert sampling() == ("ancestral", "100", 3.0, 1.0)
+    assert sampling(inpaint=True) == ("ancestral", "100", 5.0, 1.0)
+    assert sampling(super_res=True) == ("ddim", "fast27", None, 0.997)
+    assert sampling(super_res=True, inpaint=True) == ("ancestral", "fast27", None, 0.997)
+    assert sampling(timestep_respacing="ddim50") == ("ddim", "ddim50", 3.0, 1.0)
