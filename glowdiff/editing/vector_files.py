@@ -105,7 +105,7 @@ def kept_or_computed(
 def _direction_like(model: Model) -> Any:
     """Shapes of a direction for a model: its latents of one image, without the batch axis."""
     assert model.method.encode is not None
-    batch = batch_shapes(model.spec, 1)
+    batch = batch_shapes(model.spec, 1, model.config.model.context)
     latents = jax.eval_shape(model.method.encode, model.variables, jax.random.key(0), batch, SampleOptions())
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), latents)
 

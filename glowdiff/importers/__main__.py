@@ -1,4 +1,4 @@
-"""`python -m glowdiff.importers glow|adm|glide|clip --weights=FILE ... --workdir=...`: a workdir of published weights."""
+"""`python -m glowdiff.importers glow|adm|glide|clip --weights=FILE ... --workdir=DIR`: published weights to workdirs."""
 
 from __future__ import annotations
 
