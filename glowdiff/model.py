@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -23,6 +23,13 @@ from glowdiff.sharding import make_mesh, state_shardings
 from glowdiff.text import tokenizer as tokenizers
 from glowdiff.text.tokenizer import Tokenizer
 from glowdiff.training.checkpoint import Checkpoints
+
+
+class Asked(NamedTuple):
+    """What a caller asks of n samples."""
+
+    cond: dict[str, np.ndarray]  # conditions, see `glowdiff.method.Cond`
+    options: SampleOptions
 
 
 class Model:
@@ -119,7 +126,41 @@ class Model:
                 f"{self.config.method} draws no "
                 + ("films: its samples have no steps." if self._sampler else "samples: it is a guide for others.")
             )
-        guides, cond = (), self._conditions(n, prompt=prompt, low_res=low_res)
+        asked = self.ask(
+            n,
+            prompt=prompt,
+            image=image,
+            mask=mask,
+            source=source,
+            strength=strength,
+            classifier=classifier,
+            classifier_scale=classifier_scale,
+            clip=clip,
+            clip_scale=clip_scale,
+            frames=frames,
+            **options,
+        )
+        cond = asked.cond | conditions.small_images(self.config, self.spec, low_res, n)
+        return sampler(self.variables, key, n, label=label, cond=cond, options=asked.options, batch=batch)
+
+    def ask(
+        self,
+        n: int,
+        *,
+        prompt: str | Sequence[str] | None = None,
+        image: np.ndarray | None = None,
+        mask: np.ndarray | None = None,
+        source: np.ndarray | None = None,
+        strength: float | None = None,
+        classifier: Model | None = None,
+        classifier_scale: float = 1.0,
+        clip: Model | None = None,
+        clip_scale: float = 1.0,
+        frames: int | None = None,
+        **options: Any,
+    ) -> Asked:
+        """What a `Sampler` takes for `draw`'s choices but for labels and small images, checked as there."""
+        guides, cond = (), conditions.captions(self.config, self.tokenizer, prompt, n)
         if classifier is not None:
             guides += (as_guide("classifier", classifier, classifier_scale, self),)
         if clip is not None:
@@ -138,7 +179,7 @@ class Model:
             )
             cond |= conditions.known_pixels(self.spec, image, mask, n) | conditions.source_images(self.spec, source, n)
         require(strength is None or source is not None, "strength is given, but no source that it could vary.")
-        return sampler(self.variables, key, n, label=label, cond=cond, options=chosen, batch=batch)
+        return Asked(cond, chosen)
 
     def encode(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +14,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from glowdiff.config.schema import Config, ConfigError, SamplingConfig, require
-from glowdiff.method import Guide, Method, SampleOptions, Variables, example_keys
+from glowdiff.method import Guide, Latents, Method, SampleOptions, Variables, example_keys
 from glowdiff.sharding import batch_sharding, replicated
 
 LABEL_STREAM = 2**31 - 1  # folded into an example's key to draw the label that was not asked for
@@ -27,10 +27,20 @@ class Samples(NamedTuple):
     labels: np.ndarray | None  # int32 [n], of methods that take a label
 
 
+class Drawn(NamedTuple):
+    """What of a `Method` is needed to draw, for what is no whole one; see there."""
+
+    latents: Callable[[jax.Array, int], Latents] | None
+    sample: Callable[..., jax.Array] | None
+    film: Callable[..., jax.Array] | None = None
+    labels: int = 0
+    null_label: bool = False
+
+
 class Sampler:
     """`method.sample`, compiled once per batch size and static option; keys, labels and numbers never recompile."""
 
-    def __init__(self, method: Method, mesh: Mesh, *, film: bool = False) -> None:
+    def __init__(self, method: Method | Drawn, mesh: Mesh, *, film: bool = False) -> None:
         """Of `method` on the devices of `mesh`; with `film`, its `film` in place of its `sample`."""
         draw = method.film if film else method.sample
         if draw is None or method.latents is None:
@@ -53,7 +63,7 @@ class Sampler:
 
         Args:
           variables: of the method.
-          key: a scalar `jax.random.key`.
+          key: a scalar `jax.random.key`, or a key for each sample, [n].
           n: how many.
           label: one for all, int [n], or "none" for methods with a null label; None draws them uniformly. Only for
             methods, or guides, with labels.
@@ -76,7 +86,8 @@ class Sampler:
             # Repeats fill the last batch.
             rows = np.resize(np.arange(start, min(start + size, n)), size)
             wanted = {name: np.asarray(array)[rows] for name, array in given.items()}
-            picture, used = self._run(variables, key, np.int32(start), wanted, options, size=size)
+            keys = key[rows] if key.ndim else key
+            picture, used = self._run(variables, keys, np.int32(start), wanted, options, size=size)
             images.append(_fetch(picture))
             drawn.append(_fetch(used))
         pictures = np.concatenate(images)[:n]

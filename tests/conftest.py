@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import dataclasses
 import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 # The subprocesses of tests inherit all of this. Tests compile many small programs and run each for a few steps, so
 # compile time is what they cost: without LLVM's optimisations it is a third, and the cache compiles each program once,
@@ -56,3 +58,22 @@ class Trained:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """Tests only read it."""
     return Trained(tmp_path_factory.mktemp("trained") / "run")
+
+
+class Cascaded(NamedTuple):
+    """Workdirs of models whose parameters are noise; tests only read them."""
+
+    base: Path  # reads captions, 8x8
+    upsampler: Path  # reads them too, 8x8 -> 16x16
+    clip: Path  # guides the base
+
+
+@pytest.fixture(scope="session")
+def cascaded(tmp_path_factory: pytest.TempPathFactory) -> Cascaded:
+    folder = tmp_path_factory.mktemp("cascade")
+    upsampler = small.text_config(model__low_res=8, model__caption_dropout=0.0, sampling__guidance_scale=None)
+    return Cascaded(
+        small.untrained(folder / "base", small.text_config(), small.COLOURS),
+        small.untrained(folder / "upsampler", upsampler, dataclasses.replace(small.COLOURS, shape=(16, 16, 3))),
+        small.untrained(folder / "clip", small.clip_config(), small.COLOURS),
+    )

@@ -20,7 +20,11 @@ from etils import epath
 from glowdiff.config.parse import defaults, parse
 from glowdiff.config.schema import Config, ModelConfig
 from glowdiff.data.holdout import held_out
-from glowdiff.method import Aux, Method, SampleOptions, example_keys
+from glowdiff.data.spec import DataSpec
+from glowdiff.importers.workdir import write as write_workdir
+from glowdiff.method import Aux, Method, SampleOptions, batch_shapes, example_keys
+from glowdiff.registry import build_method
+from glowdiff.text import tokenizer as tokenizers
 from glowdiff.training.checkpoint import Checkpoints
 from glowdiff.training.checksum import key_data, leaves_by_path
 from glowdiff.training.experiment import build
@@ -56,6 +60,17 @@ TINY_DIFFUSION = {
     "sampling.sampler": "ddim", "sampling.steps": "4", "train.ema_decay": 0.9,
 }  # fmt: skip
 
+TINY_TEXT = {
+    "model.init_images": 1, "model.text_context": 32, "model.vocab_size": 300, "model.text_width": 16,
+    "model.text_layers": 1, "model.text_heads": 2,
+}  # fmt: skip
+GUIDED = {
+    "model.text": True, "model.caption_dropout": 0.2, "model.prediction": "v", "sampling.sampler": "ddim",
+    "sampling.steps": "4", "sampling.guidance_scale": 3.0, "train.ema_decay": 0.9,
+}  # fmt: skip
+COLOURS = DataSpec("toy", (8, 8, 3), 256, 8, 8, captions=True)
+CAPTIONS = ("a red heart", "flag of Japan", "a blue circle", "waving hand: dark skin tone")
+
 
 def diffusion_config(**changes: Any) -> Config:
     """A class-conditional diffusion model of digits with learned variances; changes as of `glow_config`."""
@@ -66,6 +81,30 @@ def classifier_config(**changes: Any) -> Config:
     """A classifier of noised digits, to guide that one; changes as of `glow_config`."""
     base = {"model.head_channels": 32, "model.updown": False, "model.init_images": 1}
     return _config("classifier", TINY | TINY_UNET | base, changes)
+
+
+def text_config(**changes: Any) -> Config:
+    """A diffusion model that reads captions of colour pictures; its data are not there. Changes as of `glow_config`."""
+    return _config("diffusion", TINY | TINY_UNET | TINY_TEXT | GUIDED, changes)
+
+
+def clip_config(**changes: Any) -> Config:
+    """A CLIP of such pictures, to guide that one; changes as of `glow_config`."""
+    base = {"model.timesteps": 20, "model.patch": 4, "model.image_width": 16, "model.image_heads": 2}
+    return _config("clip", TINY | TINY_TEXT | base | {"model.image_layers": 1, "model.embedding": 8}, changes)
+
+
+def untrained(path: Path, config: Config, spec: DataSpec) -> Path:
+    """A workdir of a model whose parameters are noise; if it reads captions, `CAPTIONS`."""
+    shapes = jax.eval_shape(
+        build_method(config, spec).init, jax.random.key(0), batch_shapes(spec, 1, config.model.context)
+    )
+    rng = np.random.default_rng(0)
+    variables = jax.tree.map(lambda leaf: rng.normal(0, 0.3, leaf.shape).astype(leaf.dtype), dict(shapes))
+    write_workdir(path, config, spec, variables)
+    if config.model.context:
+        tokenizers.train(CAPTIONS, config.model.vocab_size).save(path)
+    return path
 
 
 def glow_config(**changes: Any) -> Config:
