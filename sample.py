@@ -1,6 +1,8 @@
 """Draw samples: `python sample.py --workdir=runs/glow_digits --num=64 --temperature=0.7 --out=samples.png`.
 
-Diffusion models take more: `--sampler=dpmpp_2m --steps=20 --guidance_scale=3 --film=film.gif`.
+Diffusion models take more: `--sampler=dpmpp_2m --steps=20 --guidance_scale=3 --film=film.gif`. Text to image, with a
+second model that enlarges what the first one draws:
+`python sample.py --workdir=runs/glide_openmoji --upsampler=runs/glide_up --prompt="a red heart" --guidance_scale=3`.
 """
 
 import jax
@@ -9,13 +11,20 @@ from absl import flags
 
 import glowdiff
 from glowdiff.config.schema import ConfigError, require
+from glowdiff.editing.grids import captioned_grid
 from glowdiff.editing.inputs import small_images
+from glowdiff.editing.prompts import in_turns, read_prompts
 from glowdiff.images import grid, write_gif, write_npz, write_png
 from glowdiff.main import initialize, run_main
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "What train.py wrote.", required=True)
 _OUT = flags.DEFINE_string("out", "samples.png", "A picture of all samples (.png), or the samples themselves (.npz).")
-_NUM = flags.DEFINE_integer("num", None, "How many; 64 unless given, or as many as --low_res holds.", lower_bound=1)
+_NUM = flags.DEFINE_integer(
+    "num",
+    None,
+    "How many; 64 unless given, or as many as --low_res holds, or one of each of several prompts, or 16 of one.",
+    lower_bound=1,
+)
 _BATCH = flags.DEFINE_integer("batch", 64, "How many at a time; changes no sample.", lower_bound=1)
 _SEED = flags.DEFINE_integer("seed", 0, "Another seed draws other samples.", lower_bound=0)
 _LABEL = flags.DEFINE_string("label", None, "The class to draw, or none; all of them unless given.")
@@ -36,6 +45,21 @@ _OPTIONS = {
     "threshold": flags.DEFINE_string("threshold", None, "Of predictions of the data: clip, dynamic or none."),
     "percentile": flags.DEFINE_float("percentile", None, "Of dynamic thresholds, up to 100."),
 }
+_PROMPT = flags.DEFINE_multi_string(
+    "prompt", None, "What to draw, in words; may be repeated. Unless given, models that read captions draw without one."
+)
+_PROMPTS = flags.DEFINE_string("prompts", None, "A text file of prompts, one per line.")
+_CLIP = flags.DEFINE_string("clip", None, "The workdir of a CLIP of noised images, to guide towards the prompts.")
+_CLIP_SCALE = flags.DEFINE_float("clip_scale", 1.0, "How strongly it guides.")
+_UPSAMPLER = flags.DEFINE_multi_string(
+    "upsampler", None, "The workdir of a super-resolution model that enlarges the samples; may be repeated, in order."
+)
+_UPSAMPLER_OPTIONS = {  # the other options are the base's
+    "temperature": flags.DEFINE_float("upsampler_temperature", None, "As --temperature, of the upsamplers."),
+    "sampler": flags.DEFINE_string("upsampler_sampler", None, "As --sampler, of the upsamplers."),
+    "steps": flags.DEFINE_string("upsampler_steps", None, "As --steps, of the upsamplers."),
+    "spacing": flags.DEFINE_string("upsampler_spacing", None, "As --spacing, of the upsamplers."),
+}
 _CLASSIFIER = flags.DEFINE_string("classifier", None, "The workdir of a classifier of noised images, to guide.")
 _CLASSIFIER_SCALE = flags.DEFINE_float("classifier_scale", 1.0, "How strongly it guides.")
 _LOW_RES = flags.DEFINE_string("low_res", None, "What a super-resolution model enlarges: a picture, or an .npz.")
@@ -43,20 +67,19 @@ _FILM = flags.DEFINE_string("film", None, "Also write how the samples came about
 _FRAMES = flags.DEFINE_integer("frames", 24, "Pictures of the film; at most one per step.", lower_bound=2)
 
 
+_NEEDS = {  # flags that mean something beside another one alone
+    "classifier_scale": "classifier", "clip_scale": "clip", "frames": "film",
+    **{f"upsampler_{name}": "upsampler" for name in _UPSAMPLER_OPTIONS},
+}  # fmt: skip
+
+
 def main(argv: list[str]) -> None:
     """Parse, and call the package."""
     del argv
-    require(_OUT.value.endswith((".png", ".npz")), f"--out is {_OUT.value}; it must end in .png or .npz.")
-    require(_FILM.value is None or _FILM.value.endswith(".gif"), f"--film is {_FILM.value}; it must end in .gif.")
-    require(
-        _CLASSIFIER.value is not None or not flags.FLAGS["classifier_scale"].present,
-        "--classifier_scale is given, but no --classifier.",
-    )
-    require(_FILM.value is not None or not flags.FLAGS["frames"].present, "--frames is given, but no --film.")
-    label = _label()
+    label, prompts = _label(), _checked_prompts()
     initialize()
     model = glowdiff.load(_WORKDIR.value, step=_STEP.value, ema=_EMA.value)
-    number, low_res = _NUM.value or 64, None
+    number, low_res = _NUM.value or {0: 64, 1: 16}.get(len(prompts), len(prompts)), None
     if _LOW_RES.value is not None:
         side = getattr(model.config.model, "low_res", None)
         require(side is not None, f"--low_res is given, but {_WORKDIR.value} is no super-resolution model.")
@@ -70,30 +93,60 @@ def main(argv: list[str]) -> None:
     require(
         _FILM.value is None or model.method.film is not None, "--film is given, but this model's samples have no steps."
     )
-    drawn = model.draw(
-        jax.random.key(_SEED.value),
-        number,
-        label=label,
-        batch=_BATCH.value,
-        low_res=low_res,
-        classifier=None if _CLASSIFIER.value is None else glowdiff.load(_CLASSIFIER.value),
-        classifier_scale=_CLASSIFIER_SCALE.value,
-        frames=None if _FILM.value is None else _FRAMES.value,
+    prompts = in_turns(prompts, number) if prompts else None
+    choices = {
+        "label": label,
+        "prompt": prompts,
+        "batch": _BATCH.value,
+        "classifier": None if _CLASSIFIER.value is None else glowdiff.load(_CLASSIFIER.value),
+        "classifier_scale": _CLASSIFIER_SCALE.value,
+        "clip": None if _CLIP.value is None else glowdiff.load(_CLIP.value),
+        "clip_scale": _CLIP_SCALE.value,
         **{name: flag.value for name, flag in _OPTIONS.items()},
-    )
+    }
+    key, spec = jax.random.key(_SEED.value), model.spec
+    if _UPSAMPLER.value:
+        upsamplers = [glowdiff.load(workdir, ema=_EMA.value) for workdir in _UPSAMPLER.value]
+        cascade, its_own = glowdiff.Cascade(model, *upsamplers), {k: f.value for k, f in _UPSAMPLER_OPTIONS.items()}
+        spec = cascade.spec
+        drawn = cascade.draw(key, n=number, upsampler=[its_own] * len(upsamplers), **choices)
+    else:
+        frames = None if _FILM.value is None else _FRAMES.value
+        drawn = model.draw(key, number, low_res=low_res, frames=frames, **choices)
     if jax.process_index():
         return
-    spec, images = model.spec, drawn.images
+    images = drawn.images
     if _FILM.value is not None:
         frames = [grid(images[:, i], spec.levels) for i in range(images.shape[1])]
         write_gif(_FILM.value, frames, attribution=spec.attribution)
         images = images[:, -1]  # the last prediction is the sample
     if _OUT.value.endswith(".npz"):
         labels = None if label == "none" else drawn.labels
-        write_npz(_OUT.value, images, labels, spec.levels, attribution=spec.attribution)
+        write_npz(_OUT.value, images, labels, spec.levels, prompts=prompts or (), attribution=spec.attribution)
+    elif prompts:
+        write_png(_OUT.value, captioned_grid(images, spec.levels, prompts), least=1, attribution=spec.attribution)
     else:
         write_png(_OUT.value, grid(images, spec.levels), attribution=spec.attribution)
     print(f"{number} samples of {_WORKDIR.value} (step {model.step}): {_OUT.value}")
+
+
+def _checked_prompts() -> list[str]:
+    """The prompts, if the flags fit each other.
+
+    Raises:
+      ConfigError: they do not.
+    """
+    require(_OUT.value.endswith((".png", ".npz")), f"--out is {_OUT.value}; it must end in .png or .npz.")
+    require(_FILM.value is None or _FILM.value.endswith(".gif"), f"--film is {_FILM.value}; it must end in .gif.")
+    for name, other in _NEEDS.items():
+        needless = flags.FLAGS[name].present and not flags.FLAGS[other].value
+        require(not needless, f"--{name} is given, but no --{other}.")
+    prompts = read_prompts(_PROMPT.value, _PROMPTS.value)
+    require(_CLIP.value is None or bool(prompts), "--clip is given, but no --prompt towards which it could guide.")
+    for name, value in (("low_res", _LOW_RES.value), ("film", _FILM.value)):
+        why = "the upsampler enlarges what --workdir draws" if name == "low_res" else "cascades draw no films"
+        require(value is None or not _UPSAMPLER.value, f"--{name} and --upsampler are both given, but {why}.")
+    return prompts
 
 
 def _label() -> int | str | None:

@@ -77,12 +77,20 @@ def write_gif(
 
 
 def write_npz(
-    path: epath.PathLike, images: np.ndarray, labels: np.ndarray | None, levels: int, *, attribution: str = ""
+    path: epath.PathLike,
+    images: np.ndarray,
+    labels: np.ndarray | None,
+    levels: int,
+    *,
+    prompts: Sequence[str] = (),
+    attribution: str = "",
 ) -> None:
-    """Write images as integers: `arr_0` uint8 [N, H, W, C], `arr_1` labels and `attribution` if any, `levels`."""
+    """Write images as integers: `arr_0` [N, H, W, C], `levels`; if any `arr_1` (labels), `prompts`, `attribution`."""
     arrays = {"arr_0": images, "levels": np.int32(levels)}
     if labels is not None:
         arrays["arr_1"] = labels
+    if prompts:
+        arrays["prompts"] = np.array(prompts)
     if attribution:
         arrays["attribution"] = np.array(attribution)
     buffer = io.BytesIO()

@@ -14,6 +14,7 @@ from glowdiff.images import to_display
 SIDE = 96  # pixels that the longer side of a picture has, as nearly as a whole factor allows; larger ones stay
 INK, PALE = (32, 32, 32), (112, 112, 112)
 _MOST_LINES = 3
+_CAPTION_LINES = 6
 _PLAIN = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "–": "-", "—": "-", "×": "x", "©": "(c)"})  # noqa: RUF001
 
 
@@ -25,6 +26,7 @@ def labelled_grid(
     columns: Sequence[str],
     corner: str = "",
     footer: str = "",
+    most: int = _MOST_LINES,
 ) -> np.ndarray:
     """One picture uint8 [height, width, 3]: rows of images on white, labelled.
 
@@ -35,6 +37,7 @@ def labelled_grid(
       columns: T labels, on top.
       corner: what the column labels are, left of them.
       footer: written below, such as whose pictures these are.
+      most: lines of a label; what is longer ends in dots.
     """
     pictures = _colours(to_display(images, levels))
     height, width = pictures.shape[2:4]
@@ -44,9 +47,9 @@ def labelled_grid(
     font = ImageFont.load_default(size)
     gap, line = max(4, size // 2), round(size * 1.3)
 
-    tops = [_wrapped(label, width, font) for label in columns]
-    sides = [_wrapped(label, 11 * size, font) for label in rows]
-    corners = _wrapped(corner, 11 * size, font)
+    tops = [_wrapped(label, width, font, most) for label in columns]
+    sides = [_wrapped(label, 11 * size, font, most) for label in rows]
+    corners = _wrapped(corner, 11 * size, font, most)
     left = max((_width(text, font) for lines in [*sides, corners] for text in lines), default=0)
     margin = 2 * gap
     across, down = width + gap, max(height, max(map(len, sides), default=0) * line) + gap
@@ -78,6 +81,31 @@ def labelled_grid(
     for number, text in enumerate(notes):
         draw.text((margin, below - gap // 2 + number * pitch), text, fill=PALE, font=small, anchor="lt")
     return np.asarray(canvas)
+
+
+def captioned_grid(images: np.ndarray, levels: int, captions: Sequence[str]) -> np.ndarray:
+    """One picture uint8 [height, width, 3] of images row by row, each below its caption; one of all stands at the end.
+
+    Args:
+      images: integers 0 ... levels - 1, [N, H, W, C]; C as of `labelled_grid`.
+      levels: of the images.
+      captions: N of them.
+    """
+    n = len(images)
+    columns = math.ceil(math.sqrt(n))
+    rows = math.ceil(n / columns)
+    paper = np.full((rows * columns - n, *images.shape[1:]), levels - 1, images.dtype)
+    cells = np.concatenate([images, paper]).reshape(rows, columns, *images.shape[1:])
+    if len(set(captions)) == 1:
+        return labelled_grid(cells, levels, rows=[""] * rows, columns=[""] * columns, footer=captions[0])
+    labels = [*captions, *[""] * len(paper)]
+    strips = [
+        labelled_grid(
+            row[None], levels, rows=[""], columns=labels[i * columns : (i + 1) * columns], most=_CAPTION_LINES
+        )
+        for i, row in enumerate(cells)
+    ]
+    return np.concatenate(strips)
 
 
 def _colours(images: np.ndarray) -> np.ndarray:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
-from glowdiff.editing.grids import labelled_grid
+from glowdiff.editing.grids import captioned_grid, labelled_grid
 
 LONG = "a woman with a medium-dark skin tone who holds the hand of an unpronounceablyverylonglynamedperson " * 2
 
@@ -81,3 +83,28 @@ def test_letters_that_the_font_lacks_are_written_without_accents():
 
     np.testing.assert_array_equal(drawn("São Tomé: “fête”"), drawn('Sao Tome: "fete"'))
     np.testing.assert_array_equal(drawn("無料"), drawn("??"))
+
+
+@pytest.mark.parametrize("n", [1, 4, 5])
+def test_every_image_stands_below_its_caption(n):
+    images = cells(1, n)[0]
+    names = [f"{'very ' * i}number {i}" for i in range(n)]
+    picture = captioned_grid(images, 256, names)
+    side = math.ceil(math.sqrt(n))
+    top, left, height, width = np.moveaxis(boxes(picture, images[None])[0], -1, 0)
+    assert len(np.unique(left)) == side
+    for i in range(n):
+        assert (top[i], left[i]) == (top[i - i % side], left[i % side])
+        above = picture[top[i] - 20 : top[i], left[i] : left[i] + width[i]]
+        assert (above < 128).any() or n == 1, "one caption of all stands at the end"
+    if n == 1:
+        assert (picture[top[0] + height[0] :] < 200).any()
+
+
+def test_one_caption_of_all_stands_once():
+    images = cells(1, 4)[0]
+    once, anew = (captioned_grid(images, 256, names) for names in (["a red heart"] * 4, [*"abcd"]))
+    assert once.shape != anew.shape
+    bottom = boxes(once, images[None])[0, :, [0, 2]].sum(0).max()
+    assert (once[bottom:] < 200).any()
+    assert (once[: boxes(once, images[None])[0, 0, 0]] == 255).all()
