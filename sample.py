@@ -14,6 +14,7 @@ from glowdiff.config.schema import ConfigError, require
 from glowdiff.editing.grids import captioned_grid
 from glowdiff.editing.inputs import small_images
 from glowdiff.editing.prompts import in_turns, read_prompts
+from glowdiff.editing.sample_flags import check_flags
 from glowdiff.images import grid, write_gif, write_npz, write_png
 from glowdiff.main import initialize, run_main
 
@@ -67,16 +68,11 @@ _FILM = flags.DEFINE_string("film", None, "Also write how the samples came about
 _FRAMES = flags.DEFINE_integer("frames", 24, "Pictures of the film; at most one per step.", lower_bound=2)
 
 
-_NEEDS = {  # flags that mean something beside another one alone
-    "classifier_scale": "classifier", "clip_scale": "clip", "frames": "film",
-    **{f"upsampler_{name}": "upsampler" for name in _UPSAMPLER_OPTIONS},
-}  # fmt: skip
-
-
 def main(argv: list[str]) -> None:
     """Parse, and call the package."""
     del argv
-    label, prompts = _label(), _checked_prompts()
+    check_flags({name for name in flags.FLAGS if flags.FLAGS[name].present}, _OUT.value, _FILM.value)
+    label, prompts = _label(), read_prompts(_PROMPT.value, _PROMPTS.value)
     initialize()
     model = glowdiff.load(_WORKDIR.value, step=_STEP.value, ema=_EMA.value)
     number, low_res = _NUM.value or {0: 64, 1: 16}.get(len(prompts), len(prompts)), None
@@ -85,7 +81,7 @@ def main(argv: list[str]) -> None:
         require(side is not None, f"--low_res is given, but {_WORKDIR.value} is no super-resolution model.")
         assert side is not None
         pictures = small_images(_LOW_RES.value, model.spec, side)
-        number = _NUM.value or len(pictures.images)
+        number = _NUM.value or max(len(pictures.images), len(prompts))
         turns = np.resize(np.arange(len(pictures.images)), number)
         low_res = pictures.images[turns]
         if label is None and model.method.labels and pictures.labels is not None:
@@ -93,10 +89,10 @@ def main(argv: list[str]) -> None:
     require(
         _FILM.value is None or model.method.film is not None, "--film is given, but this model's samples have no steps."
     )
-    prompts = in_turns(prompts, number) if prompts else None
+    prompts = in_turns(prompts, number)
     choices = {
         "label": label,
-        "prompt": prompts,
+        "prompt": prompts or None,
         "batch": _BATCH.value,
         "classifier": None if _CLASSIFIER.value is None else glowdiff.load(_CLASSIFIER.value),
         "classifier_scale": _CLASSIFIER_SCALE.value,
@@ -107,8 +103,8 @@ def main(argv: list[str]) -> None:
     key, spec = jax.random.key(_SEED.value), model.spec
     if _UPSAMPLER.value:
         upsamplers = [glowdiff.load(workdir, ema=_EMA.value) for workdir in _UPSAMPLER.value]
-        cascade, its_own = glowdiff.Cascade(model, *upsamplers), {k: f.value for k, f in _UPSAMPLER_OPTIONS.items()}
-        spec = cascade.spec
+        cascade, spec = glowdiff.Cascade(model, *upsamplers), upsamplers[-1].spec
+        its_own = {name: flag.value for name, flag in _UPSAMPLER_OPTIONS.items()}
         drawn = cascade.draw(key, n=number, upsampler=[its_own] * len(upsamplers), **choices)
     else:
         frames = None if _FILM.value is None else _FRAMES.value
@@ -122,31 +118,12 @@ def main(argv: list[str]) -> None:
         images = images[:, -1]  # the last prediction is the sample
     if _OUT.value.endswith(".npz"):
         labels = None if label == "none" else drawn.labels
-        write_npz(_OUT.value, images, labels, spec.levels, prompts=prompts or (), attribution=spec.attribution)
+        write_npz(_OUT.value, images, labels, spec.levels, prompts=prompts, attribution=spec.attribution)
     elif prompts:
         write_png(_OUT.value, captioned_grid(images, spec.levels, prompts), least=1, attribution=spec.attribution)
     else:
         write_png(_OUT.value, grid(images, spec.levels), attribution=spec.attribution)
     print(f"{number} samples of {_WORKDIR.value} (step {model.step}): {_OUT.value}")
-
-
-def _checked_prompts() -> list[str]:
-    """The prompts, if the flags fit each other.
-
-    Raises:
-      ConfigError: they do not.
-    """
-    require(_OUT.value.endswith((".png", ".npz")), f"--out is {_OUT.value}; it must end in .png or .npz.")
-    require(_FILM.value is None or _FILM.value.endswith(".gif"), f"--film is {_FILM.value}; it must end in .gif.")
-    for name, other in _NEEDS.items():
-        needless = flags.FLAGS[name].present and not flags.FLAGS[other].value
-        require(not needless, f"--{name} is given, but no --{other}.")
-    prompts = read_prompts(_PROMPT.value, _PROMPTS.value)
-    require(_CLIP.value is None or bool(prompts), "--clip is given, but no --prompt towards which it could guide.")
-    for name, value in (("low_res", _LOW_RES.value), ("film", _FILM.value)):
-        why = "the upsampler enlarges what --workdir draws" if name == "low_res" else "cascades draw no films"
-        require(value is None or not _UPSAMPLER.value, f"--{name} and --upsampler are both given, but {why}.")
-    return prompts
 
 
 def _label() -> int | str | None:

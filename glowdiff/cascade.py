@@ -40,7 +40,7 @@ def chain(methods: Sequence[Method]) -> Drawn:
     """The methods of a base and its upsamplers as one, of variables {"0": the base's, "1": the first upsampler's, ...}.
 
     The integers that a stage draws are what the next one is given: no stage sees what was lost in rounding, as in
-    training. Conditions of stage k > 0 are named "k/tokens", "k/mask", ...; those without a number are the base's.
+    training. Conditions of stage k are named "k/tokens", "k/mask", ...; of a label all are told.
 
     Args:
       methods: each that of a model that draws; all but the first take cond["low_res"].
@@ -52,16 +52,13 @@ def chain(methods: Sequence[Method]) -> Drawn:
     def sample(
         variables: Variables, key: jax.Array, latents: Latents, cond: Cond, options: CascadeOptions
     ) -> jax.Array:
-        images = None
+        shared = {name: value for name, value in cond.items() if name == "label"}
+        images: Any = None
         for k, (method, chosen) in enumerate(zip(methods, (options, *options.upsamplers), strict=True)):
-            named = {name.removeprefix(f"{k}/"): value for name, value in cond.items() if name.startswith(f"{k}/")}
-            if images is None:
-                named = {name: value for name, value in cond.items() if "/" not in name}
-            else:
-                named |= {"low_res": images} | ({"label": cond["label"]} if "label" in cond else {})
+            own = {name.removeprefix(f"{k}/"): value for name, value in cond.items() if name.startswith(f"{k}/")}
+            given = {**shared, **own} | ({"low_res": images} if k else {})
             keys = stage_keys(key, jax.tree.leaves(latents)[0].shape[0], k)
-            images = _given(method.sample)(variables[str(k)], keys, latents[k], named, chosen)
-        assert images is not None
+            images = _given(method.sample)(variables[str(k)], keys, latents[k], given, chosen)
         return images
 
     labelled = [method for method in methods if method.labels]
@@ -167,12 +164,11 @@ class Cascade:
         cond: dict[str, np.ndarray] = {}
         options: list[SampleOptions] = []
         for number, (stage, chosen) in enumerate(zip(stages, (choices, *self._choices(upsampler)), strict=True)):
-            name = _name(number, len(stages))
-            _check_known(name, chosen)
+            _check_known(_name(number, len(stages)), chosen)
             # CLIP reads the prompt too, even where the model that it guides does not.
             read = prompt if stage.tokenizer is not None or chosen.get("clip") is not None else None
             asked = stage.ask(count, **{"prompt": read, **chosen})
-            cond |= {f"{number}/{key}" if number else key: value for key, value in asked.cond.items()}
+            cond |= {f"{number}/{name}": value for name, value in asked.cond.items()}
             options.append(asked.options)
         first = {field.name: getattr(options[0], field.name) for field in dataclasses.fields(SampleOptions)}
         whole = CascadeOptions(**first, upsamplers=tuple(options[1:]))

@@ -94,7 +94,7 @@ class Model:
         """Draw n images and say of which classes they are.
 
         Args:
-          key: a `jax.random.key`.
+          key: a `jax.random.key`, or a key for each image, [n].
           n: how many.
           label: one class for all or int [n], for models with labels, or "none" for those that can do without; None
             draws them.

@@ -100,7 +100,7 @@ def program(cascade, clip) -> Any:
     """Of a cascade with classifier-free and CLIP guidance, traced."""
     stages = (cascade.base, *cascade.upsamplers)
     captions = {"tokens": jax.ShapeDtypeStruct((2, 32), np.int32), "mask": jax.ShapeDtypeStruct((2, 32), np.bool_)}
-    cond = {f"{prefix}{name}": shape for prefix in ("", "1/", "clip_") for name, shape in captions.items()}
+    cond = {f"{prefix}{name}": shape for prefix in ("0/", "1/", "0/clip_") for name, shape in captions.items()}
     guide = stages[0]._guide("CLIP", clip, 2.0)
     options = resolve(stages[0].config, guidance_scale=3.0, guides=(guide,))
     options = CascadeOptions(**vars(options), upsamplers=(resolve(stages[1].config, steps=3),))

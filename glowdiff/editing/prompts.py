@@ -21,12 +21,12 @@ def read_prompts(given: Sequence[str] | None, file: str | None) -> list[str]:
 
 
 def in_turns(prompts: Sequence[str], n: int) -> list[str]:
-    """The prompts of n images: one after the other, then from the first on.
+    """The prompts of n images: one after the other, then from the first on; none of none.
 
     >>> in_turns(["a red heart", "flag of Japan"], 3)
     ['a red heart', 'flag of Japan', 'a red heart']
     """
-    return [prompts[i % len(prompts)] for i in range(n)]
+    return [prompts[i % len(prompts)] for i in range(n if prompts else 0)]
 
 
 def _lines(file: str) -> list[str]:
