@@ -179,6 +179,9 @@ class Model:
             )
             cond |= conditions.known_pixels(self.spec, image, mask, n) | conditions.source_images(self.spec, source, n)
         require(strength is None or source is not None, "strength is given, but no source that it could vary.")
+        require(
+            source is None or strength is not None, "source is given; say with strength, 0 to 1, how far to vary it."
+        )
         return Asked(cond, chosen)
 
     def encode(

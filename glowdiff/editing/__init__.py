@@ -1,1 +1,1 @@
-"""Editing pictures through their latents (Glow, section 5)."""
+"""Editing pictures: through their latents (Glow, section 5), or by noise (GLIDE, SDEdit)."""

@@ -1,4 +1,4 @@
-"""What the four commands do: from pictures, latents or noise to a labelled grid, and a line that says what it shows."""
+"""What the commands do with latents: from pictures, latents or noise to a labelled grid, and a line about it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ NEEDS = {  # functions of a method that each command calls
     "interpolate": ("encode", "sample"),
     "temperature": ("latents", "sample"),
     "attribute": ("encode", "sample"),
+    "inpaint": ("sample",),
+    "sdedit": ("sample",),
 }
+BY_NOISE = ("inpaint", "sdedit")  # what only models can do that make images out of noise step by step
 MODES: dict[str, Callable[[Latents, Latents, float], Latents]] = {"linear": linear, "spherical": spherical}
 
 
@@ -40,6 +43,10 @@ def check_method(command: str, name: str, method: Method) -> None:
     lacking = [function for function in NEEDS[command] if getattr(method, function) is None]
     reason = "has no latents of given images" if "encode" in lacking else "draws no samples"
     require(not lacking, f"{command} does not work with method {name}, which {reason} (no {' and no '.join(lacking)}).")
+    require(
+        command not in BY_NOISE or "strength" in method.options,
+        f"{command} does not work with method {name}: diffusion models edit images so.",
+    )
 
 
 def reconstruct(model: Model, pictures: Pictures, *, footer: str = "") -> Result:
@@ -63,9 +70,10 @@ def reconstruct(model: Model, pictures: Pictures, *, footer: str = "") -> Result
     labels = ["image", "reconstruction", f"difference x {factor:,}"]
     picture = labelled_grid(rows, 256, rows=labels, columns=pictures.names, footer=footer)
     when = "before rounding" if found.unrounded else "after rounding"
+    images = count_of(len(pictures.images), "image")
     return Result(
         picture,
-        f"{_count(len(pictures.images), 'image')} reconstructed, error {when} {found.error.max():.2g} levels at most, "
+        f"{images} reconstructed, error {when} {found.error.max():.2g} levels at most, "
         f"{found.error.mean():.2g} on average, {100 * found.exact:.4g}% of the pixels exact",
     )
 
@@ -86,10 +94,8 @@ def interpolate(model: Model, pictures: Pictures, *, mode: str = "linear", steps
 
     images = np.stack([at(float(t)) for t in weights], axis=1)
     names = [f"{a}\nto {b}" for a, b in zip(pictures.names[::2], pictures.names[1::2], strict=True)]
-    picture = labelled_grid(
-        images, model.spec.levels, rows=names, columns=_numbers(weights), corner=mode, footer=footer
-    )
-    return Result(picture, f"{_count(len(names), f'{mode} interpolation')} in {steps} steps")
+    picture = labelled_grid(images, model.spec.levels, rows=names, columns=numbers(weights), corner=mode, footer=footer)
+    return Result(picture, f"{count_of(len(names), f'{mode} interpolation')} in {steps} steps")
 
 
 def temperature(
@@ -111,9 +117,9 @@ def temperature(
         names = [f"{model.spec.classes[int(c)]} ({name})" for c, name in zip(label, names, strict=True)]
     images = np.stack([model.decode(scale(latents, t), label=label) for t in temperatures], axis=1)
     picture = labelled_grid(
-        images, model.spec.levels, rows=names, columns=_numbers(temperatures), corner="temperature", footer=footer
+        images, model.spec.levels, rows=names, columns=numbers(temperatures), corner="temperature", footer=footer
     )
-    return Result(picture, f"{_count(count, 'noise')} at temperatures {' '.join(_numbers(temperatures))}")
+    return Result(picture, f"{count_of(count, 'noise')} at temperatures {' '.join(numbers(temperatures))}")
 
 
 def attribute(
@@ -135,7 +141,7 @@ def attribute(
         np.stack(moved, axis=1),
         model.spec.levels,
         rows=pictures.names,
-        columns=_numbers(alphas),
+        columns=numbers(alphas),
         corner=f"attribute {vector.attribute}\nalpha",
         footer=footer,
     )
@@ -143,7 +149,7 @@ def attribute(
     other = "" if vector.step == model.step else f", a vector of step {vector.step}"
     return Result(
         picture,
-        f"{_count(len(pictures.images), 'image')} moved along {vector.attribute} "
+        f"{count_of(len(pictures.images), 'image')} moved along {vector.attribute} "
         f"({vector.images_with:,} training images with it, {vector.images_without:,} without{among}{other})",
     )
 
@@ -153,9 +159,11 @@ def _amplification(largest: float) -> int:
     return 10 ** max(0, math.floor(math.log10(255 / largest))) if largest > 0 else 1
 
 
-def _numbers(values: Sequence[float] | np.ndarray) -> list[str]:
+def numbers(values: Sequence[float] | np.ndarray) -> list[str]:
+    """Numbers as people write them, with two digits at most."""
     return [f"{round(float(value), 2) + 0.0:g}" for value in values]
 
 
-def _count(n: int, what: str) -> str:
+def count_of(n: int, what: str) -> str:
+    """`1 image`, `2 images`."""
     return f"{n} {what}" if n == 1 else f"{n} {what}s"

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from glowdiff.config.schema import ConfigError, require
 from glowdiff.data import npz
 from glowdiff.data.dataset import Dataset
-from glowdiff.data.folder_reader import Refused, read_image
+from glowdiff.data.folder_reader import Refused, centre_square, read_image
 from glowdiff.data.sources import Example
 from glowdiff.data.spec import DataSpec
 from glowdiff.editing.attributes import Belongs
@@ -50,21 +50,22 @@ def from_files(paths: Sequence[str], spec: DataSpec, flag: str = "--images") -> 
     return Pictures(np.stack(images), None, [Path(path).stem for path in paths])
 
 
-def small_images(path: str, spec: DataSpec, side: int) -> Pictures:
+def small_images(path: str, spec: DataSpec, side: int, flag: str = "--low_res") -> Pictures:
     """Images to enlarge: a picture, or the samples of another model in the `.npz` that sample.py writes.
 
     Args:
       path: of the file.
       spec: of the enlarging model's data.
       side: of the images that it enlarges; pictures are resized to it, arrays must have it.
+      flag: that named the file, for messages.
 
     Raises:
       ConfigError: the file cannot be read, or its arrays are not such images.
     """
     small = dataclasses.replace(spec, shape=(side, side, spec.shape[-1]))
     if not path.endswith(".npz"):
-        return from_files([path], small, "--low_res")
-    stored = npz.read(Path(path).expanduser(), "--low_res", "a picture or an .npz file", "sample.py --out=FILE.npz")
+        return from_files([path], small, flag)
+    stored = npz.read(Path(path).expanduser(), flag, "a picture or an .npz file", "sample.py --out=FILE.npz")
     images, levels = stored.get("arr_0"), int(stored.get("levels", np.int32(256)))
     require(
         images is not None
@@ -72,7 +73,7 @@ def small_images(path: str, spec: DataSpec, side: int) -> Pictures:
         and images.ndim == 4
         and images.shape[1:] == small.shape
         and levels == spec.levels,
-        f"--low_res is {path}, which must hold arr_0, uint8 [N, {', '.join(map(str, small.shape))}] of {spec.levels} "
+        f"{flag} is {path}, which must hold arr_0, uint8 [N, {', '.join(map(str, small.shape))}] of {spec.levels} "
         f"levels; it holds {'none' if images is None else f'{images.dtype} {list(images.shape)} of {levels} levels'}.",
     )
     assert images is not None
@@ -115,15 +116,19 @@ def choose_rows(dataset: Dataset, count: int, seed: int, keep: Sequence[Belongs]
     raise ConfigError(f"{count} {what} are needed, but {dataset.spec.name} has {len(rows)}: choose a smaller --count.")
 
 
-def _read(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    """RGB pixels uint8 [H, W, 3] of the largest centre of the model's proportions, resized."""
+def fitted(picture: Image.Image, shape: tuple[int, int]) -> Image.Image:
+    """The largest centre of a model's proportions (height, width), resized to them."""
     height, width = shape
+    if height == width:
+        return centre_square(picture, height)
+    return ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)
+
+
+def _read(path: Path, shape: tuple[int, int]) -> np.ndarray:
+    """RGB pixels uint8 [H, W, 3] of the file's centre."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")  # of odd metadata; what matters is raised
-        if height == width:
-            return read_image(path, height)
-        whole = Image.fromarray(read_image(path, None))
-    return np.asarray(ImageOps.fit(whole, (width, height), Image.Resampling.LANCZOS))
+        return np.asarray(fitted(Image.fromarray(read_image(path, None)), shape))
 
 
 def _to_model(pixels: np.ndarray, spec: DataSpec) -> np.ndarray:

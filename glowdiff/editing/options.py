@@ -10,8 +10,10 @@ import numpy as np
 
 from glowdiff.config.schema import ConfigError, require
 from glowdiff.data.spec import DataSpec
+from glowdiff.method import Method
 
 EVERYWHERE = ("workdir", "out", "step", "ema")
+BY_NOISE = ("image", "prompt", "label", "seed", "low_res", "sampler", "steps", "guidance_scale")
 PICTURES = ("images", "index", "count", "seed", "label")
 TAKES = {  # flags of each command beside those of every command
     "reconstruct": PICTURES,
@@ -20,6 +22,8 @@ TAKES = {  # flags of each command beside those of every command
     "attribute": (
         *PICTURES, "attribute", "alpha", "scale", "among", "without", "vector", "recompute", "batch",
     ),
+    "inpaint": (*BY_NOISE, "mask", "erase", "count"),
+    "sdedit": (*BY_NOISE, "strength"),
 }  # fmt: skip
 
 
@@ -56,6 +60,7 @@ def check_flags(command: str, given: set[str]) -> None:
         ("images", ("index", "count", "seed", "without"), "which chooses test images"),
         ("index", ("count", "seed", "without"), "which chooses test images otherwise"),
         ("vector", ("recompute", "batch"), "which is about computing one"),
+        ("mask", ("erase",), "which also says what is painted anew"),
     ):
         for other in others:
             require(not {first, other} <= given, f"--{first} was given, and --{other}, {why}: leave one of them out.")
@@ -67,6 +72,11 @@ def check_flags(command: str, given: set[str]) -> None:
     if command == "attribute":
         require(bool(given & {"attribute", "vector"}), "which attribute? Give --attribute, or --vector=FILE.")
         require("without" not in given or "attribute" in given, "--without needs --attribute: it says what to lack.")
+    require("image" in given or "image" not in TAKES[command], f"{command} needs a picture: --image=FILE.")
+    require(
+        command != "inpaint" or bool(given & {"mask", "erase"}),
+        "which pixels are painted anew? Give --mask=FILE, white where, or --erase=LEFT:TOP:RIGHT:BOTTOM.",
+    )
     if command in ("reconstruct", "interpolate", "attribute"):
         require(
             "label" not in given or "images" in given,
@@ -100,6 +110,58 @@ def read_range(key: str, text: str) -> list[float]:
     require(bool(np.isfinite([start, stop]).all()), message)
     require(count >= 2, f"{key} is {text!r}; at least 2 columns are needed.")
     return np.linspace(start, stop, count).tolist()
+
+
+def read_columns(text: str | None) -> int:
+    """The columns that --steps asks for; 7 unless given.
+
+    Raises:
+      ConfigError: it is no number, or too few for both ends.
+    """
+    if text is None:
+        return 7
+    require(
+        text.isdecimal() and int(text) >= 2, f"--steps is {text!r}; interpolate takes a number of columns, 2 or more."
+    )
+    return int(text)
+
+
+def read_strengths(text: str) -> list[float]:
+    """The shares of the noise that --strength names: one, several with commas, or START:STOP:N.
+
+    >>> read_strengths("0.2,0.6")
+    [0.2, 0.6]
+    """
+    try:
+        values = read_range("--strength", text) if ":" in text else [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"--strength is {text!r}; it must be 0.6, 0.2,0.4,0.6 or START:STOP:N.") from error
+    for value in values:
+        require(0 < value <= 1, f"--strength is {text!r}; it is the share of the noise, above 0 and at most 1.")
+    return values
+
+
+def check_prompt(prompt: str | None, context: int, labels: int) -> None:
+    """Raise `ConfigError` for a prompt that the model does not read: it has `context` tokens, or else `labels`."""
+    hint = " It knows classes: --label=CLASS." if labels else ""
+    require(prompt is None or context > 0, f"--prompt is given, but this model reads no captions (model.text).{hint}")
+
+
+def read_one_label(values: Sequence[str] | None, method: Method, spec: DataSpec) -> int | str | None:
+    """The class of --label for the one picture that is edited; "none" where the model can do without.
+
+    Raises:
+      ConfigError: as for `read_labels`, or a class-conditional model is not told any.
+    """
+    without = " or --label=none" if method.null_label else ""
+    if values == ["none"] and method.null_label:
+        return "none"
+    labels = read_labels(values, method.labels, spec, 1)
+    require(
+        labels is not None or not method.labels,
+        f"this model is class-conditional: say of which class the picture is, with --label=CLASS{without}.",
+    )
+    return None if labels is None else int(labels[0])
 
 
 def read_index(values: Sequence[str]) -> list[int]:

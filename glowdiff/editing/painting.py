@@ -1,0 +1,111 @@
+"""What diffusion models do to pictures: paint regions anew (inpainting), and vary the whole (SDEdit)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from glowdiff.editing.commands import Result, count_of, numbers
+from glowdiff.editing.grids import labelled_grid
+from glowdiff.editing.inputs import Pictures
+from glowdiff.model import Model
+
+
+def inpaint(
+    model: Model,
+    picture: Pictures,
+    repaint: np.ndarray,
+    count: int,
+    *,
+    seed: int = 0,
+    prompt: str | None = None,
+    low_res: np.ndarray | None = None,
+    footer: str = "",
+    **choices: Any,
+) -> Result:
+    """An image, what of it is painted anew, and `count` ways to do so; the rest stays as it is.
+
+    Args:
+      model: any diffusion model; one with `model.inpaint` sees what is known, others have it pasted into predictions.
+      picture: one image.
+      repaint: bool [H, W], true where it is painted anew.
+      count: of variations.
+      seed: of their noise.
+      prompt: of models that read captions.
+      low_res: of super-resolution models: the small image, painted already, uint8 [1, h, w, C].
+      footer: written below, after the prompt.
+      **choices: of `Model.draw`, such as `label`, `sampler`, `guidance_scale`.
+    """
+    image = picture.images[0]
+    if low_res is not None:
+        low_res = np.repeat(low_res[:1], count, axis=0)
+    found = model.sample(
+        jax.random.key(seed), count, image=image, mask=repaint, prompt=prompt, low_res=low_res, **choices
+    )
+    row = np.concatenate([image[None], hatched(image, repaint, model.spec.levels)[None], found])
+    drawn = labelled_grid(
+        row[None],
+        model.spec.levels,
+        rows=picture.names[:1],
+        columns=["image", "to paint", *map(str, range(1, count + 1))],
+        footer=_below(prompt, footer),
+    )
+    share = f"{100 * repaint.mean():.3g}% of the pixels of {picture.names[0]} painted anew"
+    return Result(drawn, f"{share}, {count_of(count, 'variation')}")
+
+
+def sdedit(
+    model: Model,
+    picture: Pictures,
+    strengths: Sequence[float],
+    *,
+    seed: int = 0,
+    prompt: str | None = None,
+    low_res: np.ndarray | None = None,
+    footer: str = "",
+    **choices: Any,
+) -> Result:
+    """An image, and what becomes of it with ever more noise (Meng et al., 2021): one noise for all strengths.
+
+    Args:
+      model: any diffusion model.
+      picture: one image, or a sketch of one.
+      strengths: shares of the noise that it is given, above 0 and at most 1; each compiles a program of its own.
+      seed: of the noise.
+      prompt: of models that read captions.
+      low_res: of super-resolution models, uint8 [1, h, w, C].
+      footer: written below, after the prompt.
+      **choices: as of `inpaint`.
+    """
+    image, key = picture.images[0], jax.random.key(seed)
+    found = [
+        model.sample(key, 1, source=image, strength=strength, prompt=prompt, low_res=low_res, **choices)[0]
+        for strength in strengths
+    ]
+    far = [np.abs(varied.astype(np.float32) - image.astype(np.float32)).mean() for varied in found]
+    drawn = labelled_grid(
+        np.stack([image, *found])[None],
+        model.spec.levels,
+        rows=picture.names[:1],
+        columns=["image", *(f"strength {strength}" for strength in numbers(strengths))],
+        footer=_below(prompt, footer),
+    )
+    steps, distances = " ".join(numbers(strengths)), " ".join(f"{distance:.3g}" for distance in far)
+    return Result(drawn, f"{picture.names[0]} varied at strength {steps}, {distances} levels from it on average")
+
+
+def hatched(image: np.ndarray, region: np.ndarray, levels: int) -> np.ndarray:
+    """An image [H, W, C] with gray stripes in place of a region [H, W]."""
+    height, width = region.shape
+    broad = max(1, max(height, width) // 32)
+    stripe = (np.add.outer(np.arange(height), np.arange(width)) // broad) % 2
+    gray = np.where(stripe == 1, 0.5, 0.7) * (levels - 1)
+    return np.where(region[..., None], np.round(gray)[..., None], image).astype(np.uint8)
+
+
+def _below(prompt: str | None, footer: str) -> str:
+    """What stands below a grid: the prompt, and then whose pictures these are."""
+    return "\n".join(line for line in (prompt or "", footer) if line)
