@@ -18,13 +18,16 @@ import numpy as np
 from etils import epath
 
 from glowdiff.config.parse import defaults, parse
-from glowdiff.config.schema import Config, ModelConfig
+from glowdiff.config.schema import Config, MeshConfig, ModelConfig
 from glowdiff.data.holdout import held_out
 from glowdiff.data.spec import DataSpec
 from glowdiff.importers.workdir import write as write_workdir
 from glowdiff.method import Aux, Method, SampleOptions, batch_shapes, example_keys
+from glowdiff.model import Model
 from glowdiff.registry import build_method
+from glowdiff.sharding import make_mesh
 from glowdiff.text import tokenizer as tokenizers
+from glowdiff.text.tokenizer import Tokenizer
 from glowdiff.training.checkpoint import Checkpoints
 from glowdiff.training.checksum import key_data, leaves_by_path
 from glowdiff.training.experiment import build
@@ -130,6 +133,15 @@ def _config(method: str, base: dict[str, Any], changes: dict[str, Any]) -> Confi
         section, _, name = key.rpartition(".")
         setattr(config[section] if section else config, name, value)
     return parse(config)
+
+
+def untrained(config: Config, spec: DataSpec, tokenizer: Tokenizer | None = None) -> Model:
+    """A model of images of `spec` with random parameters: none is zero, so all that it is told makes a difference."""
+    method = build_method(config, spec)
+    shapes = jax.eval_shape(method.init, jax.random.key(0), batch_shapes(spec, 1, config.model.context))
+    rng = np.random.default_rng(0)
+    variables = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(0, 0.1, leaf.shape), leaf.dtype), dict(shapes))
+    return Model(method, variables, config, spec, make_mesh(MeshConfig()), 0, tokenizer)
 
 
 # ---- A method that compiles at once.

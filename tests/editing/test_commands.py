@@ -1,4 +1,4 @@
-"""`python -m glowdiff.editing`, as a person runs it."""
+"""`python -m glowdiff.editing` on flows, as a person runs it."""
 
 from __future__ import annotations
 
