@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -34,6 +35,19 @@ def print_facts(title: str, facts: Mapping[str, Any]) -> None:
 def print_json(result: Mapping[str, Any]) -> None:
     """The same for programs: one line, the last."""
     print(json.dumps(result), flush=True)
+
+
+def write_report(path: Path, tables: Mapping[str, Sequence[Mapping[str, Any]]], result: Mapping[str, Any]) -> None:
+    """Tables by title, printed and written as Markdown to `path`.md; the result likewise as JSON to `path`.json."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parts = []
+    for title, rows in tables.items():
+        print_rows(title, rows)
+        lines = [list(rows[0]), ["---"] * len(rows[0]), *([text(value) for value in row.values()] for row in rows)]
+        parts.append("\n".join([title, "", *(f"| {' | '.join(cells)} |" for cells in lines)]))
+    path.with_suffix(".md").write_text("\n\n".join(parts) + "\n")
+    path.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
+    print_json(result)
 
 
 def text(value: Any) -> str:

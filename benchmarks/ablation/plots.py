@@ -152,6 +152,30 @@ def errors(path: Path, title: str, panels: dict[str, dict[str, tuple[np.ndarray,
     _save(figure, path)
 
 
+def trade_off(path: Path, title: str, lines: dict[str, list[tuple[float, ...]]]) -> None:
+    """Two panels over agreement: diversity, and distance to real pictures; a line per kind of guidance.
+
+    Args:
+      path: of the PNG.
+      title: above both.
+      lines: by the name of the guidance: scale, agreement, diversity and distance of each point, by rising scale.
+    """
+    pyplot = _pyplot()
+    figure, panels = pyplot.subplots(1, 2, figsize=(10, 4.2))
+    for colour, (name, points) in zip(COLOURS, lines.items(), strict=False):
+        scales, agreement, *others = zip(*points, strict=True)
+        for axes, ys in zip(panels, others, strict=True):
+            axes.plot(agreement, ys, "o-", color=colour, markersize=3.5, linewidth=1.8, label=name)
+            for scale, x, y in zip(scales, agreement, ys, strict=True):
+                axes.annotate(f"{scale:g}", (x, y), (4, 4), textcoords="offset points", color=colour, fontsize=8)
+    labels = ("distance between pictures of one caption", "distance to test pictures (MMD$^2$, times 1,000)")
+    for axes, label in zip(panels, labels, strict=True):
+        axes.set(xlabel="agreement: cosine of picture and caption", ylabel=label)
+    panels[0].legend(title="guidance, by scale", frameon=False)
+    figure.suptitle(title)
+    _save(figure, path)
+
+
 def _save(figure: Any, path: Path, attribution: str = "") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, bbox_inches="tight", metadata={"Copyright": attribution} if attribution else None)
