@@ -1,0 +1,189 @@
+"""Seconds for a picture of 256x256 pixels with the published sizes of GLIDE: `python benchmarks/glide_seconds.py`.
+
+The base (385M parameters, configs/glide/base64.py) and the upsampler (398M, configs/glide/upsample64_256.py), with
+random weights in bfloat16, as the original samples (Nichol et al., 2021): 100 ancestral steps of the guided base, 27
+steps of DDIM of the upsampler from noise of deviation 0.997; and with 20 and 10 steps of DPM-Solver++. The small
+pictures stay on the device. FLOPs are the model's, counted on the jaxpr, where loops have their length; their share is
+of the chip's published rate of dense products in bfloat16, and of the rate that the same device shows in this run. The
+original's 15 seconds for a picture are of one A100.
+
+On a CPU: `--size=tiny` runs all of it at toy size, and `--flops` only counts, at full size.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.flops import count_flops
+from benchmarks.report import text, write_report
+from benchmarks.timing import matmul_peak, seconds_of
+from glowdiff.config.parse import parse
+from glowdiff.config.schema import Config, MeshConfig
+from glowdiff.data.spec import DataSpec
+from glowdiff.main import initialize, run_main
+from glowdiff.method import Method, batch_shapes
+from glowdiff.registry import build_method
+from glowdiff.sampling import Sampler, as_float32, resolve
+from glowdiff.sharding import make_mesh
+
+_SIZE = flags.DEFINE_enum("size", "full", ["full", "tiny"], "tiny: to try this script on a CPU.")
+_FLOPS = flags.DEFINE_bool("flops", False, "Count only; nothing is compiled.")
+_BATCHES = flags.DEFINE_list("batches", ["1", "16"], "Pictures at a time.")
+_ROUNDS = flags.DEFINE_integer("rounds", 5, "Calls that are timed, after one that is not.", lower_bound=1)
+_WEIGHTS = flags.DEFINE_enum("weights", "bfloat16", ["bfloat16", "float32"], "How weights lie in memory.")
+_OUT = flags.DEFINE_string("out", "runs/glide_seconds", "Files to write, without their endings.")
+
+# By name: what is changed of the configurations' sampling, for the base and for the upsampler.
+PLANS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "ancestral 100 + ddim fast27": (
+        {"sampler": "ancestral", "steps": "100", "guidance_scale": 3.0},
+        {"sampler": "ddim", "steps": "fast27", "temperature": 0.997},
+    ),
+    "dpmpp_2m 20 + 10": (
+        {"sampler": "dpmpp_2m", "steps": "20", "spacing": "log_snr", "guidance_scale": 3.0},
+        {"sampler": "dpmpp_2m", "steps": "10", "spacing": "log_snr", "temperature": 0.997},
+    ),
+}
+WORDS = 12  # tokens of a prompt
+PUBLISHED_SECONDS, A100 = 15.0, 312e12
+# Dense products in bfloat16, FLOP/s, as published, by a part of the device's kind; the first that fits counts.
+CHIPS = {
+    "H200": 989e12, "H100": 989e12, "A100": A100, "L40S": 362e12, "L4": 121e12, "TPU v6 lite": 918e12,
+    "TPU v5 lite": 197e12, "TPU v5p": 459e12, "TPU v5": 459e12, "TPU v4": 275e12,
+}  # fmt: skip
+_TINY = {
+    "channels": 32, "channel_mult": "1,2", "res_blocks": 1, "attention": "8", "head_channels": 16, "vocab_size": 300,
+    "text_context": 16, "text_width": 32, "text_layers": 1, "text_heads": 2,
+}  # fmt: skip
+
+
+class Stage(NamedTuple):
+    """A model, and the shapes of its weights."""
+
+    config: Config
+    method: Method
+    variables: Any
+
+
+def main(argv: list[str]) -> None:
+    """Count, compile, time, print."""
+    del argv
+    initialize()
+    jax.config.update("jax_enable_compilation_cache", False)  # compile time is one of the figures
+    stages, device = (stage("base64"), stage("upsample64_256")), jax.devices()[0]
+    known = next((rate for name, rate in CHIPS.items() if name in device.device_kind), None)
+    facts: dict[str, Any] = {"device": device.device_kind, "size": _SIZE.value, "weights": _WEIGHTS.value}
+    for name, each in zip(("base", "upsampler"), stages, strict=True):
+        leaves = jax.tree.leaves(each.variables["params"])
+        count = sum(leaf.size for leaf in leaves)
+        facts |= {f"{name}, parameters": count, f"{name}, bytes of them": count * leaves[0].dtype.itemsize}
+    rates: dict[str, float | None] = {}
+    weights: list[Any] = [each.variables for each in stages]
+    if not _FLOPS.value:
+        rates = {"published": known, "shown": matmul_peak(make_mesh(MeshConfig(), [device]), "bfloat16")}
+        facts |= {f"TFLOP/s, {name}": rate and round(rate / 1e12, 4) for name, rate in rates.items()}
+        weights = [random_weights(each.variables) for each in stages]
+    batches = [int(batch) for batch in _BATCHES.value]
+    rows = [measure(plan, batch, stages, weights, rates) for plan in PLANS for batch in batches]
+    flops = 1e12 * rows[0]["TFLOPs per picture"]
+    rows.append(
+        dict.fromkeys(rows[0])
+        | {"steps": "the original, published", "batch": 1, "TFLOPs per picture": flops / 1e12}
+        | {"s per picture": PUBLISHED_SECONDS, "of published rate": flops / (PUBLISHED_SECONDS * A100)}
+    )
+    facts["device's peak bytes"] = (device.memory_stats() or {}).get("peak_bytes_in_use")
+    table = [{"": key, "value": text(value)} for key, value in facts.items()]
+    title = f"Pictures of {stages[1].config.data.size} pixels' side; seconds are medians of {_ROUNDS.value}:"
+    write_report(Path(_OUT.value), {"GLIDE, published sizes:": table, title: rows}, facts | {"rows": rows})
+
+
+def stage(name: str) -> Stage:
+    """A configuration of configs/glide, built for captioned pictures that need not be there."""
+    settings = import_module(f"configs.glide.{name}").get_config()
+    if _SIZE.value == "tiny":
+        settings.data.size //= 4
+        settings.model.update(**_TINY)
+        if settings.model.low_res is not None:
+            settings.model.low_res //= 4
+    settings.dtype, settings.model.remat = "bfloat16", False  # nothing is trained here
+    config = parse(settings)
+    side = settings.data.size
+    spec = DataSpec("captioned pictures", (side, side, 3), 256, 1, 1, captions=True)
+    method = build_method(config, spec)
+    shapes = jax.eval_shape(method.init, jax.random.key(0), batch_shapes(spec, 1, config.model.context))
+    kept = jnp.dtype(_WEIGHTS.value)
+    return Stage(config, method, jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, kept), dict(shapes)))
+
+
+def random_weights(shapes: Any) -> Any:
+    """Small normal numbers, on the device; what is multiplied decides what power a chip draws, so no zeros."""
+    rng = np.random.default_rng(0)
+    draw = lambda leaf: jnp.asarray(0.02 * rng.standard_normal(leaf.shape, np.float32), leaf.dtype)  # noqa: E731
+    return jax.tree.map(draw, shapes)
+
+
+def measure(
+    plan: str, batch: int, stages: tuple[Stage, Stage], weights: list[Any], rates: dict[str, float | None]
+) -> dict[str, Any]:
+    """A row of the table: one call draws `batch` small pictures and enlarges them."""
+    mesh = make_mesh(MeshConfig(), jax.devices()[:1])
+    rng, programs, options, given = np.random.default_rng(0), [], [], []
+    for each, choices in zip(stages, PLANS[plan], strict=True):
+        programs.append(Sampler(each.method, mesh).program)
+        options.append(as_float32(resolve(each.config, **choices)))
+        shape = (batch, each.config.model.context)
+        tokens = rng.integers(each.config.model.vocab_size, size=shape, dtype=np.int32)
+        given.append({"tokens": tokens, "mask": np.arange(shape[1])[None] < np.full((batch, 1), WORDS)})
+    side = stages[1].config.model.low_res
+    given[1]["low_res"] = np.zeros((batch, side, side, 3), np.uint8)
+    key, first = jax.random.key(1), np.int32(0)
+    calls = [(weights[i], key, first, given[i], options[i]) for i in (0, 1)]
+    flops = [count_flops(program, *call, size=batch) for program, call in zip(programs, calls, strict=True)]
+    row = {
+        "steps": plan,
+        "batch": batch,
+        "base, TFLOPs per picture": flops[0] / batch / 1e12,
+        "TFLOPs per picture": sum(flops) / batch / 1e12,
+    }
+    if _FLOPS.value:
+        return row | {"s per picture": None, "of published rate": None}
+    start = time.perf_counter()
+    base, upsampler = (
+        program.lower(*call, size=batch).compile() for program, call in zip(programs, calls, strict=True)
+    )
+    compiled = time.perf_counter() - start
+
+    def small() -> jax.Array:
+        return base(*calls[0])[0]
+
+    def large(low_res: jax.Array) -> jax.Array:
+        return upsampler(weights[1], key, first, {**given[1], "low_res": low_res}, options[1])[0]
+
+    jax.block_until_ready(large(small()))
+    seconds = [
+        float(np.median(seconds_of(function, _ROUNDS.value)))
+        for function in (small, lambda: large(small()))  # the small pictures never leave the device
+    ]
+    shares = {f"of {name} rate": rate and sum(flops) / seconds[1] / rate for name, rate in rates.items()}
+    return row | {
+        "compile s": compiled,
+        "base, s": seconds[0],
+        "both, s": seconds[1],
+        "s per picture": seconds[1] / batch,
+        **shares,
+    }
+
+
+if __name__ == "__main__":
+    run_main(main)
