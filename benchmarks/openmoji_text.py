@@ -69,12 +69,15 @@ def main(argv: list[str]) -> None:
         clip = {"guidance_scale": 1.0, "clip": glowdiff.load(_CLIP.value), "clip_scale": _CLIP_SCALE.value}
         kinds[f"CLIP, scale {_CLIP_SCALE.value:g}"] = clip
     rows = measure(model, judge, emoji, kinds)
-    run = model.config
+    sampling, tested = model.config.sampling, emoji.groups[UNSEEN]
     title = (
-        f"{len(emoji.rows):,} captions; step {model.step:,}, {run.sampling.sampler}, {run.sampling.steps} steps; "
-        f"{_NUM.value} pictures each"
+        f"{len(emoji.rows):,} captions; step {model.step:,}, {sampling.sampler}, {sampling.steps} steps; {_NUM.value} "
+        "pictures of each kind:"
     )
-    write_report(out, {title: rows}, {"step": model.step, "captions": len(emoji.rows), "rows": rows})
+    # How far the colours are to be trusted: the palette is made of training pictures.
+    trusted = tone_accuracy(emoji.pictures(tested), tested, emoji.colours())
+    tables = {title: rows, "Tones of all real test pictures that have one, by colour:": [trusted]}
+    write_report(out, tables, {"step": model.step, "captions": len(emoji.rows), "rows": rows, "tones": trusted})
 
 
 def measure(
