@@ -35,7 +35,8 @@ _EACH = flags.DEFINE_integer("each", 4, "Variations of each sketch that are meas
 _STRENGTHS = flags.DEFINE_list("strengths", ["0.2", "0.4", "0.6", "0.7", "0.8", "0.9"], "Of SDEdit; each is compiled.")
 _OUT = flags.DEFINE_string("out", "runs/editing", "Files to write, without their endings.")
 
-ACROSS = 8  # pictures beside each other
+ACROSS = 6  # pictures beside each other
+ENLARGED = 5  # times, in the grid, so that captions fit above 32 pixels
 GREY = 160  # of erased pixels, in the grid
 
 
@@ -138,6 +139,7 @@ def across_border(images: np.ndarray, erased: np.ndarray) -> float:
 def write_grid(path: str, model: glowdiff.Model, images: np.ndarray, **labels: Any) -> None:
     """A labelled grid of the model's pictures, with the data set's attribution."""
     note = model.spec.attribution
+    images = images.repeat(ENLARGED, axis=2).repeat(ENLARGED, axis=3)
     write_png(path, labelled_grid(images, model.spec.levels, footer=note, **labels), attribution=note)
 
 

@@ -40,7 +40,7 @@ def _tree(draw: ImageDraw.ImageDraw) -> None:
 SKETCHES: dict[str, Callable[[ImageDraw.ImageDraw], None]] = {
     "grinning face": _face,
     "tomato": _blob,
-    "flag of the Netherlands": _stripes,
+    "flag of Netherlands": _stripes,
     "house": _house,
     "deciduous tree": _tree,
 }
