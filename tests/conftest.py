@@ -73,7 +73,7 @@ def cascaded(tmp_path_factory: pytest.TempPathFactory) -> Cascaded:
     folder = tmp_path_factory.mktemp("cascade")
     upsampler = small.text_config(model__low_res=8, model__caption_dropout=0.0, sampling__guidance_scale=None)
     return Cascaded(
-        small.untrained(folder / "base", small.text_config(), small.COLOURS),
-        small.untrained(folder / "upsampler", upsampler, dataclasses.replace(small.COLOURS, shape=(16, 16, 3))),
-        small.untrained(folder / "clip", small.clip_config(), small.COLOURS),
+        small.untrained_workdir(folder / "base", small.text_config(), small.COLOURS),
+        small.untrained_workdir(folder / "upsampler", upsampler, dataclasses.replace(small.COLOURS, shape=(16, 16, 3))),
+        small.untrained_workdir(folder / "clip", small.clip_config(), small.COLOURS),
     )

@@ -97,14 +97,9 @@ def clip_config(**changes: Any) -> Config:
     return _config("clip", TINY | TINY_TEXT | base | {"model.image_layers": 1, "model.embedding": 8}, changes)
 
 
-def untrained(path: Path, config: Config, spec: DataSpec) -> Path:
-    """A workdir of a model whose parameters are noise; if it reads captions, `CAPTIONS`."""
-    shapes = jax.eval_shape(
-        build_method(config, spec).init, jax.random.key(0), batch_shapes(spec, 1, config.model.context)
-    )
-    rng = np.random.default_rng(0)
-    variables = jax.tree.map(lambda leaf: rng.normal(0, 0.3, leaf.shape).astype(leaf.dtype), dict(shapes))
-    write_workdir(path, config, spec, variables)
+def untrained_workdir(path: Path, config: Config, spec: DataSpec) -> Path:
+    """A workdir of an `untrained` model; if it reads captions, `CAPTIONS`."""
+    write_workdir(path, config, spec, untrained(config, spec, deviation=0.3).variables)
     if config.model.context:
         tokenizers.train(CAPTIONS, config.model.vocab_size).save(path)
     return path
@@ -135,12 +130,12 @@ def _config(method: str, base: dict[str, Any], changes: dict[str, Any]) -> Confi
     return parse(config)
 
 
-def untrained(config: Config, spec: DataSpec, tokenizer: Tokenizer | None = None) -> Model:
+def untrained(config: Config, spec: DataSpec, tokenizer: Tokenizer | None = None, deviation: float = 0.1) -> Model:
     """A model of images of `spec` with random parameters: none is zero, so all that it is told makes a difference."""
     method = build_method(config, spec)
     shapes = jax.eval_shape(method.init, jax.random.key(0), batch_shapes(spec, 1, config.model.context))
     rng = np.random.default_rng(0)
-    variables = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(0, 0.1, leaf.shape), leaf.dtype), dict(shapes))
+    variables = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(0, deviation, leaf.shape), leaf.dtype), dict(shapes))
     return Model(method, variables, config, spec, make_mesh(MeshConfig()), 0, tokenizer)
 
 

@@ -38,7 +38,7 @@ def clip(cascaded) -> glowdiff.Model:
 def digits(tmp_path_factory) -> glowdiff.Model:
     """Draws small gray images of a class."""
     spec = DataSpec("digits", (8, 8, 1), 17, 8, 8, classes=tuple("0123456789"))
-    return glowdiff.load(small.untrained(tmp_path_factory.mktemp("digits"), small.diffusion_config(), spec))
+    return glowdiff.load(small.untrained_workdir(tmp_path_factory.mktemp("digits"), small.diffusion_config(), spec))
 
 
 def test_images_are_those_drawn_by_hand(cascade):
@@ -174,7 +174,7 @@ def test_eight_devices_draw_the_images_of_one(cascaded):
 
 def test_a_base_may_be_any_model_that_draws(cascade, tmp_path):
     unconditional = small.text_config(model__text=False, model__caption_dropout=0.0, sampling__guidance_scale=None)
-    base = glowdiff.load(small.untrained(tmp_path / "base", unconditional, small.COLOURS))
+    base = glowdiff.load(small.untrained_workdir(tmp_path / "base", unconditional, small.COLOURS))
     other = glowdiff.Cascade(base, *cascade.upsamplers)
     images = other.sample(KEY, n=2)
     assert images.shape == (2, 16, 16, 3)
@@ -184,7 +184,7 @@ def test_a_base_may_be_any_model_that_draws(cascade, tmp_path):
 def test_labels_are_given_to_all_stages_that_take_one(digits, tmp_path):
     spec = dataclasses.replace(digits.spec, shape=(16, 16, 1))
     config = small.diffusion_config(model__low_res=8, model__label_dropout=0.0)
-    upsampler = glowdiff.load(small.untrained(tmp_path / "up", config, spec))
+    upsampler = glowdiff.load(small.untrained_workdir(tmp_path / "up", config, spec))
     cascade = glowdiff.Cascade(digits, upsampler)
     drawn = cascade.draw(KEY, n=2, label=3)
     assert drawn.images.shape == (2, 16, 16, 1)

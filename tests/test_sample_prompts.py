@@ -81,7 +81,7 @@ REFUSED = {
 
 def test_what_does_not_fit_is_refused(cascaded, tmp_path):
     plain = small.text_config(model__text=False, model__caption_dropout=0.0, sampling__guidance_scale=None)
-    small.untrained(tmp_path / "plain", plain, small.COLOURS)
+    small.untrained_workdir(tmp_path / "plain", plain, small.COLOURS)
     places = {"BASE": cascaded.base, "UP": cascaded.upsampler, "CLIP": cascaded.clip, "PLAIN": tmp_path / "plain"}
 
     def filled(flag: str) -> str:

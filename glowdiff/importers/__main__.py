@@ -1,4 +1,4 @@
-"""`python -m glowdiff.importers glow|adm|glide|clip --weights=FILE ... --workdir=DIR`: published weights to workdirs."""
+"""`python -m glowdiff.importers glow|adm|glide|clip --weights=FILE ... --workdir=DIR`: from published weights."""
 
 from __future__ import annotations
 
