@@ -38,10 +38,11 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def text_config(pictures: Path, **changes: Any) -> Config:
-    return small.text_config(
-        data__name="folder", data__path=str(pictures), data__size=SIDE, train__steps=2, train__batch=4,
-        eval__every=0, eval__batch=4, eval__images=4, sampling__every=0, **changes,
-    )  # fmt: skip
+    usual = {
+        "data__name": "folder", "data__path": str(pictures), "data__size": SIDE, "train__steps": 2, "train__batch": 4,
+        "eval__every": 0, "eval__batch": 4, "eval__images": 4, "sampling__every": 0,
+    }  # fmt: skip
+    return small.text_config(**(usual | changes))
 
 
 @pytest.fixture(scope="module")
@@ -51,19 +52,24 @@ def base(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return workdir
 
 
-def finetune(base: Path, pictures: Path) -> Any:
-    """What the documented command reads: configs/finetune.py:WORKDIR, and the folder."""
+def configuration(mode: str) -> Any:
+    """`--config=configs/finetune.py:MODE`."""
     spec = importlib.util.spec_from_file_location("finetune", small.ROOT / "configs" / "finetune.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    settings = module.get_config(str(base))
+    return module.get_config(mode)
+
+
+def finetune(base: Path, pictures: Path) -> Any:
+    """What the documented command reads: configs/finetune.py:WORKDIR, and the folder."""
+    settings = configuration(str(base))
     settings.data.path = str(pictures)
     return settings
 
 
-def test_ten_captioned_pictures_go_on_from_a_workdir(base, pictures, tmp_path, caplog):
+def test_ten_captioned_pictures_go_on_from_a_workdir(base, pictures, tmp_path):
     settings = finetune(base, pictures)
     settings.train.update(steps=1)
     settings.sampling.images = 2
@@ -78,16 +84,11 @@ def test_ten_captioned_pictures_go_on_from_a_workdir(base, pictures, tmp_path, c
     assert after.sample(jax.random.key(0), 2, prompt=["a red dot", "a blue stripe"]).shape == (2, SIDE, SIDE, 3)
 
 
-def test_the_workdir_to_start_from_must_be_named(base, pictures):
-    spec = importlib.util.spec_from_file_location("finetune", small.ROOT / "configs" / "finetune.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+def test_the_workdir_to_start_from_must_be_named(pictures):
     with pytest.raises(ConfigError, match=r"--config=configs/finetune.py:WORKDIR"):
-        module.get_config()
+        configuration("")
     with pytest.raises(ConfigError, match="is not a workdir of glowdiff"):
-        module.get_config(str(pictures))
+        configuration(str(pictures))
 
 
 def test_an_inpainting_model_starts_as_the_same_function(base, pictures, tmp_path):
