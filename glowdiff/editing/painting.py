@@ -100,7 +100,7 @@ def sdedit(
 def hatched(image: np.ndarray, region: np.ndarray, levels: int) -> np.ndarray:
     """An image [H, W, C] with gray stripes in place of a region [H, W]."""
     height, width = region.shape
-    broad = max(1, max(height, width) // 32)
+    broad = max(2, max(height, width) // 16)
     stripe = (np.add.outer(np.arange(height), np.arange(width)) // broad) % 2
     gray = np.where(stripe == 1, 0.5, 0.7) * (levels - 1)
     return np.where(region[..., None], np.round(gray)[..., None], image).astype(np.uint8)
