@@ -23,7 +23,7 @@ from tests.test_commands import Result, run_all
 
 EDIT = "glowdiff/editing/__main__.py"
 MISTAKES = {  # what is typed after the program's name, and what the line says; {0} is a workdir
-    "no command": ("", "which command? The first argument is one of reconstruct, interpolate, temperature, attribute."),
+    "no command": ("", "which command? The first argument is one of reconstruct, interpolate, temperature, attribute,"),
     "a misspelt command": ("interpolat", "there is no command 'interpolat'; the first argument is one of reconstruct"),
     "files without --images": ("reconstruct a.png", "what is 'a.png'? Picture files are given with --images."),
     "another command's flag": ("temperature --mode=linear", "temperature has no --mode; it takes --count, --seed"),
