@@ -150,11 +150,14 @@ class Cascade:
         count = n if n is not None else 1 if prompt is None or isinstance(prompt, str) else len(prompt)
         require(count > 0, f"the number of samples ({count}) must be at least 1.")
         stages = (self.base, *self.upsamplers)
+        everyones = (choices, *self._choices(upsampler))
         require(
-            prompt is None or any(stage.tokenizer is not None for stage in stages),
+            prompt is None
+            or any(stage.tokenizer is not None for stage in stages)
+            or any(chosen.get("clip") is not None for chosen in everyones),
             "prompt is given, but no stage of this cascade reads captions (model.text is off).",
         )
-        guided = any(chosen.get("classifier") is not None for chosen in self._choices(upsampler))
+        guided = any(chosen.get("classifier") is not None for chosen in everyones[1:])
         require(
             not guided
             or choices.get("classifier") is not None
@@ -163,7 +166,7 @@ class Cascade:
         )
         cond: dict[str, np.ndarray] = {}
         options: list[SampleOptions] = []
-        for number, (stage, chosen) in enumerate(zip(stages, (choices, *self._choices(upsampler)), strict=True)):
+        for number, (stage, chosen) in enumerate(zip(stages, everyones, strict=True)):
             _check_known(_name(number, len(stages)), chosen)
             # CLIP reads the prompt too, even where the model that it guides does not.
             read = prompt if stage.tokenizer is not None or chosen.get("clip") is not None else None

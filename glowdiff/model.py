@@ -98,7 +98,7 @@ class Model:
           n: how many.
           label: one class for all or int [n], for models with labels, or "none" for those that can do without; None
             draws them.
-          prompt: a caption for all, or n of them, for models that read captions; None: without any.
+          prompt: a caption for all, or n of them, for models that read captions or are guided by CLIP; None: none.
           batch: images at a time; None: all at once. A new number compiles once, nothing else does.
           low_res: of super-resolution models: images uint8 [n, h, w, C] to enlarge.
           image: to inpaint, uint8 [n, H, W, C] or one for all; any diffusion model can, those trained for it better.
@@ -160,7 +160,9 @@ class Model:
         **options: Any,
     ) -> Asked:
         """What a `Sampler` takes for `draw`'s choices but for labels and small images, checked as there."""
-        guides, cond = (), conditions.captions(self.config, self.tokenizer, prompt, n)
+        # CLIP reads the prompt, even where the model that it guides reads none.
+        own = prompt if clip is None or self.tokenizer is not None else None
+        guides, cond = (), conditions.captions(self.config, self.tokenizer, own, n)
         if classifier is not None:
             guides += (as_guide("classifier", classifier, classifier_scale, self),)
         if clip is not None:

@@ -146,7 +146,7 @@ class Sampler:
             raise ConfigError(
                 "a label was given, but this model was not trained with labels (model.class_conditional)."
             )
-        if isinstance(label, str) and label == "none" and options.guides:
+        if isinstance(label, str) and label == "none" and any(guide.labels for guide in options.guides):
             raise ConfigError(
                 'label is "none", but a classifier guides towards a label: give one, or leave it out. guidance_scale=0 '
                 "hides it from the model alone."

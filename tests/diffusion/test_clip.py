@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import jax
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import glowdiff
 from glowdiff.config.schema import ConfigError
 from glowdiff.data.spec import DataSpec
 from glowdiff.diffusion.clip import contrast, same_captions
@@ -183,6 +185,14 @@ def test_data_that_it_cannot_learn_from(message, shape, captions):
     with pytest.raises(ConfigError) as error:
         build_method(clips.config(), DataSpec("digits", shape, 256, 1, 1, captions=captions))
     assert message in str(error.value)
+
+
+def test_a_model_that_reads_no_captions_is_guided_by_them(cascaded):
+    clip, spec = glowdiff.load(cascaded.clip), dataclasses.replace(small.COLOURS, classes=("a", "b"))
+    model = small.untrained(small.diffusion_config(), spec)
+    choices = {"clip": clip, "clip_scale": 50.0, "label": "none"}
+    one, other = (model.sample(KEY, 2, prompt=prompt, **choices) for prompt in small.CAPTIONS[:2])
+    assert (one != other).any()
 
 
 def test_a_guide_of_other_noise_is_told_apart():
