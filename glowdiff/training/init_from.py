@@ -43,7 +43,7 @@ def start_from(state: TrainState, experiment: Experiment, workdir: str) -> Train
         f"{experiment.config.method}.",
     )
     wanted, found = (_flat(params) for params in (state.variables["params"], other.variables["params"]))
-    if _FIRST in wanted and _FIRST in found:
+    if other.method.inputs and experiment.method.inputs:
         found[_FIRST] = _widened(found[_FIRST], other.method, experiment.method, workdir)
     differing = [
         f"{name} ({found[name].shape if name in found else 'missing'}, here {wanted[name].shape})"

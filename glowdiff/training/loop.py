@@ -42,7 +42,7 @@ def train(config: Config, workdir: epath.PathLike, *, dry_run: bool = False) -> 
       NonFiniteError: `train.max_skips` steps in a row were not finite.
     """
     with Preemption() as preemption:
-        if config.train.init_from:
+        if config.train.init_from and not _begun(workdir):  # what goes on needs it no more
             check_source(config.train.init_from)
         experiment = build(config, workdir)
         workdirs.check_rerun(workdir, config, experiment.dataset.spec)
@@ -55,6 +55,11 @@ def train(config: Config, workdir: epath.PathLike, *, dry_run: bool = False) -> 
                 experiment.tokenizer.save(workdir)
         with Checkpoints(workdir) as checkpoints:
             return _Run(experiment, workdir, checkpoints, preemption).run()
+
+
+def _begun(workdir: epath.PathLike) -> bool:
+    with Checkpoints(workdir) as checkpoints:
+        return bool(checkpoints.steps())
 
 
 class _Run:
@@ -183,7 +188,7 @@ class _Run:
         return values
 
     def _conditions(self) -> dict[str, np.ndarray]:
-        """What the method's samples need besides labels, made of the first test images: the same on every process."""
+        """What the method's samples need, made of the first test images: the same on every process."""
         if self.experiment.method.conditions is None:
             return {}
         number = self.config.sampling.images

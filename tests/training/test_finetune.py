@@ -113,8 +113,17 @@ def test_a_resumed_run_goes_on_and_does_not_start_again(base, pictures, tmp_path
     whole, parts = (text_config(pictures, train__init_from=str(copy), train__steps=steps) for steps in (2, 1))
     train(whole, tmp_path / "whole")
     train(parts, tmp_path / "parts")
+    shutil.rmtree(copy)  # what goes on needs it no more
     train(whole, tmp_path / "parts")
     assert small.state_of(whole, tmp_path / "whole", 2) == small.state_of(whole, tmp_path / "parts", 2)
+
+
+def test_a_classifier_starts_from_another(tmp_path):
+    config = small.classifier_config()
+    experiment = build(config)
+    small.untrained_workdir(tmp_path, config, experiment.dataset.spec)
+    state = start_from(experiment.initial_state(), experiment, str(tmp_path))
+    jax.tree.map(np.testing.assert_array_equal, state.variables["params"], glowdiff.load(tmp_path).variables["params"])
 
 
 def test_a_model_of_another_shape_is_refused(base, pictures, tmp_path):
