@@ -8,7 +8,7 @@ metadata.csv (columns file_name and text). The model, its tokenizer and its way 
 
 from glowdiff import workdir
 from glowdiff.config.parse import Settings, settings_of
-from glowdiff.config.schema import ConfigError, DataConfig
+from glowdiff.config.schema import ConfigError, DataConfig, MeshConfig
 
 
 def get_config(mode: str = "") -> Settings:
@@ -17,6 +17,7 @@ def get_config(mode: str = "") -> Settings:
     found, spec = workdir.read(mode)
     config = settings_of(found)
     config.data.update(vars(DataConfig(name="folder", size=spec.shape[0])))
+    config.mesh.update(vars(MeshConfig()))  # the devices are others
     config.train.update(steps=300, batch=4, accumulate=1, ema_decay=0.98, checkpoint_every=100, log_every=20)
     config.train.init_from = mode
     config.optimizer.update(learning_rate=min(config.optimizer.learning_rate, 1e-4), warmup_steps=10, decay="constant")
