@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from absl import flags
 from ml_collections import config_flags
 
@@ -26,7 +25,7 @@ from benchmarks.synthetic import KNOWN, synthetic
 from benchmarks.timing import matmul_peak, milliseconds, seconds_of
 from glowdiff.config.parse import parse
 from glowdiff.config.schema import Config, ConfigError
-from glowdiff.data.batches import train_batches
+from glowdiff.data.batches import test_batches, train_batches
 from glowdiff.main import initialize, run_main
 from glowdiff.sampling import Sampler, resolve
 from glowdiff.sharding import make_mesh
@@ -131,8 +130,7 @@ def sample(experiment: Experiment) -> dict[str, Any]:
     options = resolve(config)
     cond: dict[str, Any] = {}
     if experiment.method.conditions is not None:
-        rows = [experiment.dataset.test[i % len(experiment.dataset.test)] for i in range(n)]
-        cond = dict(experiment.method.conditions({"image": np.stack([row["image"] for row in rows])}))
+        cond = dict(experiment.method.conditions(next(test_batches(experiment.dataset, batch=n, limit=n))))
 
     def draw() -> Any:
         return sampler(variables, key, n, cond=cond, options=options).images

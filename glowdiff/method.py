@@ -90,7 +90,8 @@ class Method(NamedTuple):
     inverse: Mapping[str, Any] = MappingProxyType({"temperature": 1.0})  # options under which `sample` undoes `encode`
     # As `sample`, -> uint8 [B, options.frames, H, W, C]: what the samples were going to be, along the way
     film: Callable[[Variables, jax.Array, Latents, Cond, SampleOptions], jax.Array] | None = None
-    conditions: Callable[[Batch], Cond] | None = None  # what `sample` needs besides labels, made of real images
+    # What `sample` needs, made of real images, their labels among it; None: nothing but labels
+    conditions: Callable[[Batch], Cond] | None = None
     # (variables, key, batch) -> named figures of each image [B], cheap enough for evaluations in training
     scores: Callable[[Variables, jax.Array, Batch], dict[str, jax.Array]] | None = None
     log_prob: Callable[..., jax.Array] | None = None  # of guides: (variables, x_t, t [B], cond) -> [B]

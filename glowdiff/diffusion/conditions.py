@@ -31,6 +31,11 @@ class Conditions:
         return len(self.spec.classes) if self.config.class_conditional else 0
 
     @property
+    def _names(self) -> tuple[str, ...]:
+        """Of what data sets know of their images: the conditions that the network reads."""
+        return ("label",) if self.classes else tuple(TOKENS) if self.config.text else ()
+
+    @property
     def dropout(self) -> float:
         """Share of labels or captions that are withheld in training."""
         return self.config.caption_dropout if self.config.text else self.config.label_dropout
@@ -52,8 +57,7 @@ class Conditions:
           erase: keys [n] by which regions are erased of x_0 for inpainting models; None: nothing is known.
         """
         height, width, channels = self.spec.shape
-        names = ("label",) if self.classes else tuple(TOKENS) if self.config.text else ()
-        ready = {name: cond[name] for name in names}
+        ready = {name: cond[name] for name in self._names}
         if self.config.low_res is not None:
             if "low_res" in cond:
                 ready["low_res"] = self._scaled(cond["low_res"])
@@ -76,9 +80,9 @@ class Conditions:
         return {**cond, "label": jnp.full_like(cond["label"], self.classes)}
 
     def of_images(self, batch: Batch) -> dict[str, Any]:
-        """What samples need besides labels, made of real images: see `Method.conditions`."""
+        """What samples need besides noise, made of real images: see `Method.conditions`."""
         image = jnp.asarray(batch["image"])
-        found = {name: batch["cond"][name] for name in TOKENS if self.config.text}
+        found = {name: batch["cond"][name] for name in self._names}
         if self.config.low_res is not None:
             found["low_res"] = to_levels(shrink(self._scaled(image), self.config.low_res), self.spec.levels)
         if self.config.inpaint:

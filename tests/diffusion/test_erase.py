@@ -9,6 +9,7 @@ import pytest
 
 import glowdiff
 from glowdiff.data.spec import DataSpec
+from glowdiff.diffusion.conditions import Conditions
 from glowdiff.diffusion.erase import INVERTED, NOTHING, known_masks
 from tests import small
 
@@ -74,3 +75,10 @@ def test_evaluations_erase_the_same_of_an_image_in_any_batch(model):
         assert array.dtype == np.uint8
         np.testing.assert_array_equal(array[4:], part[name])
     np.testing.assert_array_equal(whole["known"], images)
+
+
+def test_pictures_with_classes_are_painted_as_such():
+    spec = DataSpec("toy", (8, 8, 3), 256, 8, 8, classes=tuple("0123"))
+    conditions = Conditions(small.diffusion_config(model__inpaint=True).model, spec, jnp.float32)
+    batch = {"image": np.zeros((2, 8, 8, 3), np.uint8), "index": np.arange(2), "cond": {"label": np.array([3, 1])}}
+    assert conditions.of_images(batch)["label"].tolist() == [3, 1]
