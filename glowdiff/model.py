@@ -214,7 +214,7 @@ class Model:
         batch = self._batch(images, label, prompt)
         if low_res is not None:
             batch["cond"] |= conditions.small_images(self.config, self.spec, low_res, len(images))
-        return self._encode(self.variables, jax.random.key(0), batch, self._inverse(options))
+        return self._encode(self.variables, jax.random.key(0), batch, self.inverse_options(**options))
 
     def decode(
         self,
@@ -230,7 +230,7 @@ class Model:
             raise ValueError(f"{self.config.method} draws no samples: it is a guide for others.")
         n = jax.tree.leaves(latents)[0].shape[0]
         cond = self._cond(n, label) | self._conditions(n, prompt=prompt, low_res=low_res)
-        chosen = self._inverse(options)
+        chosen = self.inverse_options(**options)
         return np.asarray(self._sample(self.variables, jax.random.key(0), latents, cond, chosen))
 
     def decode_unrounded(self, latents: Latents, *, label: int | str | np.ndarray | None = None) -> np.ndarray:
@@ -271,8 +271,8 @@ class Model:
         chosen = as_float32(resolve(self.config, steps=steps))
         return np.asarray(self._bits_per_dim(self.variables, key, batch, chosen))
 
-    def _inverse(self, options: dict[str, Any]) -> SampleOptions:
-        """Options under which `decode` undoes `encode`, but for what is asked for."""
+    def inverse_options(self, **options: Any) -> SampleOptions:
+        """The options of `encode` and `decode`, under which one undoes the other, but for what is asked for."""
         wanted = {**self.method.inverse, **{key: value for key, value in options.items() if value is not None}}
         unused = {
             key: None for key, value in wanted.items() if value is None

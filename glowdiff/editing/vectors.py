@@ -15,7 +15,7 @@ from glowdiff.data.dataset import Dataset
 from glowdiff.data.progress import counted
 from glowdiff.data.sources import Example
 from glowdiff.editing.attributes import find
-from glowdiff.method import Batch, Latents, SampleOptions, Variables
+from glowdiff.method import TOKENS, Batch, Latents, Variables
 from glowdiff.model import Model
 from glowdiff.sharding import put_batch, replicated
 
@@ -46,7 +46,8 @@ def attribute_vector(
     """The vector of an attribute over the training images, read once, a batch at a time.
 
     A class-conditional model encodes every image given its own label, and its prior has already taken the class's mean
-    out of the last latent. A label's vector then holds only what the other latents still know of the class.
+    out of the last latent. A label's vector then holds only what the other latents still know of the class. A model
+    that reads captions encodes every image without its own, which would say it all.
 
     Args:
       model: with `encode`.
@@ -120,8 +121,10 @@ def _sums(model: Model, batches: Iterator[Any]) -> tuple[Any, np.ndarray]:
 
     def weighted(variables: Variables, batch: Batch) -> Latents:
         variables = jax.lax.with_sharding_constraint(variables, replicated(model.mesh))
-        images = {"image": batch["image"], "cond": batch["cond"]}
-        latents = encode(variables, jax.random.key(0), images, SampleOptions())
+        shape = (batch["image"].shape[0], model.method.context)
+        uncaptioned = {name: jnp.zeros(shape, kind) for name, kind in TOKENS.items()} if model.method.context else {}
+        images = {"image": batch["image"], "cond": batch["cond"] | uncaptioned}
+        latents = encode(variables, jax.random.key(0), images, model.inverse_options())
         highest = jax.lax.Precision.HIGHEST
         return jax.tree.map(
             lambda x: jnp.tensordot(batch["weights"], x.astype(jnp.float32), (0, 0), precision=highest), latents

@@ -11,10 +11,12 @@ import pytest
 from glowdiff.config.schema import ConfigError
 from glowdiff.data.dataset import Dataset
 from glowdiff.data.dataset import load as load_data
+from glowdiff.data.sources import Memory
 from glowdiff.editing import vector_files
 from glowdiff.editing.attributes import find
 from glowdiff.editing.latents import add_direction
 from glowdiff.editing.vectors import attribute_vector
+from glowdiff.text import tokenizer as tokenizers
 from tests import small
 
 
@@ -115,6 +117,16 @@ def test_labels_are_attributes_of_models_without_labels_too(digits):
 
 
 # ---- Its file.
+
+
+def test_captions_do_not_say_what_the_vector_is_to_say():
+    """The images of a model that reads captions are encoded without them, as those are that are moved."""
+    images = np.random.default_rng(0).integers(0, 256, (4, *small.COLOURS.shape), dtype=np.uint8)
+    source = Memory(images, captions=small.CAPTIONS)
+    model = small.untrained(small.text_config(), small.COLOURS, tokenizers.train(small.CAPTIONS, 300))
+    found = attribute_vector(model, Dataset(small.COLOURS, source, source), "caption:red", batch=3)
+    latents = np.asarray(model.encode(images))
+    np.testing.assert_allclose(found.direction, latents[0] - latents[1:].mean(0), atol=1e-4)
 
 
 @pytest.fixture(scope="module")
