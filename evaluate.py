@@ -15,7 +15,7 @@ from glowdiff.metrics.scores import describe, mean_scores
 from glowdiff.sampling import as_float32, resolve
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "What train.py wrote.", required=True)
-_BATCH = flags.DEFINE_integer("batch", 64, "Images at a time; changes no figure.", lower_bound=1)
+_BATCH = flags.DEFINE_integer("batch", 64, "Images at a time; changes no figure but those of CLIP.", lower_bound=1)
 _IMAGES = flags.DEFINE_integer("images", None, "Only so many test images, the first ones.", lower_bound=1)
 _STEPS = flags.DEFINE_string(
     "steps", None, "Diffusion: the bound of a sampler with so many steps; all timesteps unless given."

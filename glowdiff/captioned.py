@@ -37,7 +37,7 @@ def load(config: Config, *workdirs: epath.PathLike | None) -> Captioned:
         return Captioned(dataset, None)
     config.model.check_data(dataset.spec, config.data)
     model = config.model
-    kept = next((w for w in workdirs if w is not None and (epath.Path(w) / tokenizers.FILE).exists()), None)
+    kept = next((w for w in workdirs if w and (epath.Path(w) / tokenizers.FILE).exists()), None)
     if kept is not None:
         tokenizer = tokenizers.load(kept, model.tokenizer)
     elif model.tokenizer == "bpe":

@@ -62,7 +62,8 @@ class DataConfig:
         )
         require(
             needs_path or not self.path,
-            f"data.path is {self.path!r}, but data.name is {self.name!r}; did you mean data.name=folder?",
+            f"data.path is {self.path!r}, but data.name is {self.name!r}; did you mean data.name=folder? If "
+            "not, leave data.path empty: --config.data.path=",
         )
         require(
             self.size is None or self.size > 0, f"data.size is {self.size}; it must be a positive number of pixels."

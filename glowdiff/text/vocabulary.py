@@ -22,6 +22,7 @@ WORD_END = "</w>"  # CLIP's tokens that end a word end so
 _CLIP_MERGES = 49152 - 256 - 2  # CLIP's file holds more than its model was trained with
 _GPT2 = "GPT-2's vocab.bpe (or merges.txt), its ranks (r50k_base.tiktoken) or its tokenizer.json"
 _CLIP = "CLIP's bpe_simple_vocab_16e6.txt.gz"
+_TO_TRAIN = "That is a flag of importers; for train.py put its tokenizer.json into the new workdir."
 
 
 class Vocabulary(NamedTuple):
@@ -169,7 +170,7 @@ def _rank_list(text: str, path: Path) -> dict[bytes, int]:
 
 
 def _tiktoken_ranks() -> dict[bytes, int]:
-    instead = f"give it as a file, --vocab=FILE: {_GPT2}."
+    instead = f"give it as a file, --vocab=FILE: {_GPT2}. {_TO_TRAIN}"
     try:
         import tiktoken  # pyright: ignore[reportMissingImports]
     except ImportError:
@@ -204,7 +205,7 @@ def _installed_clip() -> Path:
     if path is None or not path.is_file():
         raise ConfigError(
             f"CLIP's vocabulary is read from the package open_clip, which is missing; install it (pip install "
-            f"open-clip-torch), or give the file, --vocab=FILE: {_CLIP}."
+            f"open-clip-torch), or give the file, --vocab=FILE: {_CLIP}. {_TO_TRAIN}"
         )
     return path
 
