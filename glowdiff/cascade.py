@@ -150,14 +150,14 @@ class Cascade:
         count = n if n is not None else 1 if prompt is None or isinstance(prompt, str) else len(prompt)
         require(count > 0, f"the number of samples ({count}) must be at least 1.")
         stages = (self.base, *self.upsamplers)
-        everyones = (choices, *self._choices(upsampler))
+        asked_for = (choices, *self._choices(upsampler))
         require(
             prompt is None
             or any(stage.tokenizer is not None for stage in stages)
-            or any(chosen.get("clip") is not None for chosen in everyones),
+            or any(chosen.get("clip") is not None for chosen in asked_for),
             "prompt is given, but no stage of this cascade reads captions (model.text is off).",
         )
-        guided = any(chosen.get("classifier") is not None for chosen in everyones[1:])
+        guided = any(chosen.get("classifier") is not None for chosen in asked_for[1:])
         require(
             not guided
             or choices.get("classifier") is not None
@@ -166,7 +166,7 @@ class Cascade:
         )
         cond: dict[str, np.ndarray] = {}
         options: list[SampleOptions] = []
-        for number, (stage, chosen) in enumerate(zip(stages, everyones, strict=True)):
+        for number, (stage, chosen) in enumerate(zip(stages, asked_for, strict=True)):
             _check_known(_name(number, len(stages)), chosen)
             # CLIP reads the prompt too, even where the model that it guides does not.
             read = prompt if stage.tokenizer is not None or chosen.get("clip") is not None else None

@@ -73,4 +73,7 @@ def _unknown(caption: str, name: str, trained: Collection[str], tested: Collecti
     if close:
         return ConfigError(f"{start}; did you mean {' or '.join(map(repr, close))}?")
     examples = " or ".join(map(repr, sorted(trained)[:2]))
-    return ConfigError(f"{start}; captions are whole ones, such as {examples}, separated by |.")
+    return ConfigError(
+        f"{start}; captions are whole ones, such as {examples}, separated by |. To keep none from training: "
+        "--config.data.hold_out="
+    )
