@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
 from glowdiff.config.schema import Config, ConfigError, DataConfig
+from glowdiff.data.captions import with_tokens
 from glowdiff.data.dataset import Dataset
 from glowdiff.data.sources import Memory
 from glowdiff.data.spec import DataSpec
+from glowdiff.text.tokenizer import Tokens
 
 _IMAGES = 2048  # random images held in memory, however large the real set
 
 _SETS = (
     DataSpec("digits", (8, 8, 1), 17, 1437, 360, tuple(map(str, range(10)))),
     DataSpec("photos", (32, 32, 3), 256, 4_000, 500),
-    DataSpec("openmoji", (32, 32, 3), 256, 3_674, 454),
+    DataSpec("openmoji", (32, 32, 3), 256, 3_674, 454, captions=True),
     DataSpec("mnist", (28, 28, 1), 256, 60_000, 10_000, tuple(map(str, range(10)))),
     DataSpec("cifar10", (32, 32, 3), 256, 50_000, 10_000, tuple(map(str, range(10)))),
     DataSpec("cifar100", (32, 32, 3), 256, 50_000, 10_000, tuple(map(str, range(100)))),
@@ -51,7 +54,7 @@ def known_spec(data: DataConfig) -> DataSpec:
 
 
 def synthetic(config: Config) -> Dataset:
-    """Uniform noise in the shape of the data set that `config` names.
+    """Uniform noise in the shape of the data set that `config` names; random tokens for models that read captions.
 
     Raises:
       ConfigError: there is no such set in the table above.
@@ -61,8 +64,24 @@ def synthetic(config: Config) -> Dataset:
     count = max(_IMAGES, config.train.batch)
     images = rng.integers(spec.levels, size=(count, *spec.shape), dtype=np.uint8)
     labels = rng.integers(len(spec.classes), size=count, dtype=np.int32) if spec.classes else None
-    source = Memory(images, labels)
-    return Dataset(spec, source, source)
+    source = Memory(images, labels, captions=[""] * count if spec.captions else None)
+    dataset = Dataset(spec, source, source)
+    if not config.model.context:
+        return dataset
+    return with_tokens(dataset, _RandomTokens(config.model.vocab_size), config.model.context)
+
+
+class _RandomTokens:
+    """In place of a tokenizer, whatever the captions are."""
+
+    def __init__(self, vocab: int) -> None:
+        self._vocab = vocab
+
+    def encode_cut(self, captions: Sequence[str], context: int) -> tuple[Tokens, int]:
+        """Captions of any length up to the whole context."""
+        rng, n = np.random.default_rng(0), len(captions)
+        mask = np.arange(context)[None] < rng.integers(1, context + 1, (n, 1))
+        return Tokens(rng.integers(self._vocab, size=(n, context), dtype=np.int32), mask), 0
 
 
 def nothing_in(spec: DataSpec) -> Dataset:

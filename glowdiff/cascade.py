@@ -40,7 +40,7 @@ def chain(methods: Sequence[Method]) -> Drawn:
     """The methods of a base and its upsamplers as one, of variables {"0": the base's, "1": the first upsampler's, ...}.
 
     The integers that a stage draws are what the next one is given: no stage sees what was lost in rounding, as in
-    training. Conditions of stage k are named "k/tokens", "k/mask", ...; of a label all are told.
+    the originals. Conditions of stage k are named "k/tokens", "k/mask", ...; of a label all are told.
 
     Args:
       methods: each that of a model that draws; all but the first take cond["low_res"].

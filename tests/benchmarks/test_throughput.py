@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.synthetic import KNOWN, known_spec, synthetic
@@ -69,6 +70,17 @@ def test_synthetic_images_have_the_shape_of_the_set():
     assert known_spec(DataConfig(name="lsun/bedroom", size=32)).shape == (32, 32, 3)
     with pytest.raises(ConfigError, match="cifar10"):
         known_spec(DataConfig(name="no_such_set"))
+
+
+def test_models_that_read_captions_are_given_tokens():
+    settings = defaults("clip")
+    settings.data.name = "openmoji"
+    dataset = synthetic(parse(settings))
+    assert dataset.spec.captions
+    cond = dataset.train[0]["cond"]
+    assert {name: (array.shape, array.dtype) for name, array in cond.items()} == {
+        "tokens": ((77,), np.int32), "mask": ((77,), bool)
+    }  # fmt: skip
 
 
 def test_every_configuration_has_a_known_set():
