@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from etils import epath
 
+from glowdiff.asking import ask
 from glowdiff.config.schema import ConfigError, require
 from glowdiff.method import Cond, Latents, Method, SampleOptions, Variables, example_keys, folded
 from glowdiff.model import Model, load
@@ -170,7 +171,7 @@ class Cascade:
             _check_known(_name(number, len(stages)), chosen)
             # CLIP reads the prompt too, even where the model that it guides does not.
             read = prompt if stage.tokenizer is not None or chosen.get("clip") is not None else None
-            asked = stage.ask(count, **{"prompt": read, **chosen})
+            asked = ask(stage, count, **{"prompt": read, **chosen})
             cond |= {f"{number}/{name}": value for name, value in asked.cond.items()}
             options.append(asked.options)
         first = {field.name: getattr(options[0], field.name) for field in dataclasses.fields(SampleOptions)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -13,9 +13,9 @@ from jax.sharding import Mesh
 
 from glowdiff import conditions
 from glowdiff import workdir as workdirs
-from glowdiff.config.schema import Config, ConfigError, MeshConfig, require
+from glowdiff.asking import ask
+from glowdiff.config.schema import Config, MeshConfig
 from glowdiff.data.spec import DataSpec
-from glowdiff.guidance import as_guide
 from glowdiff.method import Latents, Method, SampleOptions, Variables, batch_shapes
 from glowdiff.registry import build_method
 from glowdiff.sampling import Sampler, Samples, as_float32, label_array, resolve
@@ -23,13 +23,6 @@ from glowdiff.sharding import make_mesh, state_shardings
 from glowdiff.text import tokenizer as tokenizers
 from glowdiff.text.tokenizer import Tokenizer
 from glowdiff.training.checkpoint import Checkpoints
-
-
-class Asked(NamedTuple):
-    """What a caller asks of n samples."""
-
-    cond: dict[str, np.ndarray]  # conditions, see `glowdiff.method.Cond`
-    options: SampleOptions
 
 
 class Model:
@@ -126,7 +119,8 @@ class Model:
                 f"{self.config.method} draws no "
                 + ("films: its samples have no steps." if self._sampler else "samples: it is a guide for others.")
             )
-        asked = self.ask(
+        asked = ask(
+            self,
             n,
             prompt=prompt,
             image=image,
@@ -142,49 +136,6 @@ class Model:
         )
         cond = asked.cond | conditions.small_images(self.config, self.spec, low_res, n)
         return sampler(self.variables, key, n, label=label, cond=cond, options=asked.options, batch=batch)
-
-    def ask(
-        self,
-        n: int,
-        *,
-        prompt: str | Sequence[str] | None = None,
-        image: np.ndarray | None = None,
-        mask: np.ndarray | None = None,
-        source: np.ndarray | None = None,
-        strength: float | None = None,
-        classifier: Model | None = None,
-        classifier_scale: float = 1.0,
-        clip: Model | None = None,
-        clip_scale: float = 1.0,
-        frames: int | None = None,
-        **options: Any,
-    ) -> Asked:
-        """What a `Sampler` takes for `draw`'s choices but for labels and small images, checked as there."""
-        # CLIP reads the prompt, even where the model that it guides reads none.
-        own = prompt if clip is None or self.tokenizer is not None else None
-        guides, cond = (), conditions.captions(self.config, self.tokenizer, own, n)
-        if classifier is not None:
-            guides += (as_guide("classifier", classifier, classifier_scale, self),)
-        if clip is not None:
-            guides += (as_guide("CLIP", clip, clip_scale, self),)
-            if prompt is None:
-                raise ConfigError("CLIP guides towards a prompt: give one.")
-            read = conditions.captions(clip.config, clip.tokenizer, prompt, n)
-            cond |= {f"clip_{name}": array for name, array in read.items()}
-        chosen = resolve(self.config, guides=guides, frames=frames, strength=strength, **options)
-        if image is not None or mask is not None or source is not None:
-            if "strength" not in self.method.options:
-                raise ConfigError(f"diffusion models edit images so; this one is of method {self.config.method}.")
-            require(
-                source is None or (image is None and mask is None),
-                "source is given with image and mask; images are varied (SDEdit) or painted into, not both at once.",
-            )
-            cond |= conditions.known_pixels(self.spec, image, mask, n) | conditions.source_images(self.spec, source, n)
-        require(strength is None or source is not None, "strength is given, but no source that it could vary.")
-        require(
-            source is None or strength is not None, "source is given; say with strength, 0 to 1, how far to vary it."
-        )
-        return Asked(cond, chosen)
 
     def encode(
         self,
