@@ -47,6 +47,10 @@ def check_method(command: str, name: str, method: Method) -> None:
         command not in BY_NOISE or "strength" in method.options,
         f"{command} does not work with method {name}: diffusion models edit images so.",
     )
+    require(
+        command in BY_NOISE or "low_res" not in dict(method.inputs),
+        f"{command} does not work with a super-resolution model: what its latents decode to depends on a small image.",
+    )
 
 
 def reconstruct(model: Model, pictures: Pictures, *, footer: str = "") -> Result:

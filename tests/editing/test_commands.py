@@ -14,11 +14,14 @@ from PIL import Image
 from glowdiff import workdir as workdirs
 from glowdiff.config.schema import ConfigError
 from glowdiff.data.dataset import load as load_data
+from glowdiff.data.spec import DataSpec
 from glowdiff.editing import commands
 from glowdiff.editing.inputs import from_test_set
 from glowdiff.editing.reconstruction import Reconstruction
 from glowdiff.editing.vectors import attribute_vector
 from glowdiff.images import ATTRIBUTION_FILE, to_display
+from glowdiff.registry import build_method
+from tests import small
 from tests.test_commands import Result, run_all
 
 EDIT = "glowdiff/editing/__main__.py"
@@ -200,3 +203,13 @@ def test_a_reconstruction_that_overflows_is_named(people, monkeypatch, value):
     monkeypatch.setattr(commands, "round_trip", lambda model, images, label: found)
     with pytest.raises(ConfigError, match=rf"decoding the latents of {re.escape(pictures.names[1])} overflows"):
         commands.reconstruct(people.model, pictures)
+
+
+def test_super_resolution_models_are_refused():
+    spec = DataSpec("toy", (8, 8, 3), 256, 8, 8)
+    config = small.diffusion_config(model__low_res=4, model__class_conditional=False, model__label_dropout=0.0)
+    method = build_method(config, spec)
+    for command in ("reconstruct", "interpolate", "temperature", "attribute"):
+        with pytest.raises(ConfigError, match=f"{command} does not work with a super-resolution model"):
+            commands.check_method(command, "diffusion", method)
+    commands.check_method("sdedit", "diffusion", method)
