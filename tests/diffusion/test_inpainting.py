@@ -56,7 +56,7 @@ def test_known_pixels_stay_with_any_model_and_sampler(diffusion, classifier, sam
     check(images, found, MASK)
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", ["ancestral", "heun"])
 def test_known_pixels_stay_with_a_model_for_it(painter, sampler):
     images = pictures(SPEC)
     check(images, painter.sample(KEY, N, image=images, mask=MASK, sampler=sampler, prompt="a red heart"), MASK)

@@ -10,7 +10,6 @@ import pytest
 
 import glowdiff
 from glowdiff.data.dataset import load as load_data
-from glowdiff.samplers import SAMPLERS
 from glowdiff.training.loop import train
 from tests import small
 
@@ -51,7 +50,7 @@ def test_the_distance_grows_with_strength(trained_for_longer, digits):
     assert found[-1] > 0.7 * np.abs(digits.astype(float) - digits[::-1]).mean()
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", ["ancestral", "heun", "unipc"])
 def test_full_strength_is_sampling_but_for_what_is_left_of_the_source(diffusion, sampler):
     """The cosine schedule leaves 1e-4 of its variance at the noisiest step."""
     images = np.random.default_rng(0).integers(0, 17, (4, 8, 8, 1), dtype=np.uint8)

@@ -16,22 +16,20 @@ from tests.importers.golden import load_clip, released
 RELEASED = {name: released()[f"glide_clip_{name}_enc"] for name in ("text", "image")}
 
 
-@pytest.mark.parametrize("compiled", [True, False])
-def test_embeddings_and_guidance(compiled):
+def test_embeddings_and_guidance():
     arrays, flags, weights = load_clip()
     module, variables = importers.clip(weights["text"], weights["image"], flags)
     tokens = arrays["in_tokens"].astype(np.int32)
     mask = np.arange(tokens.shape[1])[None] < arrays["in_lens"][:, None]
     t = arrays["in_t"].astype(np.float32)
-    jit = jax.jit if compiled else lambda function: function
 
     def agreement(x, z_text):
         z_image = module.apply(variables, x, t, method=CLIP.image)
         return (module.apply(variables, method=CLIP.scale) * z_text * z_image).sum(), z_image
 
     with jax.default_matmul_precision("highest"):
-        z_text = jit(lambda *args: module.apply(variables, *args, method=CLIP.text))(tokens, mask)
-        gradient, z_image = jit(jax.grad(agreement, has_aux=True))(arrays["in_x"], z_text)
+        z_text = jax.jit(lambda *args: module.apply(variables, *args, method=CLIP.text))(tokens, mask)
+        gradient, z_image = jax.jit(jax.grad(agreement, has_aux=True))(arrays["in_x"], z_text)
     np.testing.assert_allclose(z_text, arrays["out_z_text"], atol=1e-6, rtol=0)
     np.testing.assert_allclose(z_image, arrays["out_z_image"], atol=1e-6, rtol=0)
     np.testing.assert_allclose(gradient, arrays["out_cond_grad"], atol=1e-6, rtol=0)
