@@ -20,7 +20,7 @@ from glowdiff.diffusion.scaling import to_levels, to_unit
 from glowdiff.method import Aux, Batch, Cond, Method, SampleOptions, Variables, example_keys, folded, image_keys
 from glowdiff.samplers import SAMPLERS
 from glowdiff.samplers.ddim import invert
-from glowdiff.samplers.levels import as_dtype, expand, rows, up_to
+from glowdiff.samplers.levels import as_dtype, expand, rows
 from glowdiff.samplers.sampler import run
 
 NOISE_STREAM = 2**30  # folded into an example's key for the noise of its steps, apart from that of its latents
@@ -109,9 +109,8 @@ def diffusion_method(config: DiffusionConfig, network: Network, process: Process
     ) -> tuple[jax.Array, jax.Array | None]:
         ready = prepare(cond, latents.shape[0])
         denoise = denoiser(network, process, variables, ready, options, withhold if dropout else None, cond)
-        grid, x = process.grid(options.steps, options.spacing), latents * options.temperature
+        grid, x = process.grid(options.steps, options.spacing, options.strength), latents * options.temperature
         if "source" in cond:  # SDEdit (Meng et al., 2021): from the source with noise on it
-            grid = up_to(grid, options.strength * (process.timesteps - 1))
             noisiest = as_dtype(jax.tree.map(lambda table: table[-1], grid.now), dtype)
             x = process.q_sample(scaled(cond["source"]), noisiest, x)
         noise_keys = folded(example_keys(key, latents.shape[0]), NOISE_STREAM)

@@ -10,7 +10,7 @@ import numpy as np
 
 from glowdiff.config.schema import require, require_choice
 from glowdiff.samplers import spacing
-from glowdiff.samplers.levels import FIXED, Array, Level, Step, expand, make_grid
+from glowdiff.samplers.levels import FIXED, Array, Level, Step, expand, make_grid, up_to
 from glowdiff.samplers.prediction import Prediction, from_eps, from_v, from_x_0
 
 PREDICTIONS = ("eps", "x_0", "v")
@@ -47,9 +47,11 @@ class Process:
         """All T timesteps, row t that of t: float64 tables."""
         return make_grid(np.arange(self.timesteps), self.alpha_bars, self._fixed)
 
-    def grid(self, steps: str, spaced: str = "even") -> Step:
-        """Some of them, see `glowdiff.samplers.spacing.grid`."""
-        return spacing.grid(self.alpha_bars, steps, spaced, self._fixed)
+    def grid(self, steps: str, spaced: str = "even", strength: float = 1.0) -> Step:
+        """Some of them, see `glowdiff.samplers.spacing.grid`; with a strength below 1, from that share of T on."""
+        whole = spacing.grid(self.alpha_bars, steps, spaced, self._fixed)
+        start = round(strength * (self.timesteps - 1))
+        return whole if strength == 1 else up_to(whole, start, self.alpha_bars[start], self._fixed)
 
     @property
     def _fixed(self) -> str:

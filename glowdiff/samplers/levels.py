@@ -89,10 +89,10 @@ def make_grid(t: np.ndarray, alpha_bar: np.ndarray, variance: str = "fixed_large
     )
 
 
-def up_to(grid: Step, t: float) -> Step:
-    """The steps of a grid from timesteps of at most `t`; at least the last one, to data, stays."""
-    count = max(1, int((grid.now.t <= t).sum()))
-    return jax.tree.map(lambda table: table[:count], grid)
+def up_to(grid: Step, t: float, alpha_bar: float, variance: str = "fixed_large") -> Step:
+    """The float64 grid from timestep `t`, of the given alpha_bar, down along those levels of `grid` that are below."""
+    below = grid.now.t < t
+    return make_grid(np.append(grid.now.t[below], t), np.append(grid.now.alpha_bar[below], alpha_bar), variance)
 
 
 def as_dtype(tables: Any, dtype: Any) -> Any:

@@ -60,7 +60,7 @@ def test_full_strength_is_sampling_but_for_what_is_left_of_the_source(diffusion,
 
 
 def test_a_little_strength_is_a_single_step(diffusion):
-    """The last one is always taken, whatever the grid."""
+    """From the first timestep, which is the least noise that there is."""
     images = np.random.default_rng(0).integers(0, 17, (4, 8, 8, 1), dtype=np.uint8)
     first = diffusion.sample(KEY, 4, label=3, source=images, strength=1e-6)
     np.testing.assert_array_equal(first, diffusion.sample(KEY, 4, label=3, source=images, strength=0.01))

@@ -17,24 +17,29 @@ from glowdiff.samplers.sampler import run
 MEAN, SD = GAUSSIAN.means[0], GAUSSIAN.sds[0]
 
 
-@pytest.mark.parametrize(("t", "count"), [(1e9, 10), (954.9, 9), (500, 5), (0, 1), (-3, 1)])
-def test_the_lower_steps_of_a_grid(t, count):
-    """All of those that begin at t or below, and the last one in any case."""
+def beginning_at(grid: Step, t: float, variance: str = "fixed_small") -> Step:
+    """`up_to` for the grids of `smooth_grid`, whose schedule is known between its levels too."""
+    return up_to(grid, t, np.cos(t / 1000 * np.pi / 2) ** 2, variance)
+
+
+@pytest.mark.parametrize("count", [1, 4, 10])
+def test_from_one_of_its_levels_on_a_grid_is_its_own_lower_part(count):
     grid = smooth_grid(10)
-    part = up_to(grid, t)
-    assert len(part.now.t) == count
+    part = up_to(grid, grid.now.t[count - 1], grid.now.alpha_bar[count - 1], "fixed_small")
     for kept, table in zip(jax.tree.leaves(part), jax.tree.leaves(grid), strict=True):
-        np.testing.assert_array_equal(kept, table[:count])
+        np.testing.assert_allclose(kept, table[:count], rtol=1e-12)
 
 
-def test_a_step_at_t_itself_is_among_them():
-    grid = smooth_grid(10)
-    assert len(up_to(grid, float(grid.now.t[3])).now.t) == 4
+@pytest.mark.parametrize(("t", "count"), [(500.5, 6), (499.5, 6), (1.0, 1)])
+def test_a_way_begins_exactly_where_it_is_asked_to(t, count):
+    """So two strengths are never the same, however few steps there are."""
+    part = beginning_at(smooth_grid(10), t)
+    assert (part.now.t[-1], len(part.now.t)) == (t, count)
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_every_sampler_walks_a_single_step(name):
-    x, grid = jnp.linspace(-1, 1, 5)[:, None], up_to(smooth_grid(10), 0)
+    x, grid = jnp.linspace(-1, 1, 5)[:, None], beginning_at(smooth_grid(10), 0.5)
     found, _ = run(SAMPLERS[name], TWO.denoise, x, grid, jax.random.split(jax.random.key(0), 5))
     expected = TWO.denoise(x, jax.tree.map(jnp.float32, rows(grid.now, 0))).x_0
     np.testing.assert_allclose(found, expected, atol=1e-5)
@@ -52,7 +57,7 @@ def noised(source: float, grid: Step, count: int) -> tuple[jax.Array, Level]:
 def test_sdedit_of_gaussian_data(name, strength):
     """The flow keeps z = (x_t - alpha mean) / sd(x_t), so what comes out of alpha u + sigma eps is known."""
     source, count = -0.4, 500
-    grid = up_to(smooth_grid(400), strength * 1000)
+    grid = beginning_at(smooth_grid(400), strength * 1000)
     x, top = noised(source, grid, count)
     found = jax.jit(
         lambda x: run(SAMPLERS[name], GAUSSIAN.denoise, x, grid, jax.random.split(jax.random.key(0), count))[0]
@@ -72,7 +77,7 @@ def test_sdedit_of_gaussian_data(name, strength):
 def test_sdedit_with_noise_draws_from_the_posterior(strength):
     """Of x_0 given x_t, N(mean + alpha SD^2 / v (x_t - alpha mean), SD^2 sigma^2 / v) with v the variance of x_t."""
     source, count = -0.4, 10_000
-    grid = up_to(smooth_grid(200, "fixed_large"), strength * 1000)
+    grid = beginning_at(smooth_grid(200, "fixed_large"), strength * 1000, "fixed_large")
     x, top = noised(source, grid, count)
     keys = jax.random.split(jax.random.key(4), count)
     found = jax.jit(lambda x: run(SAMPLERS["ancestral"], GAUSSIAN.denoise, x, grid, keys)[0])(x)
