@@ -22,7 +22,7 @@ def beginning_at(grid: Step, t: float, variance: str = "fixed_small") -> Step:
     return up_to(grid, t, np.cos(t / 1000 * np.pi / 2) ** 2, variance)
 
 
-@pytest.mark.parametrize("count", [1, 4, 10])
+@pytest.mark.parametrize("count", [4, 10])
 def test_from_one_of_its_levels_on_a_grid_is_its_own_lower_part(count):
     grid = smooth_grid(10)
     part = up_to(grid, grid.now.t[count - 1], grid.now.alpha_bar[count - 1], "fixed_small")
