@@ -32,7 +32,7 @@ _BASE = flags.DEFINE_string("base", None, "A run of configs/glide/openmoji32_cpu
 _CLIP = flags.DEFINE_string("clip", None, "A run of the CLIP that guides.", required=True)
 _JUDGE = flags.DEFINE_string("judge", None, "A run of a CLIP that guides nothing.", required=True)
 _SCALES = flags.DEFINE_list("scales", ["1", "1.5", "2", "3", "5", "8"], "Of classifier-free guidance.")
-_CLIP_SCALES = flags.DEFINE_list("clip_scales", ["0", "1", "2", "4", "8", "16"], "Of CLIP guidance.")
+_CLIP_SCALES = flags.DEFINE_list("clip_scales", ["0", "0.25", "0.5", "1", "2", "5"], "Of CLIP guidance.")
 _PROMPTS = flags.DEFINE_integer("prompts", 32, "Captions.", lower_bound=1)
 _EACH = flags.DEFINE_integer("each", 4, "Pictures of each caption.", lower_bound=2)
 _BATCH = flags.DEFINE_integer("batch", 32, "Pictures at a time.", lower_bound=1)
