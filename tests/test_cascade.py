@@ -17,6 +17,7 @@ import glowdiff
 from glowdiff.cascade import CascadeOptions, stage_keys
 from glowdiff.config.schema import ConfigError
 from glowdiff.data.spec import DataSpec
+from glowdiff.guidance import as_guide
 from glowdiff.sampling import resolve
 from tests import small
 
@@ -101,7 +102,7 @@ def program(cascade, clip) -> Any:
     stages = (cascade.base, *cascade.upsamplers)
     captions = {"tokens": jax.ShapeDtypeStruct((2, 32), np.int32), "mask": jax.ShapeDtypeStruct((2, 32), np.bool_)}
     cond = {f"{prefix}{name}": shape for prefix in ("0/", "1/", "0/clip_") for name, shape in captions.items()}
-    guide = stages[0]._guide("CLIP", clip, 2.0)
+    guide = as_guide("CLIP", clip, 2.0, stages[0])
     options = resolve(stages[0].config, guidance_scale=3.0, guides=(guide,))
     options = CascadeOptions(**vars(options), upsamplers=(resolve(stages[1].config, steps=3),))
     return cascade.sampler.program.trace(

@@ -73,7 +73,7 @@ def test_every_variant_has_a_model_and_a_folder_of_its_own(figure):
     configs = [seeded(variant, seed) for variant in found for seed in (0, 1)]
     assert len({folder(config) for config in configs}) == len(configs)
     assert {name for claim in CLAIMS.get(figure, ()) for name in claim} <= {variant.name for variant in found}
-    counts = [count(seeded(variant, 0)) for variant in found]
+    counts = [count(seeded(variant, 0)) for variant in (found if figure == "models" else found[:1])]
     assert min(counts) > 0
     if figure == "models":
         assert max(abs(number - counts[-1]) for number in counts) <= CLOSE * counts[-1]

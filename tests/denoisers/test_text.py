@@ -79,19 +79,15 @@ def test_attention_reads_the_text(variables, apply, encode):
     assert np.abs(moved - apply(variables, X, T, text))[0].max() > 1e-4
 
 
-def test_remat_changes_nothing_and_every_parameter_learns(variables):
-    def gradients(remat):
-        @jax.jit
-        @jax.grad
-        def loss(variables):
-            return jnp.square(MODULE.clone(remat=remat).apply(variables, X, T, COND, train=True)).mean()
+def test_every_parameter_learns_recomputed_or_not(variables):
+    """That recomputing changes nothing is tested of the blocks, in test_unet; here it has text to carry along."""
 
-        return loss(variables)
+    @jax.jit
+    @jax.grad
+    def gradient(variables):
+        return jnp.square(MODULE.clone(remat=True).apply(variables, X, T, COND, train=True)).mean()
 
-    plain, remat = gradients(False), gradients(True)
-    for a, b in zip(jax.tree.leaves(plain), jax.tree.leaves(remat), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-6, rtol=1e-4)
-    flat = jax.tree_util.tree_leaves_with_path(plain)
+    flat = jax.tree_util.tree_leaves_with_path(gradient(variables))
     assert [jax.tree_util.keystr(path) for path, leaf in flat if not np.any(leaf)] == []
 
 
