@@ -1,6 +1,6 @@
 """GLIDE's inpainting model on OpenMoji at 32x32 pixels, fine-tuned from `glide/openmoji32_cpu` on two CPU cores.
 
-It starts from the workdir runs/glide_openmoji32_cpu (`--config.train.init_from=`).
+13 CPU minutes. It starts from the workdir runs/glide_openmoji32_cpu (`--config.train.init_from=`).
 """
 
 from glowdiff.config.openmoji_recipes import openmoji_glide_cpu
