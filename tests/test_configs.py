@@ -135,14 +135,14 @@ def test_its_step_and_sampler_fit_and_it_has_the_parameters_that_its_docstring_c
     for claim in claims:
         np.testing.assert_allclose(count / 1e6, float(claim), rtol=0.002)
     assert count > 1e4
+    if count > 3e8:
+        return  # larger ones are made of the same, and take long to trace; tests/importers compare their shapes
     # Nothing compiles: shapes are what a mistake in a configuration breaks, and the gradient has those of the state.
     batch = experiment.example_batch(config.train.batch)
     loss, _ = jax.eval_shape(experiment.method.loss, state.variables, jax.random.key(0), batch)
     assert loss.shape == ()
     if experiment.method.sample is None:
         assert experiment.method.log_prob is not None
-        return
-    if count > 3e8:  # the samplers of released sizes are those of the smaller ones, traced for long
         return
     program = sample_program(experiment, config.sampling.images, state.variables)
     images, labels = jax.eval_shape(partial(program.function, **program.static), *program.args)
