@@ -201,8 +201,7 @@ def load_cascade(
 ) -> Cascade:
     """The cascade of the models that workdirs hold.
 
-    >>> glide = load_cascade("runs/glide_openmoji", "runs/glide_up")  # doctest: +SKIP
-    >>> images = glide.sample(jax.random.key(0), ["a red heart", "flag of Japan"])  # doctest: +SKIP
+    `load_cascade("runs/glide_openmoji", "runs/glide_up").sample(jax.random.key(0), ["a red heart", "flag of Japan"])`
 
     Args:
       base: workdir of the model that draws.
