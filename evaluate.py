@@ -7,12 +7,12 @@ import jax
 from absl import flags
 
 import glowdiff
-from glowdiff import captioned
+from glowdiff.cli.main import initialize, run_main
+from glowdiff.data import captioned
 from glowdiff.data.batches import test_batches
-from glowdiff.main import initialize, run_main
+from glowdiff.inference.drawer import as_float32, resolve
 from glowdiff.metrics.bits_per_dim import make_evaluator
 from glowdiff.metrics.scores import describe, mean_scores
-from glowdiff.sampling import as_float32, resolve
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "What train.py wrote.", required=True)
 _BATCH = flags.DEFINE_integer("batch", 64, "Images at a time; changes no figure but those of CLIP.", lower_bound=1)

@@ -10,13 +10,13 @@ import numpy as np
 from absl import flags
 
 import glowdiff
-from glowdiff.config.schema import ConfigError, require
-from glowdiff.editing.grids import captioned_grid
-from glowdiff.editing.inputs import small_images
+from glowdiff.cli.main import initialize, run_main
 from glowdiff.editing.prompts import in_turns, read_prompts
 from glowdiff.editing.sample_flags import check_flags
-from glowdiff.images import grid, write_gif, write_npz, write_png
-from glowdiff.main import initialize, run_main
+from glowdiff.errors import ConfigError, require
+from glowdiff.pictures.files import grid, write_gif, write_npz, write_png
+from glowdiff.pictures.inputs import small_images
+from glowdiff.pictures.labelled import captioned_grid
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "What train.py wrote.", required=True)
 _OUT = flags.DEFINE_string("out", "samples.png", "A picture of all samples (.png), or the samples themselves (.npz).")

@@ -6,8 +6,8 @@ Any key of the configuration is a flag (`--config.train.steps=2000`); the same c
 from absl import flags
 from ml_collections import config_flags
 
-from glowdiff.config.parse import parse
-from glowdiff.main import initialize, run_main
+from glowdiff.catalog.parse import parse
+from glowdiff.cli.main import initialize, run_main
 from glowdiff.metrics.scores import describe
 from glowdiff.training.loop import train
 

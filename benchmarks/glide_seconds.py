@@ -28,14 +28,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.flops import count_flops
 from benchmarks.report import text, write_report
 from benchmarks.timing import matmul_peak, seconds_of
-from glowdiff.config.parse import parse
-from glowdiff.config.schema import Config, MeshConfig
-from glowdiff.data.spec import DataSpec
-from glowdiff.main import initialize, run_main
+from glowdiff.catalog.methods import build_method
+from glowdiff.catalog.parse import parse
+from glowdiff.cli.main import initialize, run_main
+from glowdiff.config.sections import Config, MeshConfig
+from glowdiff.inference.drawer import Sampler, as_float32, resolve
 from glowdiff.method import Method, batch_shapes
-from glowdiff.registry import build_method
-from glowdiff.sampling import Sampler, as_float32, resolve
 from glowdiff.sharding import make_mesh
+from glowdiff.spec import DataSpec
 
 _SIZE = flags.DEFINE_enum("size", "full", ["full", "tiny"], "tiny: to try this script on a CPU.")
 _FLOPS = flags.DEFINE_bool("flops", False, "Count only; nothing is compiled.")

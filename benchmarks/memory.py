@@ -25,14 +25,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.programs import make_experiment, train_program
 from benchmarks.report import print_json, print_rows
-from glowdiff.config.parse import defaults, parse
-from glowdiff.config.schema import Config
+from glowdiff.catalog.methods import build_method
+from glowdiff.catalog.parse import defaults, parse
+from glowdiff.cli.main import run_main
+from glowdiff.config.sections import Config
 from glowdiff.data import dataset as datasets
 from glowdiff.data.batches import train_batches
 from glowdiff.data.dataset import Dataset
 from glowdiff.flows.chain import MEMORY
-from glowdiff.main import run_main
-from glowdiff.registry import build_method
 from glowdiff.sharding import make_mesh, put_batch
 from glowdiff.training.experiment import parameter_count
 from glowdiff.training.state import TrainState

@@ -29,10 +29,11 @@ from benchmarks.hlo import Collective, dense_algebra_in_loops, find_collectives
 from benchmarks.programs import Program, make_experiment, sample_program, train_program
 from benchmarks.report import mebibytes, print_facts, print_json, print_rows
 from benchmarks.synthetic import known_spec, nothing_in
-from glowdiff.config.parse import parse
-from glowdiff.config.schema import Config, ConfigError
+from glowdiff.catalog.parse import parse
+from glowdiff.cli.main import run_main
+from glowdiff.config.sections import Config
+from glowdiff.errors import ConfigError
 from glowdiff.flows.build import DEFAULT_UNROLL
-from glowdiff.main import run_main
 from glowdiff.sharding import make_mesh
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The configuration, such as configs/glow/imagenet64.py.")

@@ -8,9 +8,10 @@ import jax
 from jax.sharding import Mesh
 
 from benchmarks.flops import count_flops
-from glowdiff.config.schema import Config, ConfigError
+from glowdiff.config.sections import Config
 from glowdiff.data.dataset import Dataset
-from glowdiff.sampling import Sampler, resolve
+from glowdiff.errors import ConfigError
+from glowdiff.inference.drawer import Sampler, resolve
 from glowdiff.sharding import check_batch
 from glowdiff.training.experiment import Experiment, build_method
 from glowdiff.training.optimizer import learning_rate, make_optimizer

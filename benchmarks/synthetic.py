@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from glowdiff.config.schema import Config, ConfigError, DataConfig
+from glowdiff.config.sections import Config, DataConfig
 from glowdiff.data.captions import with_tokens
 from glowdiff.data.dataset import Dataset
 from glowdiff.data.sources import Memory
-from glowdiff.data.spec import DataSpec
+from glowdiff.errors import ConfigError
+from glowdiff.spec import DataSpec
 from glowdiff.text.tokenizer import Tokens
 
 _IMAGES = 2048  # random images held in memory, however large the real set

@@ -23,11 +23,12 @@ from benchmarks.programs import Program, make_experiment, sample_program, train_
 from benchmarks.report import mebibytes, print_facts, print_json, text
 from benchmarks.synthetic import KNOWN, synthetic
 from benchmarks.timing import matmul_peak, milliseconds, seconds_of
-from glowdiff.config.parse import parse
-from glowdiff.config.schema import Config, ConfigError
+from glowdiff.catalog.parse import parse
+from glowdiff.cli.main import initialize, run_main
+from glowdiff.config.sections import Config
 from glowdiff.data.batches import test_batches, train_batches
-from glowdiff.main import initialize, run_main
-from glowdiff.sampling import Sampler, resolve
+from glowdiff.errors import ConfigError
+from glowdiff.inference.drawer import Sampler, resolve
 from glowdiff.sharding import make_mesh
 from glowdiff.training.experiment import Experiment, build, parameter_count
 from glowdiff.training.feed import Feed

@@ -23,8 +23,8 @@ from benchmarks.programs import make_experiment, train_program
 from benchmarks.report import print_json, print_rows
 from benchmarks.synthetic import synthetic
 from configs.glow import digits
-from glowdiff.config.parse import parse
-from glowdiff.main import run_main
+from glowdiff.catalog.parse import parse
+from glowdiff.cli.main import run_main
 from glowdiff.sharding import make_mesh, put_batch
 from glowdiff.training.experiment import Experiment
 

@@ -6,9 +6,10 @@ Ten pictures are enough to begin with. Models that read captions find them in a 
 metadata.csv (columns file_name and text). The model, its tokenizer and its way of sampling are those of the workdir.
 """
 
-from glowdiff import workdir
-from glowdiff.config.parse import Settings, settings_of
-from glowdiff.config.schema import ConfigError, DataConfig, MeshConfig
+from glowdiff.catalog.parse import Settings, settings_of
+from glowdiff.config.sections import DataConfig, MeshConfig
+from glowdiff.errors import ConfigError
+from glowdiff.workdir import description as workdir
 
 
 def get_config(mode: str = "") -> Settings:

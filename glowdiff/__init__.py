@@ -5,8 +5,8 @@
 '0.1.0'
 """
 
-from glowdiff.cascade import Cascade, load_cascade
-from glowdiff.model import Model, load
+from glowdiff.inference.cascade import Cascade, load_cascade
+from glowdiff.inference.model import Model, load
 
 __version__ = "0.1.0"
 __all__ = ["Cascade", "Model", "load", "load_cascade"]

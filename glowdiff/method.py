@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from glowdiff.data.spec import DataSpec
+from glowdiff.spec import DataSpec
 
 PyTree = Any
 Variables = Mapping[str, PyTree]  # {"params": trained, decayed and averaged, other collections: changed by Aux.updates}

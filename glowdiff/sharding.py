@@ -9,7 +9,8 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from glowdiff.config.schema import ConfigError, MeshConfig
+from glowdiff.config.sections import MeshConfig
+from glowdiff.errors import ConfigError
 
 BATCH = PartitionSpec(("data", "fsdp"))  # every batch is split over all devices
 REPLICATED = PartitionSpec()

@@ -26,15 +26,15 @@ os.environ["GLOWDIFF_DATA"] = str(_SCRATCH / "data")
 
 import pytest  # noqa: E402
 
-from glowdiff import registry  # noqa: E402
-from glowdiff.config.schema import Config  # noqa: E402
+from glowdiff.catalog import methods  # noqa: E402
+from glowdiff.config.sections import Config  # noqa: E402
 from tests import small  # noqa: E402
 
 
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> small.ToyData:
     """The method "toy", which compiles in no time, and pictures for it."""
-    monkeypatch.setitem(registry.METHODS, "toy", registry.Entry(small.ToyConfig, small.toy_method))
+    monkeypatch.setitem(methods.METHODS, "toy", methods.Entry(small.ToyConfig, small.toy_method))
     return small.ToyData(tmp_path / "toy.npz")
 
 

@@ -17,20 +17,21 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from glowdiff.config.parse import defaults, parse
-from glowdiff.config.schema import Config, MeshConfig, ModelConfig
+from glowdiff.catalog.methods import build_method
+from glowdiff.catalog.parse import defaults, parse
+from glowdiff.config.sections import Config, MeshConfig, ModelConfig
 from glowdiff.data.holdout import held_out
-from glowdiff.data.spec import DataSpec
 from glowdiff.importers.workdir import write as write_workdir
+from glowdiff.inference.model import Model
 from glowdiff.method import Aux, Method, SampleOptions, batch_shapes, example_keys
-from glowdiff.model import Model
-from glowdiff.registry import build_method
 from glowdiff.sharding import make_mesh
+from glowdiff.spec import DataSpec
 from glowdiff.text import tokenizer as tokenizers
 from glowdiff.text.tokenizer import Tokenizer
-from glowdiff.training.checkpoint import Checkpoints
-from glowdiff.training.checksum import key_data, leaves_by_path
+from glowdiff.trained import Trained
 from glowdiff.training.experiment import build
+from glowdiff.workdir.checkpoint import Checkpoints
+from glowdiff.workdir.checksum import key_data, leaves_by_path
 
 ROOT = Path(__file__).parents[1]
 TIMING = {"images_per_second", "data_wait", "time"}  # the fields of metrics.jsonl that two equal runs do not share
@@ -136,7 +137,7 @@ def untrained(config: Config, spec: DataSpec, tokenizer: Tokenizer | None = None
     shapes = jax.eval_shape(method.init, jax.random.key(0), batch_shapes(spec, 1, config.model.context))
     rng = np.random.default_rng(0)
     variables = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(0, deviation, leaf.shape), leaf.dtype), dict(shapes))
-    return Model(method, variables, config, spec, make_mesh(MeshConfig()), 0, tokenizer)
+    return Model(Trained(method, variables, config, spec, make_mesh(MeshConfig()), 0, tokenizer))
 
 
 # ---- A method that compiles at once.

@@ -15,12 +15,12 @@ import pytest
 
 import glowdiff
 from benchmarks.programs import sample_program
-from glowdiff.config.parse import parse, to_json
-from glowdiff.config.schema import ConfigError
+from glowdiff.catalog.parse import parse, to_json
 from glowdiff.data import dataset as datasets
 from glowdiff.data.dataset import Dataset
 from glowdiff.data.sources import Memory
-from glowdiff.data.spec import DataSpec
+from glowdiff.errors import ConfigError
+from glowdiff.spec import DataSpec
 from glowdiff.text import tokenizer as tokenizers
 from glowdiff.training import experiment as experiments
 from glowdiff.training.experiment import parameter_count

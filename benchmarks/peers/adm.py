@@ -30,9 +30,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.peers.adm_ours import Ours
 from benchmarks.report import print_json, print_rows
-from glowdiff.config.parse import defaults, parse
-from glowdiff.config.schema import Config, ConfigError
-from glowdiff.main import initialize, run_main
+from glowdiff.catalog.parse import defaults, parse
+from glowdiff.cli.main import initialize, run_main
+from glowdiff.config.sections import Config
+from glowdiff.errors import ConfigError
 
 SIZES: dict[str, dict[str, Any]] = {
     # configs/ddpm/digits.py, in three colours, without labels and without dropout

@@ -12,17 +12,17 @@ import numpy as np
 from benchmarks.programs import make_experiment, train_program
 from benchmarks.synthetic import synthetic
 from benchmarks.timing import matmul_peak
-from glowdiff.config.schema import Config
-from glowdiff.denoisers.unet import UNet
+from glowdiff.config.sections import Config
 from glowdiff.diffusion.build import network, unet_module
 from glowdiff.diffusion.denoise import denoiser
 from glowdiff.diffusion.process import Process
 from glowdiff.diffusion.schedules import alpha_bars
 from glowdiff.diffusion.timesteps import uniform
+from glowdiff.inference.drawer import Sampler, resolve
 from glowdiff.method import SampleOptions
+from glowdiff.networks.unet import UNet
 from glowdiff.samplers import SAMPLERS
 from glowdiff.samplers.sampler import run
-from glowdiff.sampling import Sampler, resolve
 from glowdiff.sharding import make_mesh, put_batch
 from glowdiff.training.experiment import parameter_count
 

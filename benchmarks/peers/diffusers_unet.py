@@ -10,7 +10,7 @@ import numpy as np
 import torch  # pyright: ignore[reportMissingImports]
 from diffusers import DDIMScheduler, UNet2DModel  # pyright: ignore[reportMissingImports]
 
-from glowdiff.denoisers.unet import UNet
+from glowdiff.networks.unet import UNet
 
 _RESIDUAL = {
     "norm_in": "norm1", "conv_in": "conv1", "embed": "time_emb_proj", "norm_out": "norm2", "conv_out": "conv2",

@@ -24,11 +24,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.report import print_json, print_rows
 from configs.glow import digits
-from glowdiff.config.parse import parse
-from glowdiff.config.schema import Config, ConfigError
+from glowdiff.catalog.parse import parse
+from glowdiff.cli.main import initialize, run_main
+from glowdiff.config.sections import Config
 from glowdiff.data.batches import train_batches
-from glowdiff.main import initialize, run_main
-from glowdiff.sampling import Sampler
+from glowdiff.errors import ConfigError
+from glowdiff.inference.drawer import Sampler
 from glowdiff.sharding import put_batch
 from glowdiff.training.experiment import Experiment, build, parameter_count
 

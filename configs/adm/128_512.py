@@ -4,8 +4,8 @@ FID 9.96, 3.85 with guidance at 128x128; 308.8M parameters. Needs the data set p
 prepare imagenet2012`.
 """
 
-from glowdiff.config.parse import Settings, defaults, variant
-from glowdiff.config.recipes import adm_model, adm_training
+from glowdiff.catalog.parse import Settings, defaults, variant
+from glowdiff.catalog.recipes import adm_model, adm_training
 
 
 def get_config(mode: str = "") -> Settings:

@@ -4,8 +4,8 @@ FID 7.49, 3.94 with guidance at 64x64; 311.8M parameters. Needs the data set pre
 prepare imagenet2012`.
 """
 
-from glowdiff.config.parse import Settings, defaults, variant
-from glowdiff.config.recipes import adm_model, adm_training
+from glowdiff.catalog.parse import Settings, defaults, variant
+from glowdiff.catalog.recipes import adm_model, adm_training
 
 
 def get_config(mode: str = "") -> Settings:

@@ -4,8 +4,8 @@
 imagenet2012`.
 """
 
-from glowdiff.config.parse import Settings, defaults, variant
-from glowdiff.config.recipes import classifier_training
+from glowdiff.catalog.parse import Settings, defaults, variant
+from glowdiff.catalog.recipes import classifier_training
 
 
 def get_config(mode: str = "") -> Settings:

@@ -3,7 +3,7 @@
 Two minutes on two CPU cores.
 """
 
-from glowdiff.config.parse import Settings, defaults, variant
+from glowdiff.catalog.parse import Settings, defaults, variant
 
 
 def get_config(mode: str = "") -> Settings:

@@ -4,8 +4,8 @@ FID 5.91, 2.97 with classifier guidance at scale 0.5; 421.5M parameters, 250 ste
 `python -m glowdiff.data prepare imagenet2012`.
 """
 
-from glowdiff.config.parse import Settings, defaults, variant
-from glowdiff.config.recipes import adm_model, adm_training
+from glowdiff.catalog.parse import Settings, defaults, variant
+from glowdiff.catalog.recipes import adm_model, adm_training
 
 
 def get_config(mode: str = "") -> Settings:

@@ -4,8 +4,8 @@ FID 23.24, 7.72 with classifier guidance at scale 4; 559.0M parameters, 250 step
 `python -m glowdiff.data prepare imagenet2012`.
 """
 
-from glowdiff.config.parse import Settings, defaults, variant
-from glowdiff.config.recipes import adm_model, adm_training
+from glowdiff.catalog.parse import Settings, defaults, variant
+from glowdiff.catalog.recipes import adm_model, adm_training
 
 
 def get_config(mode: str = "") -> Settings:

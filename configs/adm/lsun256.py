@@ -3,8 +3,8 @@
 1,000 steps. Needs the data set prepared once: `python -m glowdiff.data prepare lsun/bedroom`.
 """
 
-from glowdiff.config.parse import Settings, defaults, variant
-from glowdiff.config.recipes import adm_model, adm_training
+from glowdiff.catalog.parse import Settings, defaults, variant
+from glowdiff.catalog.recipes import adm_model, adm_training
 
 
 def get_config(mode: str = "") -> Settings:

@@ -3,7 +3,7 @@
 `sample.py --low_res=FILE` enlarges a picture, or the samples of a model of 16x16 emoji.
 """
 
-from glowdiff.config.parse import Settings, defaults, variant
+from glowdiff.catalog.parse import Settings, defaults, variant
 
 
 def get_config(mode: str = "") -> Settings:

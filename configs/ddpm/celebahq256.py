@@ -3,8 +3,8 @@
 Needs the data set prepared once: `python -m glowdiff.data prepare celeb_a_hq/256`.
 """
 
-from glowdiff.config.parse import Settings, defaults, variant
-from glowdiff.config.recipes import ddpm_model, ddpm_training
+from glowdiff.catalog.parse import Settings, defaults, variant
+from glowdiff.catalog.recipes import ddpm_model, ddpm_training
 
 
 def get_config(mode: str = "") -> Settings:

@@ -5,7 +5,7 @@ minutes of two CPU cores; a classifier of real digits names all guided samples a
 not shifted in training: at 8x8 pixels that makes other digits of them.
 """
 
-from glowdiff.config.parse import Settings, defaults, variant
+from glowdiff.catalog.parse import Settings, defaults, variant
 
 
 def get_config(mode: str = "") -> Settings:

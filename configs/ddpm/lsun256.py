@@ -4,8 +4,8 @@ Its images are not mirrored (appendix B). Needs the data set prepared once: `pyt
 lsun/bedroom`.
 """
 
-from glowdiff.config.parse import Settings, defaults, variant
-from glowdiff.config.recipes import ddpm_model, ddpm_training
+from glowdiff.catalog.parse import Settings, defaults, variant
+from glowdiff.catalog.recipes import ddpm_model, ddpm_training
 
 
 def get_config(mode: str = "") -> Settings:

@@ -5,8 +5,8 @@ et al., 2021, tables 18 and 20). The pictures it was trained on are not public: 
 --config.data.*, and a larger batch; as it stands it learns the emoji of OpenMoji.
 """
 
-from glowdiff.config.parse import Settings, defaults, variant
-from glowdiff.config.recipes import clip_training
+from glowdiff.catalog.parse import Settings, defaults, variant
+from glowdiff.catalog.recipes import clip_training
 
 
 def get_config(mode: str = "") -> Settings:

@@ -8,8 +8,8 @@ Its images never were published: name a folder of captioned ones, `--config.data
 a `.txt` beside each image.
 """
 
-from glowdiff.config.parse import Settings, defaults, variant
-from glowdiff.config.recipes import glide_model, glide_training
+from glowdiff.catalog.parse import Settings, defaults, variant
+from glowdiff.catalog.recipes import glide_model, glide_training
 
 
 def get_config(mode: str = "") -> Settings:

@@ -3,8 +3,8 @@
 Sized for eight minutes on one GPU. Six combinations of a drawing and a skin tone are kept from training.
 """
 
-from glowdiff.config.openmoji_recipes import openmoji_glide
-from glowdiff.config.parse import Settings, defaults, variant
+from glowdiff.catalog.openmoji import openmoji_glide
+from glowdiff.catalog.parse import Settings, defaults, variant
 
 
 def get_config(mode: str = "") -> Settings:

@@ -4,8 +4,8 @@ It starts from the workdir runs/glide_openmoji32 (`--config.train.init_from=`); 
 known pixels and their mask, start at 0 (Nichol et al., 2021, section 2.5).
 """
 
-from glowdiff.config.openmoji_recipes import openmoji_glide
-from glowdiff.config.parse import Settings, defaults, variant
+from glowdiff.catalog.openmoji import openmoji_glide
+from glowdiff.catalog.parse import Settings, defaults, variant
 
 
 def get_config(mode: str = "") -> Settings:

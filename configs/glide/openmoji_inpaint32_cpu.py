@@ -3,8 +3,8 @@
 13 CPU minutes. It starts from the workdir runs/glide_openmoji32_cpu (`--config.train.init_from=`).
 """
 
-from glowdiff.config.openmoji_recipes import openmoji_glide_cpu
-from glowdiff.config.parse import Settings, defaults, variant
+from glowdiff.catalog.openmoji import openmoji_glide_cpu
+from glowdiff.catalog.parse import Settings, defaults, variant
 
 
 def get_config(mode: str = "") -> Settings:

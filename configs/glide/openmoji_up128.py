@@ -3,8 +3,8 @@
 Sized for one GPU.
 """
 
-from glowdiff.config.openmoji_recipes import openmoji_data
-from glowdiff.config.parse import Settings, defaults, variant
+from glowdiff.catalog.openmoji import openmoji_data
+from glowdiff.catalog.parse import Settings, defaults, variant
 
 
 def get_config(mode: str = "") -> Settings:

@@ -6,8 +6,8 @@ The paper's batch is 1 per device on 40 devices. Needs the data set prepared onc
 `python -m glowdiff.data prepare celeb_a_hq/256`.
 """
 
-from glowdiff.config.parse import Settings, defaults, variant
-from glowdiff.config.recipes import glow_training
+from glowdiff.catalog.parse import Settings, defaults, variant
+from glowdiff.catalog.recipes import glow_training
 
 
 def get_config(mode: str = "") -> Settings:

@@ -4,8 +4,8 @@ The paper's batch is 64 per device, and it took about 1,300 GPU-hours. Needs the
 `python -m glowdiff.data prepare cifar10`.
 """
 
-from glowdiff.config.parse import Settings, defaults, variant
-from glowdiff.config.recipes import glow_training
+from glowdiff.catalog.parse import Settings, defaults, variant
+from glowdiff.catalog.recipes import glow_training
 
 
 def get_config(mode: str = "") -> Settings:

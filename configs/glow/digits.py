@@ -5,7 +5,7 @@ weight decay, learning rate and averaging were chosen on 250 training images hel
 (docs/results.md).
 """
 
-from glowdiff.config.parse import Settings, defaults, variant
+from glowdiff.catalog.parse import Settings, defaults, variant
 
 
 def get_config(mode: str = "") -> Settings:

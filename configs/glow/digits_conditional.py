@@ -4,7 +4,7 @@ The prior of the last latent depends on the label (Glow, section 6), so `sample.
 minutes on two CPU cores; near 2.11 bits/dim given the label.
 """
 
-from glowdiff.config.parse import Settings, defaults, variant
+from glowdiff.catalog.parse import Settings, defaults, variant
 
 
 def get_config(mode: str = "") -> Settings:

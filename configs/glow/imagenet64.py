@@ -4,8 +4,8 @@ The paper's batch is 16 per device. Needs the data set prepared once:
 `python -m glowdiff.data prepare downsampled_imagenet/64x64`.
 """
 
-from glowdiff.config.parse import Settings, defaults, variant
-from glowdiff.config.recipes import glow_training
+from glowdiff.catalog.parse import Settings, defaults, variant
+from glowdiff.catalog.recipes import glow_training
 
 
 def get_config(mode: str = "") -> Settings:

@@ -4,8 +4,8 @@ Towers reach 2.46 and churches 2.67: `--config.data.name=lsun/tower` or `lsun/ch
 per device. Needs the data set prepared once: `python -m glowdiff.data prepare lsun/bedroom`.
 """
 
-from glowdiff.config.parse import Settings, defaults, variant
-from glowdiff.config.recipes import glow_training
+from glowdiff.catalog.parse import Settings, defaults, variant
+from glowdiff.catalog.recipes import glow_training
 
 
 def get_config(mode: str = "") -> Settings:

@@ -3,7 +3,7 @@
 Their colours are flat, so 5 bits tell them apart. Pictures are not mirrored: letters, flags and clocks have a side.
 """
 
-from glowdiff.config.parse import Settings, defaults, variant
+from glowdiff.catalog.parse import Settings, defaults, variant
 
 
 def get_config(mode: str = "") -> Settings:

@@ -3,7 +3,7 @@
 A small set, so this learns colours and edges rather than objects.
 """
 
-from glowdiff.config.parse import Settings, defaults, variant
+from glowdiff.catalog.parse import Settings, defaults, variant
 
 
 def get_config(mode: str = "") -> Settings:

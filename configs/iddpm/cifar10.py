@@ -5,8 +5,8 @@ FID 3.19, 3.17 bits/dim after 500,000 steps, 52.5M parameters. For the bound alo
 once: `python -m glowdiff.data prepare cifar10`.
 """
 
-from glowdiff.config.parse import Settings, defaults, variant
-from glowdiff.config.recipes import adm_training, iddpm_model
+from glowdiff.catalog.parse import Settings, defaults, variant
+from glowdiff.catalog.recipes import adm_training, iddpm_model
 
 
 def get_config(mode: str = "") -> Settings:

@@ -3,7 +3,7 @@
 Its bound in bits/dim stands in docs/results.md beside that of fixed variances and Glow's exact figure.
 """
 
-from glowdiff.config.parse import Settings, defaults, variant
+from glowdiff.catalog.parse import Settings, defaults, variant
 
 
 def get_config(mode: str = "") -> Settings:

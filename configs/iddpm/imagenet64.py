@@ -4,8 +4,8 @@ FID 19.2, 3.57 bits/dim after 1.5 million steps, 121.1M parameters. Needs the da
 glowdiff.data prepare downsampled_imagenet/64x64`.
 """
 
-from glowdiff.config.parse import Settings, defaults, variant
-from glowdiff.config.recipes import adm_training, iddpm_model
+from glowdiff.catalog.parse import Settings, defaults, variant
+from glowdiff.catalog.recipes import adm_training, iddpm_model
 
 
 def get_config(mode: str = "") -> Settings:

@@ -5,8 +5,8 @@ to three hidden layers, ours two each; it whitens its images first, which is lef
 prepared once: `python -m glowdiff.data prepare cifar10`.
 """
 
-from glowdiff.config.parse import Settings, defaults, variant
-from glowdiff.config.recipes import nice_training
+from glowdiff.catalog.parse import Settings, defaults, variant
+from glowdiff.catalog.recipes import nice_training
 
 
 def get_config(mode: str = "") -> Settings:

@@ -4,8 +4,8 @@ Four couplings of 5 x 1000 ReLUs, the logistic prior, 1,500 epochs. Needs the da
 `python -m glowdiff.data prepare mnist`.
 """
 
-from glowdiff.config.parse import Settings, defaults, variant
-from glowdiff.config.recipes import nice_training
+from glowdiff.catalog.parse import Settings, defaults, variant
+from glowdiff.catalog.recipes import nice_training
 
 
 def get_config(mode: str = "") -> Settings:

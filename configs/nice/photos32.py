@@ -3,7 +3,7 @@
 Its nets see all pixels alike, so it is far behind RealNVP and Glow here: a baseline.
 """
 
-from glowdiff.config.parse import Settings, defaults, variant
+from glowdiff.catalog.parse import Settings, defaults, variant
 
 
 def get_config(mode: str = "") -> Settings:

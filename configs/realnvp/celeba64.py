@@ -5,8 +5,8 @@ images. The paper crops faces to 148 pixels; here it is the largest square. Need
 `python -m glowdiff.data prepare celeb_a`.
 """
 
-from glowdiff.config.parse import Settings, defaults, variant
-from glowdiff.config.recipes import realnvp_training
+from glowdiff.catalog.parse import Settings, defaults, variant
+from glowdiff.catalog.recipes import realnvp_training
 
 
 def get_config(mode: str = "") -> Settings:

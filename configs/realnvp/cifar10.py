@@ -4,8 +4,8 @@ Two scales, eight residual blocks, 64 feature maps, mirrored images. Needs the d
 `python -m glowdiff.data prepare cifar10`.
 """
 
-from glowdiff.config.parse import Settings, defaults, variant
-from glowdiff.config.recipes import realnvp_training
+from glowdiff.catalog.parse import Settings, defaults, variant
+from glowdiff.catalog.recipes import realnvp_training
 
 
 def get_config(mode: str = "") -> Settings:

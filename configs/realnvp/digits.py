@@ -4,7 +4,7 @@ With 1,437 images the danger is overfitting: the nets are small. Weight-normalis
 decay.
 """
 
-from glowdiff.config.parse import Settings, defaults, variant
+from glowdiff.catalog.parse import Settings, defaults, variant
 
 
 def get_config(mode: str = "") -> Settings:

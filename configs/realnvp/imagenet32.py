@@ -4,8 +4,8 @@ Four scales down to 4x4, four residual blocks, 32 feature maps. Needs the data s
 `python -m glowdiff.data prepare downsampled_imagenet/32x32`.
 """
 
-from glowdiff.config.parse import Settings, defaults, variant
-from glowdiff.config.recipes import realnvp_training
+from glowdiff.catalog.parse import Settings, defaults, variant
+from glowdiff.catalog.recipes import realnvp_training
 
 
 def get_config(mode: str = "") -> Settings:

@@ -4,8 +4,8 @@ Five scales down to 4x4, four residual blocks (the released code's; the paper ha
 data set prepared once: `python -m glowdiff.data prepare downsampled_imagenet/64x64`.
 """
 
-from glowdiff.config.parse import Settings, defaults, variant
-from glowdiff.config.recipes import realnvp_training
+from glowdiff.catalog.parse import Settings, defaults, variant
+from glowdiff.catalog.recipes import realnvp_training
 
 
 def get_config(mode: str = "") -> Settings:

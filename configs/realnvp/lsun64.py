@@ -5,8 +5,8 @@ Towers reach 2.81 and churches 3.08: `--config.data.name=lsun/tower` or `lsun/ch
 set prepared once: `python -m glowdiff.data prepare lsun/bedroom`.
 """
 
-from glowdiff.config.parse import Settings, defaults, variant
-from glowdiff.config.recipes import realnvp_training
+from glowdiff.catalog.parse import Settings, defaults, variant
+from glowdiff.catalog.recipes import realnvp_training
 
 
 def get_config(mode: str = "") -> Settings:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from glowdiff.config.schema import ConfigError, DataConfig
+from glowdiff.config.sections import DataConfig
 from glowdiff.data.dataset import prepare
+from glowdiff.errors import ConfigError
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -14,11 +14,12 @@ from typing import Any, Self, TypedDict, cast
 import grain
 import numpy as np
 
-from glowdiff.config.schema import ConfigError, DataConfig
+from glowdiff.config.sections import DataConfig
 from glowdiff.data.augment import Augment
 from glowdiff.data.dataset import Dataset
 from glowdiff.data.sources import Source
-from glowdiff.data.spec import DataSpec
+from glowdiff.errors import ConfigError
+from glowdiff.spec import DataSpec
 
 _AHEAD = 16  # batches read ahead at most,
 _AHEAD_BYTES = 2**28  # and bytes

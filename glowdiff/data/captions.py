@@ -10,10 +10,10 @@ from typing import Protocol
 import jax
 import numpy as np
 
-from glowdiff.config.schema import require
 from glowdiff.data.dataset import Dataset
 from glowdiff.data.sources import Example, Records, Source
-from glowdiff.data.spec import DataSpec
+from glowdiff.errors import require
+from glowdiff.spec import DataSpec
 
 _SHOWN = 100  # characters of a caption in a message
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from glowdiff.config.schema import ConfigError, DataConfig
-from glowdiff.data import arrays, digits, folder, openmoji, photos, records, stock
+from glowdiff.config.sections import DataConfig
+from glowdiff.data import records
+from glowdiff.data.folder import prepare as folder
 from glowdiff.data.prepared import data_dir
+from glowdiff.data.sets import arrays, digits, openmoji, photos, stock
 from glowdiff.data.sources import Source
-from glowdiff.data.spec import DataSpec
 from glowdiff.data.unseen import keep_unseen
+from glowdiff.errors import ConfigError
+from glowdiff.spec import DataSpec
 
 
 class Dataset(NamedTuple):

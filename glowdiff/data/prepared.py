@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from glowdiff.config.schema import ConfigError
+from glowdiff.errors import ConfigError
 
 try:
     import fcntl

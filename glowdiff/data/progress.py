@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from glowdiff.data.folder_report import progress_console
+from glowdiff.data.folder.report import progress_console
 
 T = TypeVar("T")
 _EVERY = 10.0  # seconds between lines where there is no terminal

@@ -14,9 +14,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from glowdiff.config.schema import ConfigError
 from glowdiff.data.sources import Example, Records, Source, in_memory
-from glowdiff.data.spec import DataSpec, spec_from_json, spec_to_json
+from glowdiff.errors import ConfigError
+from glowdiff.spec import DataSpec, spec_from_json, spec_to_json
 
 SPEC_FILE = "spec.json"  # the DataSpec, beside the array_record files
 

@@ -8,9 +8,9 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from glowdiff.config.schema import ConfigError, require
 from glowdiff.data.sources import Rows, Source
-from glowdiff.data.spec import DataSpec
+from glowdiff.errors import ConfigError, require
+from glowdiff.spec import DataSpec
 
 
 def keep_unseen(captions: str, spec: DataSpec, train: Source, test: Source) -> tuple[DataSpec, Source, Source]:

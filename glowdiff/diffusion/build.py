@@ -7,9 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from glowdiff.data.spec import DataSpec
-from glowdiff.denoisers.text_unet import TextUNet
-from glowdiff.denoisers.unet import UNet
 from glowdiff.diffusion.classifier import classifier_method
 from glowdiff.diffusion.clip import Towers, clip_method
 from glowdiff.diffusion.clip_config import ClipConfig
@@ -18,9 +15,12 @@ from glowdiff.diffusion.denoise import Network
 from glowdiff.diffusion.method import diffusion_method as method_of
 from glowdiff.diffusion.process import Process
 from glowdiff.diffusion.schedules import alpha_bars
-from glowdiff.guides.classifier import Classifier
-from glowdiff.guides.clip import CLIP
 from glowdiff.method import TOKENS, Method
+from glowdiff.networks.classifier import Classifier
+from glowdiff.networks.clip import CLIP
+from glowdiff.networks.text_unet import TextUNet
+from glowdiff.networks.unet import UNet
+from glowdiff.spec import DataSpec
 
 
 def unet_module(config: DiffusionConfig, spec: DataSpec, dtype: str) -> UNet:

@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from glowdiff.data.spec import DataSpec
 from glowdiff.diffusion.denoise import Network
 from glowdiff.diffusion.process import Process
 from glowdiff.diffusion.scaling import to_unit
 from glowdiff.diffusion.timesteps import spread
 from glowdiff.method import Aux, Batch, Cond, Method, Variables, image_keys
 from glowdiff.samplers.levels import as_dtype, rows
+from glowdiff.spec import DataSpec
 
 
 def classifier_method(network: Network, process: Process, spec: DataSpec) -> Method:

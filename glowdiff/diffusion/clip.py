@@ -8,16 +8,16 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from glowdiff.data.spec import DataSpec
 from glowdiff.diffusion.process import Process
 from glowdiff.diffusion.scaling import to_unit
 from glowdiff.diffusion.timesteps import spread
 from glowdiff.method import Aux, Batch, Cond, Method, Variables, image_keys
 from glowdiff.samplers.levels import as_dtype, rows
+from glowdiff.spec import DataSpec
 
 
 class Towers(NamedTuple):
-    """A CLIP as pure functions, see `glowdiff.guides.clip.CLIP`."""
+    """A CLIP as pure functions, see `glowdiff.networks.clip.CLIP`."""
 
     init: Callable[..., Variables]  # (key, x_t, t [B], tokens, mask) -> variables
     image: Callable[..., jax.Array]  # (variables, x_t, t [B]) -> z [B, E]

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from glowdiff.config.schema import DataConfig, TrainConfig, require
-from glowdiff.data.spec import DataSpec
+from glowdiff.config.sections import DataConfig, TrainConfig
 from glowdiff.diffusion.config import NoiseConfig
 from glowdiff.diffusion.text_config import TextConfig
+from glowdiff.errors import require
+from glowdiff.spec import DataSpec
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from glowdiff.data.spec import DataSpec
 from glowdiff.diffusion.config import DiffusionConfig
 from glowdiff.diffusion.erase import known_masks
 from glowdiff.diffusion.scaling import shrink, to_levels, to_unit
 from glowdiff.method import TOKENS, Batch, Cond, folded, image_keys
+from glowdiff.spec import DataSpec
 
 ERASE_STREAM = 2**30 + 1  # folded into a key for the regions that are erased of an image
 

@@ -6,23 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from glowdiff.config.schema import (
-    ConfigError,
-    DataConfig,
-    ModelConfig,
-    SamplingConfig,
-    require,
-    require_choice,
-)
-from glowdiff.data.spec import DataSpec
-from glowdiff.denoisers.plan import check_sides, check_unet, default_channel_mult
+from glowdiff.config.sections import DataConfig, ModelConfig, SamplingConfig
 from glowdiff.diffusion.losses import LOSSES
 from glowdiff.diffusion.process import PREDICTIONS, VARIANCES
 from glowdiff.diffusion.schedules import SCHEDULES, alpha_bars
 from glowdiff.diffusion.text_config import TextConfig
-from glowdiff.guides.classifier import POOLS
+from glowdiff.errors import ConfigError, require, require_choice
+from glowdiff.networks.classifier import POOLS
+from glowdiff.networks.plan import check_sides, check_unet, default_channel_mult
 from glowdiff.samplers import SAMPLERS
 from glowdiff.samplers.spacing import SPACINGS, grid
+from glowdiff.spec import DataSpec
 
 WEIGHTINGS = ("none", "min_snr")
 TIMESTEP_SAMPLERS = ("uniform", "loss_second_moment")

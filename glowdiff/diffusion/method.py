@@ -7,8 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from glowdiff.config.schema import SamplingConfig
-from glowdiff.data.spec import DataSpec
+from glowdiff.config.sections import SamplingConfig
 from glowdiff.diffusion import timesteps
 from glowdiff.diffusion.bound import bound
 from glowdiff.diffusion.conditions import Conditions, erase_keys
@@ -22,6 +21,7 @@ from glowdiff.samplers import SAMPLERS
 from glowdiff.samplers.ddim import invert
 from glowdiff.samplers.levels import as_dtype, expand, rows
 from glowdiff.samplers.sampler import run
+from glowdiff.spec import DataSpec
 
 NOISE_STREAM = 2**30  # folded into an example's key for the noise of its steps, apart from that of its latents
 

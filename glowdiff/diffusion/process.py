@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from glowdiff.config.schema import require, require_choice
+from glowdiff.errors import require, require_choice
 from glowdiff.samplers import spacing
 from glowdiff.samplers.levels import FIXED, Array, Level, Step, expand, make_grid, up_to
 from glowdiff.samplers.prediction import Prediction, from_eps, from_v, from_x_0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from glowdiff.config.schema import require, require_choice
+from glowdiff.errors import require, require_choice
 
 SCHEDULES = ("linear", "cosine", "squaredcos_cap_v2")  # the last is GLIDE's name of cosine
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from glowdiff.config.schema import ModelConfig, require, require_choice
+from glowdiff.config.sections import ModelConfig
+from glowdiff.errors import require, require_choice
 
 TOKENIZERS = ("bpe", "gpt2", "clip")
 

@@ -19,21 +19,24 @@ import numpy as np
 from absl import flags
 
 import glowdiff
-from glowdiff import workdir as workdirs
-from glowdiff.config.schema import Config, require, require_choice
+from glowdiff.catalog.methods import build_method
+from glowdiff.cli.main import initialize, run_main
+from glowdiff.config.sections import Config
 from glowdiff.data.dataset import Dataset
 from glowdiff.data.dataset import load as load_data
-from glowdiff.data.spec import DataSpec
-from glowdiff.editing import commands, masks, options, painting, vector_files
+from glowdiff.editing import commands, options, painting, vector_files
 from glowdiff.editing.attributes import find
-from glowdiff.editing.inputs import Pictures, choose_rows, from_files, from_test_set, small_images
+from glowdiff.editing.selection import choose_rows, from_test_set
 from glowdiff.editing.vectors import AttributeVector
-from glowdiff.images import write_png
-from glowdiff.main import initialize, run_main
+from glowdiff.errors import require, require_choice
+from glowdiff.inference.drawer import resolve
+from glowdiff.inference.model import Model
 from glowdiff.method import Method
-from glowdiff.model import Model
-from glowdiff.registry import build_method
-from glowdiff.sampling import resolve
+from glowdiff.pictures import masks
+from glowdiff.pictures.files import write_png
+from glowdiff.pictures.inputs import Pictures, from_files, small_images
+from glowdiff.spec import DataSpec
+from glowdiff.workdir import description as workdirs
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "What train.py wrote.", required=True)
 _OUT = flags.DEFINE_string("out", "grid.png", "The picture to write (.png).")

@@ -6,9 +6,9 @@ import difflib
 import re
 from collections.abc import Callable
 
-from glowdiff.config.schema import ConfigError
 from glowdiff.data.sources import Example
-from glowdiff.data.spec import DataSpec
+from glowdiff.errors import ConfigError
+from glowdiff.spec import DataSpec
 
 LABEL, CAPTION = "label:", "caption:"  # say that a name is a class's, or a word (or several) in the caption
 _MOST_LISTED = 20

@@ -9,15 +9,15 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from glowdiff.config.schema import require
-from glowdiff.editing.grids import labelled_grid
-from glowdiff.editing.inputs import Pictures
 from glowdiff.editing.latents import add_direction, linear, scale, spherical
 from glowdiff.editing.reconstruction import round_trip
 from glowdiff.editing.vectors import AttributeVector
-from glowdiff.images import to_display
+from glowdiff.errors import require
+from glowdiff.inference.model import Model
 from glowdiff.method import Latents, Method
-from glowdiff.model import Model
+from glowdiff.pictures.files import to_display
+from glowdiff.pictures.inputs import Pictures
+from glowdiff.pictures.labelled import labelled_grid
 
 NEEDS = {  # functions of a method that each command calls
     "reconstruct": ("encode", "sample"),

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from glowdiff.config.schema import ConfigError, require
-from glowdiff.data.spec import DataSpec
+from glowdiff.errors import ConfigError, require
 from glowdiff.method import Method
+from glowdiff.spec import DataSpec
 
 EVERYWHERE = ("workdir", "out", "step", "ema")
 BY_NOISE = ("image", "prompt", "label", "seed", "low_res", "sampler", "steps", "guidance_scale")

@@ -9,9 +9,9 @@ import jax
 import numpy as np
 
 from glowdiff.editing.commands import Result, count_of, numbers
-from glowdiff.editing.grids import labelled_grid
-from glowdiff.editing.inputs import Pictures
-from glowdiff.model import Model
+from glowdiff.inference.model import Model
+from glowdiff.pictures.inputs import Pictures
+from glowdiff.pictures.labelled import labelled_grid
 
 
 def inpaint(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from glowdiff.config.schema import ConfigError, require
+from glowdiff.errors import ConfigError, require
 
 
 def read_prompts(given: Sequence[str] | None, file: str | None) -> list[str]:

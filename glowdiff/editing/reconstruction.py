@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from glowdiff.config.schema import ConfigError
-from glowdiff.model import Model
+from glowdiff.errors import ConfigError
+from glowdiff.inference.model import Model
 
 
 class Reconstruction(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from glowdiff.config.schema import require
+from glowdiff.errors import require
 
 _NEEDS = {
     "classifier_scale": "classifier", "clip_scale": "clip", "frames": "film", "upsampler_temperature": "upsampler",

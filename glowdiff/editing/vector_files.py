@@ -12,11 +12,11 @@ import jax
 import numpy as np
 from etils import epath
 
-from glowdiff.config.schema import ConfigError, require
 from glowdiff.data.dataset import Dataset
 from glowdiff.editing.vectors import AttributeVector, attribute_vector
+from glowdiff.errors import ConfigError, require
+from glowdiff.inference.model import Model
 from glowdiff.method import SampleOptions, batch_shapes
-from glowdiff.model import Model
 
 
 def save(path: epath.PathLike, vector: AttributeVector) -> None:

@@ -10,13 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from glowdiff.config.schema import ConfigError, require
 from glowdiff.data.dataset import Dataset
 from glowdiff.data.progress import counted
 from glowdiff.data.sources import Example
 from glowdiff.editing.attributes import find
+from glowdiff.errors import ConfigError, require
+from glowdiff.inference.model import Model
 from glowdiff.method import TOKENS, Batch, Latents, Variables
-from glowdiff.model import Model
 from glowdiff.sharding import put_batch, replicated
 
 

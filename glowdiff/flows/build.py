@@ -9,13 +9,13 @@ import jax
 import jax.numpy as jnp
 from absl import logging
 
-from glowdiff.data.spec import DataSpec
 from glowdiff.flows.config import FlowConfig, GlowConfig, NICEConfig, RealNVPConfig
 from glowdiff.flows.glow import Glow
 from glowdiff.flows.method import flow_method
 from glowdiff.flows.nice import NICE
 from glowdiff.flows.realnvp import RealNVP
 from glowdiff.method import Method, Variables
+from glowdiff.spec import DataSpec
 
 # Steps per turn of the scan, where the configuration leaves it open. On the CPU a training step with any loop left in
 # it runs two to three times slower than one without (benchmarks/unroll.py), so there all steps are unrolled, whatever

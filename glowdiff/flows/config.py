@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from glowdiff.config.schema import DataConfig, ModelConfig, TrainConfig, require, require_choice
-from glowdiff.data.spec import DataSpec
+from glowdiff.config.sections import DataConfig, ModelConfig, TrainConfig
+from glowdiff.errors import require, require_choice
 from glowdiff.flows import base, chain
 from glowdiff.flows.bijections import couplings, permutations
+from glowdiff.spec import DataSpec
 
 
 @dataclass(frozen=True)

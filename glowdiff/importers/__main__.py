@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from glowdiff import workdir as workdirs
-from glowdiff.config.schema import ConfigError, require
+from glowdiff.errors import ConfigError, require
 from glowdiff.importers import command_line, flags
 from glowdiff.importers.adm_config import DTYPES
 from glowdiff.importers.adm_workdir import import_adm
@@ -18,7 +17,8 @@ from glowdiff.importers.glide_workdir import import_glide
 from glowdiff.importers.glow_workdir import import_glow
 from glowdiff.importers.mapping import WeightsError
 from glowdiff.importers.releases import GLIDE, RELEASES, release
-from glowdiff.training.checkpoint import CheckpointError
+from glowdiff.workdir import description as workdirs
+from glowdiff.workdir.checkpoint import CheckpointError
 
 
 def main(arguments: list[str] | None = None) -> int:

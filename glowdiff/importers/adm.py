@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from glowdiff.denoisers.unet import UNet
-from glowdiff.guides.classifier import Classifier
 from glowdiff.importers import adm_flags
 from glowdiff.importers.mapping import Path, Source
 from glowdiff.importers.network_flags import Flags
@@ -20,6 +18,8 @@ from glowdiff.importers.unet_keys import (
     from_weights,
     paths_of,
 )
+from glowdiff.networks.classifier import Classifier
+from glowdiff.networks.unet import UNet
 
 # Our layers behind the last block and the original's, by the classifier's pool.
 _ENDS = {

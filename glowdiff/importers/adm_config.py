@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from glowdiff.config.parse import Settings, defaults, parse
-from glowdiff.config.recipes import adm_training, classifier_training
-from glowdiff.config.schema import Config, ConfigError, require, require_choice
-from glowdiff.data.spec import DataSpec
+from glowdiff.catalog.parse import Settings, defaults, parse
+from glowdiff.catalog.recipes import adm_training, classifier_training
+from glowdiff.config.sections import Config
 from glowdiff.diffusion.schedules import SCHEDULES
+from glowdiff.errors import ConfigError, require, require_choice
 from glowdiff.importers.adm_flags import CLASSES
 from glowdiff.importers.network_flags import Flags
 from glowdiff.importers.workdir import named_data
+from glowdiff.spec import DataSpec
 
 DTYPES = ("float32", "bfloat16")
 _STEPS = {"diffusion": 500_000, "classifier": 300_000}  # to train on; ADM's at 128x128

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from glowdiff.config.schema import require, require_choice
-from glowdiff.guides.classifier import POOLS
+from glowdiff.errors import require, require_choice
 from glowdiff.importers.network_flags import Flags, Process, backbone, denoiser, read_values, require_sizes, sized
+from glowdiff.networks.classifier import POOLS
 
 CLASSES = 1000  # of ImageNet: the originals know no other number
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from glowdiff.config.schema import require
-from glowdiff.data import npz
+from glowdiff.errors import require
+from glowdiff.files import read_npz
 
 _AVERAGE = "/ExponentialMovingAverage"
 # The original's optimisers name their moments by accident: tf.Variable's second argument is not the name.
@@ -34,7 +34,7 @@ def read(path: Path) -> Archive:
         unread.
     """
     path = path.expanduser()
-    arrays = npz.read(path, "--weights", "an .npz file of the variables", "np.savez(path, **arrays)")
+    arrays = read_npz(path, "--weights", "an .npz file of the variables", "np.savez(path, **arrays)")
     weights: dict[str, np.ndarray] = {}
     averages: dict[str, np.ndarray] = {}
     for key, array in arrays.items():

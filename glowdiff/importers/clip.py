@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from glowdiff.config.schema import require
-from glowdiff.guides.clip import CLIP, MAX_SCALE
+from glowdiff.errors import require
 from glowdiff.importers.flags import typed
 from glowdiff.importers.mapping import Path, Source, WeightsError, check_shapes, convert
+from glowdiff.networks.clip import CLIP, MAX_SCALE
 
 # Our layers and the original's, in a block; keys have no bias.
 _BLOCK = {

@@ -8,14 +8,15 @@ from typing import Any
 
 from etils import epath
 
-from glowdiff.config.parse import defaults, parse
-from glowdiff.config.recipes import clip_training
-from glowdiff.config.schema import Config, require, require_choice
-from glowdiff.data.spec import DataSpec
+from glowdiff.catalog.parse import defaults, parse
+from glowdiff.catalog.recipes import clip_training
+from glowdiff.config.sections import Config
+from glowdiff.errors import require, require_choice
 from glowdiff.importers import weights_files
 from glowdiff.importers.adm_config import DTYPES
 from glowdiff.importers.clip import Flags, clip, parse_flags
 from glowdiff.importers.workdir import check_new, facts, named_data, write
+from glowdiff.spec import DataSpec
 from glowdiff.text import tokenizer as tokenizers
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from glowdiff.config.schema import ConfigError, require
+from glowdiff.errors import ConfigError, require
 from glowdiff.importers import flags
 from glowdiff.importers.releases import RELEASES, release
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from glowdiff.config.schema import ConfigError, require
-from glowdiff.data.spec import DataSpec
+from glowdiff.errors import ConfigError, require
 from glowdiff.flows.config import GlowConfig
+from glowdiff.spec import DataSpec
 
 _PERMUTATIONS = ("reverse", "shuffle", "conv")
 _COUPLINGS = ("additive", "affine")

@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from glowdiff.denoisers.text_unet import TextUNet
 from glowdiff.importers import glide_flags
 from glowdiff.importers.mapping import Path, Source
 from glowdiff.importers.network_flags import Flags
@@ -23,6 +22,7 @@ from glowdiff.importers.unet_keys import (
     matrix,
     paths_of,
 )
+from glowdiff.networks.text_unet import TextUNet
 
 _TEXT = ("params", "text_encoder")
 # Our layers of the text encoder, and of its transformer's blocks, and the original's.

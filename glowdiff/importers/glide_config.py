@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from glowdiff.config.parse import defaults, parse
-from glowdiff.config.recipes import glide_training
-from glowdiff.config.schema import Config, require, require_choice
-from glowdiff.data.spec import DataSpec
-from glowdiff.data.stock import OWN
+from glowdiff.catalog.parse import defaults, parse
+from glowdiff.catalog.recipes import glide_training
+from glowdiff.config.sections import Config
+from glowdiff.data.sets.stock import OWN
+from glowdiff.errors import require, require_choice
 from glowdiff.importers.adm_config import DTYPES, denoiser, noised
 from glowdiff.importers.network_flags import Flags
 from glowdiff.importers.workdir import named_data
+from glowdiff.spec import DataSpec
 
 # The published models' images never were; whoever trains on names a folder of captioned ones.
 _UNKNOWN = "captioned_images"

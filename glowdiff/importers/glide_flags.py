@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from glowdiff.config.schema import require
+from glowdiff.errors import require
 from glowdiff.importers.network_flags import Flags, Process, backbone, denoiser, read_values, require_sizes, sized
 
 _ENLARGES = 4  # the published upsampler, from 64 to 256 pixels

@@ -8,7 +8,7 @@ from typing import Any
 
 from etils import epath
 
-from glowdiff.config.schema import require
+from glowdiff.errors import require
 from glowdiff.importers import glide_flags, weights_files
 from glowdiff.importers.glide import glide
 from glowdiff.importers.glide_config import assumed_spec, configuration

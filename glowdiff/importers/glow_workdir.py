@@ -9,10 +9,11 @@ from typing import Any
 
 from etils import epath
 
-from glowdiff.config.parse import defaults
-from glowdiff.config.parse import parse as parse_config
-from glowdiff.config.recipes import EPOCH, glow_training
-from glowdiff.config.schema import Config, ConfigError, require
+from glowdiff.catalog.parse import defaults
+from glowdiff.catalog.parse import parse as parse_config
+from glowdiff.catalog.recipes import EPOCH, glow_training
+from glowdiff.config.sections import Config
+from glowdiff.errors import ConfigError, require
 from glowdiff.importers import archive, flags
 from glowdiff.importers.glow import glow
 from glowdiff.importers.mapping import WeightsError

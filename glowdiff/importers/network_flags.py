@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from glowdiff.config.schema import ConfigError, require
-from glowdiff.denoisers.plan import check_unet
+from glowdiff.errors import ConfigError, require
 from glowdiff.importers.flags import typed
+from glowdiff.networks.plan import check_unet
 
 _TRUE, _FALSE = ("yes", "true", "t", "y", "1"), ("no", "false", "f", "n", "0")
 

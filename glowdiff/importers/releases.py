@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
-from glowdiff.config.schema import require
+from glowdiff.errors import require
 
 _ADM = {
     "attention_resolutions": "32,16,8", "num_channels": 256, "num_res_blocks": 2, "num_head_channels": 64,

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from glowdiff.denoisers.backbone import Backbone
 from glowdiff.importers.mapping import Path, Source, check_shapes, convert
+from glowdiff.networks.backbone import Backbone
 
 # Our layers and the original's, in a residual block, at a network's start and in its middle.
 _RESIDUAL = {
@@ -62,7 +62,7 @@ def backbone_sources(paths: list[Path], ends: Mapping[str, str]) -> dict[Path, S
     """Where our layers come from.
 
     Args:
-      paths: of our arrays, all in layers of the kinds in `glowdiff.denoisers.blocks`.
+      paths: of our arrays, all in layers of the kinds in `glowdiff.networks.blocks`.
       ends: our layers behind the last block and the original's.
     """
     layers = {path[:-1] for path in paths}

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from glowdiff.config.schema import ConfigError, require
-from glowdiff.data import npz
+from glowdiff.errors import ConfigError, require
+from glowdiff.files import read_npz
 
 _CONTENT = "an .npz, .safetensors or .pt file of the state dict"
 _TO_NPZ = "np.savez(path, **{key: tensor.numpy() for key, tensor in state_dict.items()})"
@@ -36,7 +36,7 @@ def read(path: Path, key: str = "--weights") -> dict[str, np.ndarray]:
 
 
 def _npz(path: Path, key: str) -> dict[str, np.ndarray]:
-    return npz.read(path, key, _CONTENT, _TO_NPZ)
+    return read_npz(path, key, _CONTENT, _TO_NPZ)
 
 
 def _safetensors(path: Path, key: str) -> dict[str, np.ndarray]:

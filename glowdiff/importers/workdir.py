@@ -8,15 +8,16 @@ from typing import Any
 import jax
 from etils import epath
 
-from glowdiff import workdir as workdirs
-from glowdiff.config.schema import Config, DataConfig, require
+from glowdiff.catalog.methods import build_method
+from glowdiff.config.sections import Config, DataConfig
 from glowdiff.data import dataset as datasets
-from glowdiff.data.spec import DataSpec
+from glowdiff.errors import require
 from glowdiff.method import Variables, batch_shapes
-from glowdiff.registry import build_method
-from glowdiff.training.checkpoint import Checkpoints
+from glowdiff.spec import DataSpec
 from glowdiff.training.optimizer import make_optimizer
 from glowdiff.training.state import fresh_state
+from glowdiff.workdir import description as workdirs
+from glowdiff.workdir.checkpoint import Checkpoints
 
 # TFDS's sets, and our own, that have no size of their own, or many.
 _RESIZED = ("photos", "openmoji", "celeb_a", "imagenet2012", "lsun")

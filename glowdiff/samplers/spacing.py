@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from glowdiff.config.schema import ConfigError, require, require_choice
+from glowdiff.errors import ConfigError, require, require_choice
 from glowdiff.samplers.levels import Step, make_grid, make_level
 
 SPACINGS = ("even", "trailing", "log_snr", "karras")

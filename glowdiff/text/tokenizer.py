@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from etils import epath
 
-from glowdiff.config.schema import ConfigError, require, require_choice
+from glowdiff.errors import ConfigError, require, require_choice
 from glowdiff.text import vocabulary as vocabularies
 from glowdiff.text.cleaning import clean
 from glowdiff.text.vocabulary import Vocabulary

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from glowdiff.config.schema import ConfigError, require
+from glowdiff.errors import ConfigError, require
 
 START, END = "<|startoftext|>", "<|endoftext|>"  # as the published vocabularies call them
 WORD_END = "</w>"  # CLIP's tokens that end a word end so

@@ -12,12 +12,12 @@ import optax
 from etils import epath
 from jax.sharding import Mesh
 
-from glowdiff import captioned
-from glowdiff.config.schema import Config
+from glowdiff.catalog.methods import build_method
+from glowdiff.config.sections import Config
+from glowdiff.data import captioned
 from glowdiff.data.batches import init_batch
 from glowdiff.data.dataset import Dataset
 from glowdiff.method import Method, batch_shapes
-from glowdiff.registry import build_method
 from glowdiff.sharding import batch_sharding, check_batch, make_mesh, replicated, state_shardings
 from glowdiff.text.tokenizer import Tokenizer
 from glowdiff.training.optimizer import learning_rate, make_optimizer

@@ -10,18 +10,18 @@ import jax
 import numpy as np
 from etils import epath
 
-from glowdiff import workdir as workdirs
-from glowdiff.config.schema import Config
+from glowdiff.config.sections import Config
 from glowdiff.data.batches import test_batches, train_batches
+from glowdiff.inference.drawer import Sampler, resolve
 from glowdiff.metrics.scores import make_scorer
-from glowdiff.sampling import Sampler, resolve
-from glowdiff.training.checkpoint import Checkpoints
 from glowdiff.training.experiment import Experiment, build
 from glowdiff.training.feed import Feed
-from glowdiff.training.init_from import check_source, start_from
+from glowdiff.training.fine_tune import check_source, start_from
 from glowdiff.training.preemption import Preemption
 from glowdiff.training.report import Reporter, as_floats, print_table
 from glowdiff.training.state import TrainState
+from glowdiff.workdir import description as workdirs
+from glowdiff.workdir.checkpoint import Checkpoints
 
 
 class NonFiniteError(RuntimeError):

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from glowdiff.config.schema import Config
+from glowdiff.config.sections import Config
 
 
 class AdamaxState(NamedTuple):

@@ -13,12 +13,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from tensorboardX import SummaryWriter
 
-from glowdiff.data.spec import DataSpec
-from glowdiff.images import grid, write_png
 from glowdiff.metrics.scores import describe
+from glowdiff.pictures.files import grid, write_png
+from glowdiff.spec import DataSpec
 from glowdiff.training.experiment import Experiment, bytes_per_device, parameter_count
-from glowdiff.training.metrics_log import MetricsLog
 from glowdiff.training.state import TrainState
+from glowdiff.workdir.metrics_log import MetricsLog
 
 console = Console(highlight=False, soft_wrap=True)
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from glowdiff.config.schema import Config
+from glowdiff.config.sections import Config
 from glowdiff.method import Aux, Batch, Method
 from glowdiff.sharding import BATCH, batch_sharding, replicated, state_shardings
 from glowdiff.training.state import TrainState

@@ -7,13 +7,14 @@ import dataclasses
 import numpy as np
 import pytest
 
-from benchmarks.ablation import runs, tables, temperature
-from benchmarks.ablation.runs import Point, evaluations, folder, run_all, seeded
-from benchmarks.ablation.variants import CLAIMS, CLOSE, Scale, count, variants, with_parameters
-from glowdiff import workdir as workdirs
-from glowdiff.config.parse import parse
-from glowdiff.config.schema import Config, ConfigError
+from benchmarks.studies.ablation import runs, tables, temperature
+from benchmarks.studies.ablation.runs import Point, evaluations, folder, run_all, seeded
+from benchmarks.studies.ablation.variants import CLAIMS, CLOSE, Scale, count, variants, with_parameters
+from glowdiff.catalog.parse import parse
+from glowdiff.config.sections import Config
 from glowdiff.data.dataset import load as load_data
+from glowdiff.errors import ConfigError
+from glowdiff.workdir import description as workdirs
 
 DIGITS = Scale(data="digits", size=None, levels=1, depth=2, width=8, steps=20)
 POINTS = [

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from benchmarks.flops import count_flops
-from glowdiff.data.spec import DataSpec
 from glowdiff.flows.build import glow_method
 from glowdiff.flows.config import GlowConfig
+from glowdiff.spec import DataSpec
 
 
 def xla_flops(function, *args):

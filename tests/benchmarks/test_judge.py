@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.judge import agreement, diversity, kernel_distance, ranks
+from benchmarks.studies.judge import agreement, diversity, kernel_distance, ranks
 
 
 def unit(rows):

@@ -11,8 +11,9 @@ import pytest
 
 from benchmarks.synthetic import KNOWN, known_spec, synthetic
 from benchmarks.timing import milliseconds
-from glowdiff.config.parse import defaults, parse
-from glowdiff.config.schema import ConfigError, DataConfig
+from glowdiff.catalog.parse import defaults, parse
+from glowdiff.config.sections import DataConfig
+from glowdiff.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 SMALL = ("--config.model.depth=1", "--config.model.levels=1", "--steps=3", "--warmup=1")

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from benchmarks.tones import palette, seen_tones, tone_accuracy, tone_of
-from glowdiff.data.openmoji_names import TONES
+from benchmarks.studies.tones import palette, seen_tones, tone_accuracy, tone_of
+from glowdiff.data.sets.openmoji_names import TONES
 
 COLOURS = np.array([[250, 220, 188], [222, 187, 144], [193, 154, 101], [165, 121, 57], [106, 70, 47]])
 

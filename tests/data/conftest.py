@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from glowdiff.config.schema import DataConfig
+from glowdiff.config.sections import DataConfig
 from glowdiff.data.dataset import Dataset, load
 
 SIDE = 16

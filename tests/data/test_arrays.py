@@ -7,9 +7,10 @@ import pickle
 import numpy as np
 import pytest
 
-from glowdiff.config.schema import ConfigError, DataConfig
+from glowdiff.config.sections import DataConfig
 from glowdiff.data.batches import train_batches
 from glowdiff.data.dataset import load
+from glowdiff.errors import ConfigError
 
 IMAGES = np.random.default_rng(0).integers(0, 10, (50, 4, 6, 5), dtype=np.uint8)
 

@@ -15,12 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glowdiff.config.schema import ConfigError, DataConfig
+from glowdiff.config.sections import DataConfig
 from glowdiff.data.augment import Augment
 from glowdiff.data.batches import init_batch, test_batches, train_batches
 from glowdiff.data.dataset import Dataset
 from glowdiff.data.sources import Memory
-from glowdiff.data.spec import DataSpec
+from glowdiff.errors import ConfigError
+from glowdiff.spec import DataSpec
 
 PLAIN = DataConfig()
 AUGMENTED = DataConfig(flip=True, shift=2)
@@ -141,7 +142,7 @@ def test_an_iterator_can_go_back(digits):
 
 SCRIPT = """
 import sys, json, hashlib, itertools
-from glowdiff.config.schema import DataConfig
+from glowdiff.config.sections import DataConfig
 from glowdiff.data.dataset import load
 from glowdiff.data.batches import train_batches
 dataset = load(DataConfig(name="digits", dir=sys.argv[1]))

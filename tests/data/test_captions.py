@@ -8,9 +8,10 @@ import jax
 import numpy as np
 import pytest
 
-from glowdiff.config.schema import ConfigError, DataConfig
+from glowdiff.config.sections import DataConfig
 from glowdiff.data.batches import init_batch, test_batches, train_batches
 from glowdiff.data.captions import train_captions, with_tokens
+from glowdiff.errors import ConfigError
 from tests.data.words import WordLengths, captioned
 
 TRAIN = ("a red apple", "pear", "two plums", "a bowl of figs", "dates", "one lime", "kiwi", "sloes")

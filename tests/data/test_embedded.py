@@ -15,15 +15,16 @@ import sklearn
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from glowdiff.config.schema import ConfigError, DataConfig
-from glowdiff.data import digits as digits_module
-from glowdiff.data import photos as photos_module
+from glowdiff.config.sections import DataConfig
 from glowdiff.data import prepared
 from glowdiff.data.__main__ import main
 from glowdiff.data.dataset import load
 from glowdiff.data.prepared import prepare_once
+from glowdiff.data.sets import digits as digits_module
+from glowdiff.data.sets import photos as photos_module
 from glowdiff.data.sources import Records
-from glowdiff.data.spec import spec_from_json, spec_to_json
+from glowdiff.errors import ConfigError
+from glowdiff.spec import spec_from_json, spec_to_json
 
 
 def test_digits_are_those_of_scikit_learn_split_by_class(digits):

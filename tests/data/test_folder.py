@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from glowdiff.config.schema import ConfigError, DataConfig
-from glowdiff.data import folder as folder_module
+from glowdiff.config.sections import DataConfig
 from glowdiff.data.batches import train_batches
 from glowdiff.data.dataset import load, prepare
+from glowdiff.data.folder import prepare as folder_module
+from glowdiff.errors import ConfigError
 from tests.data.conftest import save_pictures
 
 

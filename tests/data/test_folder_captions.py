@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from glowdiff.config.schema import ConfigError, DataConfig
+from glowdiff.config.sections import DataConfig
 from glowdiff.data.batches import train_batches
 from glowdiff.data.captions import train_captions, with_tokens
 from glowdiff.data.dataset import Dataset, load, prepare
+from glowdiff.errors import ConfigError
 from tests.data.conftest import save_pictures
 from tests.data.words import WordLengths
 

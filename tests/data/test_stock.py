@@ -7,11 +7,12 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from glowdiff.config.schema import ConfigError, DataConfig
-from glowdiff.data import stock
+from glowdiff.config.sections import DataConfig
 from glowdiff.data.__main__ import main
 from glowdiff.data.batches import test_batches, train_batches
 from glowdiff.data.dataset import load
+from glowdiff.data.sets import stock
+from glowdiff.errors import ConfigError
 
 NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from glowdiff.config.schema import ConfigError, DataConfig
+from glowdiff.config.sections import DataConfig
 from glowdiff.data.captions import train_captions, with_tokens
 from glowdiff.data.dataset import Dataset, load
 from glowdiff.data.unseen import keep_unseen
+from glowdiff.errors import ConfigError
 from tests.data.words import WordLengths, captioned
 
 TRAIN = ("red cube", "blue cube", "red ball", "blue ball", "red cube")

@@ -9,7 +9,7 @@ import numpy as np
 
 from glowdiff.data.dataset import Dataset
 from glowdiff.data.sources import Memory, Records
-from glowdiff.data.spec import DataSpec
+from glowdiff.spec import DataSpec
 
 
 class Tokens(NamedTuple):

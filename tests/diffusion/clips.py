@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from glowdiff.config.parse import defaults, parse
-from glowdiff.config.schema import Config
-from glowdiff.data.spec import DataSpec
+from glowdiff.catalog.methods import build_method
+from glowdiff.catalog.parse import defaults, parse
+from glowdiff.config.sections import Config
 from glowdiff.method import Method
-from glowdiff.registry import build_method
+from glowdiff.spec import DataSpec
 
 SPEC = DataSpec("openmoji", (8, 8, 3), 256, 64, 16, captions=True)
 MODEL = {

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 import glowdiff
-from glowdiff.config.schema import ConfigError
-from glowdiff.data.spec import DataSpec
+from glowdiff.catalog.methods import build_method
 from glowdiff.diffusion.clip import contrast, same_captions
 from glowdiff.diffusion.config import same_noise
-from glowdiff.registry import build_method
+from glowdiff.errors import ConfigError
+from glowdiff.spec import DataSpec
 from tests import small
 from tests.diffusion import clips
 
@@ -126,7 +126,7 @@ def test_captions_are_read_once_per_call_and_guide_alike(noised):
 EIGHT = """
 import json
 import jax
-from glowdiff.config.schema import MeshConfig
+from glowdiff.config.sections import MeshConfig
 from glowdiff.sharding import batch_sharding, make_mesh, put_batch, replicated
 from tests.diffusion import clips
 

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from glowdiff.diffusion.config import DiffusionConfig
-from glowdiff.images import grid
+from glowdiff.pictures.files import grid
 from tests import small
 
 

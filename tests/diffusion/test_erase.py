@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import glowdiff
-from glowdiff.data.spec import DataSpec
 from glowdiff.diffusion.conditions import Conditions
 from glowdiff.diffusion.erase import INVERTED, NOTHING, known_masks
+from glowdiff.spec import DataSpec
 from tests import small
 
 KEYS = jax.random.split(jax.random.key(0), 2000)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import glowdiff
-from glowdiff.config.schema import ConfigError
-from glowdiff.data.spec import DataSpec
+from glowdiff.errors import ConfigError
 from glowdiff.samplers import SAMPLERS
+from glowdiff.spec import DataSpec
 from glowdiff.text import tokenizer as tokenizers
 from tests import small
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 import glowdiff
-from glowdiff.config.schema import ConfigError
 from glowdiff.diffusion.config import same_noise
-from glowdiff.sampling import Sampler, resolve
+from glowdiff.errors import ConfigError
+from glowdiff.inference.drawer import Sampler, resolve
+from glowdiff.trained import Trained
 from glowdiff.training.experiment import build
 from tests import small
 
@@ -133,7 +134,7 @@ def test_a_model_enlarges_what_it_is_given():
     variables = jax.tree.map(
         lambda leaf: np.random.default_rng(0).normal(0, 0.1, leaf.shape).astype(leaf.dtype), variables
     )
-    model = glowdiff.Model(experiment.method, variables, config, experiment.dataset.spec, experiment.mesh, 0)
+    model = glowdiff.Model(Trained(experiment.method, variables, config, experiment.dataset.spec, experiment.mesh, 0))
     low_res = np.random.default_rng(1).integers(0, 17, (2, 4, 4, 1), dtype=np.uint8)
     latents = model.encode(model.sample(KEY, 2, low_res=low_res), low_res=low_res)
     decoded = model.decode(latents, low_res=low_res)

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from glowdiff.config.schema import ConfigError
 from glowdiff.diffusion.process import PREDICTIONS, Process
 from glowdiff.diffusion.schedules import alpha_bars, betas
+from glowdiff.errors import ConfigError
 from glowdiff.samplers.levels import as_dtype, rows
 
 LINEAR = alpha_bars("linear", 1000)

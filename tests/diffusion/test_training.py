@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import glowdiff
-from glowdiff.config.schema import ConfigError
+from glowdiff.errors import ConfigError
 from glowdiff.training.loop import train
 from tests import small
 
@@ -19,9 +19,9 @@ import jax, numpy as np
 from glowdiff import sharding
 sharding.MIN_SHARDED_SIZE = 1024  # so that a model as small as this one is really split
 from benchmarks.hlo import find_collectives
-from glowdiff.config.schema import MeshConfig
+from glowdiff.config.sections import MeshConfig
 from glowdiff.data.batches import train_batches
-from glowdiff.sampling import Sampler, resolve
+from glowdiff.inference.drawer import Sampler, resolve
 from glowdiff.training.experiment import build
 from glowdiff.training.feed import Feed
 from tests import small

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from glowdiff import workdir as workdirs
-from glowdiff.config.schema import ConfigError
+from glowdiff.catalog.methods import build_method
 from glowdiff.data.dataset import load as load_data
-from glowdiff.data.spec import DataSpec
 from glowdiff.editing import commands
-from glowdiff.editing.inputs import from_test_set
 from glowdiff.editing.reconstruction import Reconstruction
+from glowdiff.editing.selection import from_test_set
 from glowdiff.editing.vectors import attribute_vector
-from glowdiff.images import ATTRIBUTION_FILE, to_display
-from glowdiff.registry import build_method
+from glowdiff.errors import ConfigError
+from glowdiff.pictures.files import ATTRIBUTION_FILE, to_display
+from glowdiff.spec import DataSpec
+from glowdiff.workdir import description as workdirs
 from tests import small
 from tests.test_commands import Result, run_all
 

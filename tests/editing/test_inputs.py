@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from glowdiff.config.schema import ConfigError
 from glowdiff.data.dataset import load as load_data
-from glowdiff.data.spec import DataSpec
 from glowdiff.editing.attributes import find
-from glowdiff.editing.inputs import choose_rows, from_files, from_test_set, small_images
-from glowdiff.images import to_display, write_npz
+from glowdiff.editing.selection import choose_rows, from_test_set
+from glowdiff.errors import ConfigError
+from glowdiff.pictures.files import to_display, write_npz
+from glowdiff.pictures.inputs import from_files, small_images
+from glowdiff.spec import DataSpec
 
 COLOUR = DataSpec("colour", (16, 16, 3), 256, 1, 1)
 

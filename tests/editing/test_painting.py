@@ -10,7 +10,7 @@ from PIL import Image
 
 import glowdiff
 from glowdiff.editing import painting
-from glowdiff.editing.inputs import from_files
+from glowdiff.pictures.inputs import from_files
 from glowdiff.training.loop import train
 from tests import small
 from tests.test_commands import Result, run_all

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from glowdiff.config.schema import ConfigError
 from glowdiff.editing.prompts import in_turns, read_prompts
+from glowdiff.errors import ConfigError
 
 
 def test_a_file_has_a_prompt_on_each_line_that_is_not_blank(tmp_path):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from glowdiff.config.schema import ConfigError
 from glowdiff.data.dataset import load as load_data
 from glowdiff.editing.commands import check_method
 from glowdiff.editing.reconstruction import round_trip
+from glowdiff.errors import ConfigError
 
 
 def test_a_trained_model_gives_test_images_back_within_half_a_level(digits):

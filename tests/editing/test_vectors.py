@@ -8,7 +8,6 @@ import jax
 import numpy as np
 import pytest
 
-from glowdiff.config.schema import ConfigError
 from glowdiff.data.dataset import Dataset
 from glowdiff.data.dataset import load as load_data
 from glowdiff.data.sources import Memory
@@ -16,6 +15,7 @@ from glowdiff.editing import vector_files
 from glowdiff.editing.attributes import find
 from glowdiff.editing.latents import add_direction
 from glowdiff.editing.vectors import attribute_vector
+from glowdiff.errors import ConfigError
 from glowdiff.text import tokenizer as tokenizers
 from tests import small
 

@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from glowdiff.config.parse import defaults, parse
-from glowdiff.config.schema import ConfigError
-from glowdiff.data.spec import DataSpec
+from glowdiff.catalog.methods import METHODS
+from glowdiff.catalog.parse import defaults, parse
+from glowdiff.errors import ConfigError
 from glowdiff.flows.build import glow_module
 from glowdiff.flows.method import flow_method
 from glowdiff.method import SampleOptions
-from glowdiff.registry import METHODS
+from glowdiff.spec import DataSpec
 
 
 def make(spec=None, dtype="float32", **model):

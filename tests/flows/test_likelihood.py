@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from glowdiff.config.parse import defaults, parse
-from glowdiff.data.spec import DataSpec
-from glowdiff.registry import METHODS
+from glowdiff.catalog.methods import METHODS
+from glowdiff.catalog.parse import defaults, parse
+from glowdiff.spec import DataSpec
 
 SPEC = DataSpec("toy", (2, 2, 1), 17, 100, 10)
 POINTS = 150_000

@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from glowdiff.config.parse import defaults, parse
-from glowdiff.config.schema import ConfigError
-from glowdiff.data.spec import DataSpec
+from glowdiff.catalog.methods import build_method
+from glowdiff.catalog.parse import defaults, parse
+from glowdiff.errors import ConfigError
 from glowdiff.method import SampleOptions
-from glowdiff.registry import build_method
+from glowdiff.spec import DataSpec
 
 SMALL = {
     "glow": {"depth": 1, "width": 3, "unroll": 1},

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import glowdiff
-from glowdiff.config.parse import defaults, parse
-from glowdiff.config.schema import ConfigError
+from glowdiff.catalog.parse import defaults, parse
 from glowdiff.data import dataset as datasets
+from glowdiff.errors import ConfigError
 from glowdiff.training.loop import train
 from tests import small
 
@@ -103,7 +103,7 @@ import json
 import jax
 from glowdiff import sharding
 sharding.MIN_SHARDED_SIZE = 16  # so that a model as small as this one is really split
-from glowdiff.config.schema import MeshConfig
+from glowdiff.config.sections import MeshConfig
 from glowdiff.data.batches import train_batches
 from glowdiff.training.experiment import build
 from glowdiff.training.feed import Feed
@@ -147,7 +147,7 @@ print(json.dumps(found))
 
 
 def test_the_penalty_is_of_magnitudes_and_scales(digits):
-    from glowdiff.registry import build_method
+    from glowdiff.catalog.methods import build_method
 
     config = configuration("realnvp", **ONE_LEVEL)
     method = build_method(config, digits.spec)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from glowdiff import importers
-from glowdiff.config.schema import ConfigError
+from glowdiff.errors import ConfigError
 from glowdiff.importers.adm import adm_module, check_adm
 from glowdiff.importers.adm_flags import parse
 from glowdiff.importers.command_line import read

@@ -11,9 +11,9 @@ import pytest
 from safetensors.numpy import save_file
 
 import glowdiff
-from glowdiff import workdir as workdirs
 from glowdiff.importers.__main__ import main
 from glowdiff.importers.releases import RELEASES
+from glowdiff.workdir import description as workdirs
 from tests import small
 from tests.importers.golden import load_torch, network_output
 

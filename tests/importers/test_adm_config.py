@@ -8,15 +8,15 @@ import importlib
 import jax
 import pytest
 
-from glowdiff.config.parse import differences, parse
-from glowdiff.config.schema import ConfigError
+from glowdiff.catalog.methods import build_method
+from glowdiff.catalog.parse import differences, parse
 from glowdiff.diffusion.build import classifier_module, unet_module
+from glowdiff.errors import ConfigError
 from glowdiff.importers import adm_flags
 from glowdiff.importers.adm import adm_module, check_adm
 from glowdiff.importers.adm_config import assumed_spec, configuration
 from glowdiff.importers.releases import RELEASES
 from glowdiff.method import batch_shapes
-from glowdiff.registry import build_method
 from tests.importers.golden import load_torch, released
 
 RELEASED = {name: entry for name, entry in released().items() if name in RELEASES}

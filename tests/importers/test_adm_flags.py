@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from glowdiff.config.schema import ConfigError
+from glowdiff.errors import ConfigError
 from glowdiff.importers.adm_flags import parse
 from glowdiff.importers.command_line import read
 from glowdiff.importers.releases import RELEASES

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from glowdiff import importers
-from glowdiff.config.schema import ConfigError
-from glowdiff.guides.clip import CLIP
+from glowdiff.errors import ConfigError
 from glowdiff.importers.clip import check_clip, parse_flags
 from glowdiff.importers.mapping import WeightsError
+from glowdiff.networks.clip import CLIP
 from tests.importers.golden import load_clip, released
 
 RELEASED = {name: released()[f"glide_clip_{name}_enc"] for name in ("text", "image")}

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from glowdiff import workdir as workdirs
+from glowdiff.catalog.methods import build_method
 from glowdiff.importers.__main__ import main
 from glowdiff.importers.clip import Flags
 from glowdiff.importers.clip_workdir import configuration
 from glowdiff.method import batch_shapes
-from glowdiff.registry import build_method
 from glowdiff.text import tokenizer as tokenizers
-from glowdiff.training.checkpoint import Checkpoints
+from glowdiff.workdir import description as workdirs
+from glowdiff.workdir.checkpoint import Checkpoints
 from tests.importers.golden import load_clip
 from tests.text.conftest import CLIP
 

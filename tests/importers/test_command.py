@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 import glowdiff
-from glowdiff import workdir as workdirs
-from glowdiff.config.parse import differences, parse
+from glowdiff.catalog.methods import build_method
+from glowdiff.catalog.parse import differences, parse
 from glowdiff.importers.__main__ import main
 from glowdiff.importers.flags import parse as flags_of
 from glowdiff.importers.flags import read as read_flags
 from glowdiff.importers.glow_workdir import configuration
 from glowdiff.method import batch_shapes
-from glowdiff.registry import build_method
 from glowdiff.training.loop import train
+from glowdiff.workdir import description as workdirs
 from tests import small
 from tests.importers.golden import load_glow
 

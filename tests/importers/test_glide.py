@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from glowdiff import importers
-from glowdiff.config.schema import ConfigError
+from glowdiff.errors import ConfigError
 from glowdiff.importers.glide import check_glide
 from glowdiff.importers.glide_flags import parse
 from glowdiff.importers.mapping import WeightsError

@@ -11,8 +11,8 @@ import pytest
 
 import glowdiff
 from glowdiff import importers
-from glowdiff import workdir as workdirs
-from glowdiff.config.parse import differences, parse
+from glowdiff.catalog.methods import build_method
+from glowdiff.catalog.parse import differences, parse
 from glowdiff.diffusion.build import unet_module
 from glowdiff.importers import glide_flags
 from glowdiff.importers.__main__ import main
@@ -20,8 +20,8 @@ from glowdiff.importers.glide import check_glide, glide_module
 from glowdiff.importers.glide_config import assumed_spec, configuration
 from glowdiff.importers.releases import GLIDE
 from glowdiff.method import batch_shapes
-from glowdiff.registry import build_method
 from glowdiff.text import tokenizer as tokenizers
+from glowdiff.workdir import description as workdirs
 from tests import small
 from tests.importers.golden import load_torch, random_weight, released
 

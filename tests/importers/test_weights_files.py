@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from glowdiff.config.schema import ConfigError
+from glowdiff.errors import ConfigError
 from glowdiff.importers.weights_files import read
 
 ARRAYS = {"a.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "a.bias": np.ones(2, np.float16)}

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from glowdiff.config.schema import ConfigError
 from glowdiff.diffusion.schedules import alpha_bars
+from glowdiff.errors import ConfigError
 from glowdiff.samplers.spacing import SPACINGS, grid, space_timesteps
 from tests import small
 

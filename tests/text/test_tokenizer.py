@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from glowdiff.config.schema import ConfigError
+from glowdiff.errors import ConfigError
 from glowdiff.text import tokenizer
 from glowdiff.text.tokenizer import Tokenizer
 from tests import small

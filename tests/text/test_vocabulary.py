@@ -13,7 +13,7 @@ import tiktoken
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from glowdiff.config.schema import ConfigError
+from glowdiff.errors import ConfigError
 from glowdiff.text import tokenizer
 from glowdiff.text.tokenizer import Tokenizer
 from tests.text.conftest import GPT2, toy_ranks

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from glowdiff.config.schema import ConfigError
-from glowdiff.training.checkpoint import CheckpointError, Checkpoints
+from glowdiff.errors import ConfigError
 from glowdiff.training.experiment import build
 from glowdiff.training.loop import NonFiniteError, train
+from glowdiff.workdir.checkpoint import CheckpointError, Checkpoints
 from tests import small
 
 

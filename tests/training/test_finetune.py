@@ -14,10 +14,12 @@ import pytest
 from PIL import Image
 
 import glowdiff
-from glowdiff.config.parse import parse
-from glowdiff.config.schema import Config, ConfigError
+from glowdiff.catalog.parse import parse
+from glowdiff.config.sections import Config
+from glowdiff.errors import ConfigError
+from glowdiff.trained import Trained
 from glowdiff.training.experiment import build
-from glowdiff.training.init_from import start_from
+from glowdiff.training.fine_tune import start_from
 from glowdiff.training.loop import train
 from glowdiff.training.state import fresh_state
 from tests import small
@@ -104,7 +106,7 @@ def test_an_inpainting_model_starts_as_the_same_function(base, pictures, tmp_pat
     np.testing.assert_array_equal(kernel[:, :, :3], old.variables["params"]["input_blocks_0"]["kernel"])
     assert not kernel[:, :, 3:].any()
     jax.tree.map(np.testing.assert_array_equal, state.ema, state.variables["params"])
-    new = glowdiff.Model(experiment.method, state.variables, config, old.spec, old.mesh, 0, old.tokenizer)
+    new = glowdiff.Model(Trained(experiment.method, state.variables, config, old.spec, old.mesh, 0, old.tokenizer))
     drawn = [model.sample(jax.random.key(0), 2, prompt="a red dot") for model in (old, new)]
     np.testing.assert_array_equal(*drawn)
 

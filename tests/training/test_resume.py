@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from glowdiff.training import loop
-from glowdiff.training.checkpoint import Checkpoints
 from glowdiff.training.feed import Feed
 from glowdiff.training.loop import train
+from glowdiff.workdir.checkpoint import Checkpoints
 from tests import small
 
 # ---- Real signals at the real command.

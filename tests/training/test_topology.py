@@ -17,11 +17,11 @@ import json, sys
 import jax, numpy as np
 from glowdiff import sharding
 sharding.MIN_SHARDED_SIZE = 16  # so that a model as small as this one is really split
-from glowdiff.config.schema import MeshConfig
+from glowdiff.config.sections import MeshConfig
 from glowdiff.data.batches import test_batches, train_batches
 from glowdiff.metrics.bits_per_dim import make_evaluator
-from glowdiff.sampling import Sampler
-from glowdiff.training.checkpoint import Checkpoints
+from glowdiff.inference.drawer import Sampler
+from glowdiff.workdir.checkpoint import Checkpoints
 from glowdiff.training.experiment import build
 from glowdiff.training.feed import Feed
 from glowdiff.training.state import TrainState

@@ -1,0 +1,225 @@
+"""Any folder of images of the user's, read once into prepared files.
+
+Sub-folders are classes; images directly in the folder have no labels. Sub-folders `train/` and `test/`, when both are
+there, are the splits; otherwise a fixed hash of the file's name holds out `test_fraction`. Captions are in
+`metadata.csv`, `metadata.jsonl` or a text file beside each image: see `folder_captions`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from glowdiff.config.sections import DataConfig
+from glowdiff.data import records
+from glowdiff.data.folder.captions import Captions, read_captions
+from glowdiff.data.folder.files import File, Place, fingerprint, has_splits, list_files, place
+from glowdiff.data.folder.report import REPORT_FILE, Report
+from glowdiff.data.holdout import held_out
+from glowdiff.data.prepared import prepare_once
+from glowdiff.data.progress import counted
+from glowdiff.errors import ConfigError
+from glowdiff.pictures.reader import Refused, read_image, read_size
+from glowdiff.spec import DataSpec
+
+T = TypeVar("T")
+_AHEAD = 64  # images decoded ahead of the one being written
+_THREADS = 4
+
+
+def prepare(root: Path, config: DataConfig) -> Path:
+    """Return the directory of the prepared set under `root`, written unless the same folder has been prepared before.
+
+    Files that cannot be used are named on stderr and in `report.json` in that directory.
+
+    Raises:
+        ConfigError: when there is no folder, no image in it, the images differ in size while `config.size` is None,
+            captions cannot be read, or more than `config.max_bad` of the files are refused.
+    """
+    folder = Path(config.path or "").expanduser()
+    if not folder.is_dir():
+        what = "a file" if folder.is_file() else "no folder"
+        raise ConfigError(f"data.path is {folder}, which is {what}; it must be the folder of your images.")
+    files = list_files(folder)
+    if not files:
+        raise ConfigError(f"data.path is {folder}, which is empty; it must be the folder of your images.")
+    key = fingerprint(files, config.size, config.test_fraction)
+    target = root / "folder" / key
+    refusals = root / "folder" / f"{key}-refused.json"
+    prepare_once(target, lambda scratch: _write(scratch, folder, files, config, refusals))
+    report = Report.read(target / REPORT_FILE)
+    report.folder = str(folder)  # a moved folder is the same data
+    report.require_few(config.max_bad, refusals)
+    report.show(target / REPORT_FILE)
+    return target
+
+
+def _write(scratch: Path, folder: Path, files: list[File], config: DataConfig, refusals: Path) -> Path:
+    """Read `files`, write those that can be used under `scratch`, and return the finished directory."""
+    captions = read_captions(folder, files)
+    files = [file for file in files if file.name not in captions.files]
+    report = Report(str(folder), len(files), notes=captions.notes)
+    with warnings.catch_warnings():
+        # Pillow warns of odd metadata and of large images; what matters is in the report.
+        warnings.filterwarnings("ignore", module="PIL")
+        sizes = _read_sizes(folder, files, report)
+        places = _captioned(_places(files, sizes, report), captions, report)
+        if config.size is None:
+            _refuse_damaged_sizes(folder, places, sizes, report)
+        report.require_few(config.max_bad, refusals)
+        if len(places) < 2:
+            raise ConfigError(f"data.path is {folder}, which holds {len(places)} usable images; at least 2 are needed.")
+        height, width = _common_size(folder, [sizes[file.name] for file in places], config.size)
+        classes = tuple(sorted({where.group for where in places.values() if where.group is not None}))
+        spec = DataSpec("folder", (height, width, 3), 256, 0, 0, classes, captions=bool(captions.files))
+        splits = {
+            split: _items(folder, split, chosen, places, spec, config.size, report)
+            for split, chosen in _split(list(places), places, config.test_fraction).items()
+        }
+        directory = records.write(scratch, spec, splits)
+    report.require_few(config.max_bad, refusals)
+    report.write(directory / REPORT_FILE)
+    return directory
+
+
+def _read_sizes(folder: Path, files: list[File], report: Report) -> dict[str, tuple[int, int]]:
+    """Return height and width by name of the files that are images by their headers."""
+    sizes: dict[str, tuple[int, int]] = {}
+    for file in counted(files, "looking at files", len(files)):
+        try:
+            sizes[file.name] = read_size(folder / file.name)
+        except Refused as reason:
+            report.refused[file.name] = str(reason)
+    return sizes
+
+
+def _places(files: list[File], sizes: dict[str, tuple[int, int]], report: Report) -> dict[File, Place]:
+    """Return split and class of every image, refusing those whose place says nothing while others' does."""
+    images = [file for file in files if file.name in sizes]
+    splits = has_splits(files)
+    places = {file: place(file, splits=splits) for file in images}
+    labelled = any(where is not None and where.group is not None for where in places.values())
+    kept: dict[File, Place] = {}
+    for file, where in places.items():
+        if where is None:
+            report.refused[file.name] = "it lies outside the folders train and test"
+        elif labelled and where.group is None:
+            report.refused[file.name] = "it lies beside the sub-folders that are the classes, so it has no class"
+        else:
+            kept[file] = where
+    return kept
+
+
+def _captioned(places: dict[File, Place], captions: Captions, report: Report) -> dict[File, Place]:
+    """Return `places` with captions, refusing images without one while others have theirs."""
+    if not captions.files:
+        return places
+    kept: dict[File, Place] = {}
+    for file, where in places.items():
+        if file.name in captions.words:
+            kept[file] = where._replace(caption=captions.words[file.name])
+        else:
+            report.refused[file.name] = captions.refused.get(file.name, "it has no caption, while others have one")
+    return kept
+
+
+def _refuse_damaged_sizes(
+    folder: Path, places: dict[File, Place], sizes: dict[str, tuple[int, int]], report: Report
+) -> None:
+    """Take out of `places` sizes of which no file can be read, lest damaged files alone make the sizes differ."""
+    groups: dict[tuple[int, int], list[File]] = {}
+    for file in places:
+        groups.setdefault(sizes[file.name], []).append(file)
+    if len(groups) == 1:
+        return
+    readable = 0
+    for files in groups.values():
+        for file in files:
+            pixels = _read(folder / file.name, None)
+            if not isinstance(pixels, Refused):
+                readable += 1
+                break
+            report.refused[file.name] = str(pixels)
+            del places[file]
+        if readable == 2:
+            return  # the sizes do differ
+
+
+def _common_size(folder: Path, sizes: Sequence[tuple[int, int]], size: int | None) -> tuple[int, int]:
+    """Return the height and width of the prepared images."""
+    if size is not None:
+        return size, size
+    counts = Counter(sizes)
+    if len(counts) == 1:
+        return sizes[0]
+    smallest = min(min(pair) for pair in counts)
+    suggested = max([side for side in (16, 32, 64, 128, 256) if side <= smallest], default=16)
+    common = ", ".join(f"{height}x{width} ({count})" for (height, width), count in counts.most_common(3))
+    raise ConfigError(
+        f"data.path is {folder}, whose images differ in size (height x width): {common}"
+        f"{', ...' if len(counts) > 3 else ''}. Set data.size, for example data.size={suggested}, "
+        "to cut their centre squares and resize them to it."
+    )
+
+
+def _split(files: list[File], places: dict[File, Place], test_fraction: float) -> dict[str, list[File]]:
+    """Return the files of the training and the test split, in order."""
+    if places[files[0]].split is not None:
+        return {split: [file for file in files if places[file].split == split] for split in ("train", "test")}
+    test = held_out([file.name for file in files], test_fraction)
+    return {
+        "train": [file for file, held in zip(files, test, strict=True) if not held],
+        "test": [file for file, held in zip(files, test, strict=True) if held],
+    }
+
+
+def _items(
+    folder: Path,
+    split: str,
+    files: list[File],
+    places: dict[File, Place],
+    spec: DataSpec,
+    size: int | None,
+    report: Report,
+) -> Iterator[records.Item]:
+    """Yield the images of `files`, those of `split`, with labels and captions; refused ones go into the report."""
+    numbers = {name: number for number, name in enumerate(spec.classes)}
+    decoded = _ahead(lambda file: _read(folder / file.name, size), files)
+    used = 0
+    for file, pixels in counted(zip(files, decoded, strict=True), "reading images", len(files)):
+        _, group, caption = places[file]
+        if isinstance(pixels, Refused):
+            report.refused[file.name] = str(pixels)
+        elif pixels.shape != spec.shape:  # a file changed meanwhile, or has its EXIF rotation where no header is
+            report.refused[file.name] = f"its size is {pixels.shape[0]}x{pixels.shape[1]}, not that of its header"
+        else:
+            used += 1
+            yield records.Item(pixels, None if group is None else numbers[group], caption=caption)
+    if not used:
+        raise report.nothing_left(split)
+
+
+def _read(path: Path, size: int | None) -> np.ndarray | Refused:
+    """Return the image at `path`, or why there is none: an exception would end the whole row of images."""
+    try:
+        return read_image(path, size)
+    except Refused as reason:
+        return reason
+
+
+def _ahead(function: Callable[[File], T], files: list[File]) -> Iterator[T]:
+    """Yield `function` of each file in order, computed by threads at most `_AHEAD` files in advance."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        waiting: deque[Future[T]] = deque()
+        for file in files:
+            waiting.append(pool.submit(function, file))
+            if len(waiting) > _AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

@@ -1,0 +1,94 @@
+"""What a user is told of refused files: on the terminal, in a file, and in the error when they are too many."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from glowdiff.errors import ConfigError
+
+REPORT_FILE = "report.json"
+_SHOWN = 20  # refused files on the terminal
+_NAMED = 5  # refused files in an error
+
+
+class Report:
+    """The refused files of one folder, by name, with reasons, and what else the user should know."""
+
+    def __init__(
+        self, folder: str, files: int, refused: dict[str, str] | None = None, notes: Sequence[str] = ()
+    ) -> None:
+        """Report on `files` files of `folder`, of which `refused` have been refused so far."""
+        self.folder = folder
+        self.files = files
+        self.refused = {} if refused is None else refused
+        self.notes = list(notes)
+
+    def write(self, path: Path) -> None:
+        """Write the report to `path` as JSON."""
+        refused = dict(sorted(self.refused.items()))
+        content = {"folder": self.folder, "files": self.files, "refused": refused, "notes": self.notes}
+        path.write_text(json.dumps(content, indent=2), encoding="utf-8")
+
+    @staticmethod
+    def read(path: Path) -> Report:
+        """Return the report that `write` put into `path`."""
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Report(content["folder"], content["files"], content["refused"], content["notes"])
+
+    def require_few(self, max_bad: float, path: Path) -> None:
+        """Raise `ConfigError`, and leave the whole list at `path`, if a larger share than `max_bad` is refused."""
+        count = len(self.refused)
+        if count <= max_bad * self.files:
+            return
+        self.write(path)
+        raise ConfigError(
+            f"data.path is {self.folder}: {count} of its {self.files} files cannot be used, more than "
+            f"data.max_bad={max_bad:g} allows.\n{self._first()}\nThey are listed in {path}. "
+            "Remove or repair them, or raise data.max_bad to train on the rest."
+        )
+
+    def nothing_left(self, split: str) -> ConfigError:
+        """Return the error for a `split` all of whose images are refused."""
+        return ConfigError(
+            f"data.path is {self.folder}, none of whose {split} images can be used.\n{self._first()}\n"
+            "Repair them, or add others."
+        )
+
+    def _first(self) -> str:
+        """Return the first refused files with reasons, a line each, and the notes."""
+        lines = [f"  {name}: {self.refused[name]}" for name in sorted(self.refused)[:_NAMED]]
+        more = len(self.refused) - len(lines)
+        return "\n".join([*lines, *([f"  and {more} more"] if more else []), *self.notes])
+
+    def show(self, path: Path) -> None:
+        """Name the refused files on the terminal (on stderr), the first ones if they are many, after the notes."""
+        console = progress_console()
+        for note in self.notes:
+            console.print(f"{self.folder}: {note}", markup=False, highlight=False, soft_wrap=True)
+        if not self.refused:
+            return
+        title = f"{len(self.refused)} of {self.files} files in {self.folder} are not used"
+        names = sorted(self.refused)[:_SHOWN]
+        if console.is_terminal:
+            table = Table("file", "why", title=escape(title), title_justify="left")
+            for name in names:
+                table.add_row(escape(name), escape(self.refused[name]))
+            console.print(table)
+        else:
+            lines = [f"{title}:", *(f"  {name}: {self.refused[name]}" for name in names)]
+            console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+        if len(self.refused) > _SHOWN:
+            rest = f"  and {len(self.refused) - _SHOWN} more, in {path}"
+            console.print(rest, markup=False, highlight=False, soft_wrap=True)
+
+
+def progress_console() -> Console:
+    """Return a console on stderr, so that output of scripts stays clean."""
+    return Console(file=sys.stderr)

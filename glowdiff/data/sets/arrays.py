@@ -1,0 +1,100 @@
+"""Images in an .npz file of the user's: `arr_0` (or `images`), optionally `arr_1` (or `labels`) and `levels`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from glowdiff.data.holdout import held_out
+from glowdiff.data.sources import Memory
+from glowdiff.errors import ConfigError, require
+from glowdiff.files import read_npz
+from glowdiff.spec import DataSpec
+
+_MOST_CLASSES = 100_000  # larger labels are surely something else, an index for instance
+
+
+def read(path: Path, test_fraction: float) -> tuple[DataSpec, Memory, Memory]:
+    """Return the facts, the training and the test split of the file at `path`.
+
+    The file holds images uint8 [N, H, W, C] of any number of channels, labels (integers from 0) [N], and `levels`
+    (default 256), the number of values a pixel may have. A fixed hash of the row decides what is held out.
+
+    Raises:
+        ConfigError: when the file is missing, is no .npz, or its arrays are not as above. Pickled objects in it are
+            refused unread.
+    """
+    path = path.expanduser()
+    content = "an .npz file of images (arr_0 uint8 NHWC)"
+    stored = read_npz(path, "data.path", content, "np.savez(path, images)")
+    images = _image_array(path, stored)
+    labels = _label_array(path, stored, len(images))
+    levels = _levels(path, stored)
+    largest = int(images.max())
+    require(
+        largest < levels,
+        f"data.path is {path}, whose levels are {levels}, so that pixels are 0 ... {levels - 1}; "
+        f"one of its pixels is {largest}.",
+    )
+    test = held_out([str(row) for row in range(len(images))], test_fraction)
+    classes = () if labels is None else tuple(str(label) for label in range(int(labels.max()) + 1))
+    height, width, channels = images.shape[1:]
+    spec = DataSpec("arrays", (height, width, channels), levels, int((~test).sum()), int(test.sum()), classes)
+    train, held = (Memory(images[rows], None if labels is None else labels[rows]) for rows in (~test, test))
+    return spec, train, held
+
+
+def _image_array(path: Path, stored: dict[str, Any]) -> np.ndarray:
+    name = next((name for name in ("arr_0", "images") if name in stored), None)
+    if name is None:
+        raise ConfigError(f"data.path is {path}, which holds {_listed(stored)}; the images must be arr_0 or images.")
+    images = stored[name]
+    require(
+        images.dtype == np.uint8,
+        f"data.path is {path}, whose {name} is {images.dtype}; it must be uint8, integers from 0 to levels - 1.",
+    )
+    require(
+        images.ndim == 4,
+        f"data.path is {path}, whose {name} has shape {images.shape}; it must be [N, H, W, C]"
+        + (" (for gray images save images[..., None])." if images.ndim == 3 else "."),
+    )
+    require(
+        len(images) >= 2 and images.size > 0,
+        f"data.path is {path}, whose {name} has shape {images.shape}; "
+        "at least two images are needed, one to train on and one to test on.",
+    )
+    return images
+
+
+def _label_array(path: Path, stored: dict[str, Any], count: int) -> np.ndarray | None:
+    name = next((name for name in ("arr_1", "labels") if name in stored), None)
+    if name is None:
+        return None
+    labels = stored[name]
+    require(
+        np.issubdtype(labels.dtype, np.integer) and labels.shape == (count,),
+        f"data.path is {path}, whose {name} is {labels.dtype} of shape {labels.shape}; "
+        f"it must be integers of shape ({count},), one for each image.",
+    )
+    least, most = int(labels.min()), int(labels.max())
+    require(
+        least >= 0 and most < _MOST_CLASSES,
+        f"data.path is {path}, whose {name} are from {least} to {most}; "
+        f"they must be the numbers of classes, from 0 to at most {_MOST_CLASSES - 1}.",
+    )
+    return labels.astype(np.int32)
+
+
+def _levels(path: Path, stored: dict[str, Any]) -> int:
+    value = np.asarray(stored.get("levels", 256))
+    require(
+        value.size == 1 and np.issubdtype(value.dtype, np.integer) and 2 <= int(value.item()) <= 256,
+        f"data.path is {path}, whose levels are {value}; they must be one integer from 2 to 256.",
+    )
+    return int(value.item())
+
+
+def _listed(stored: dict[str, Any]) -> str:
+    return ", ".join(stored) or "nothing"

@@ -1,0 +1,43 @@
+"""What is wrong with what a person asked for, in that person's words."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ConfigError(ValueError):
+    """Something that was asked for cannot work; the message names it, its value, and what was expected."""
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise `ConfigError(message)` unless `condition` holds."""
+    if not condition:
+        raise ConfigError(message)
+
+
+def require_choice(key: str, value: str, choices: Iterable[str]) -> None:
+    """Raise `ConfigError` unless `value` is one of `choices`."""
+    known = tuple(choices)
+    if value not in known:
+        close = difflib.get_close_matches(str(value), known, 1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ConfigError(f"{key} is {value!r}; it must be one of {', '.join(known)}.{hint}")
+
+
+def did_you_mean(name: object, known: Iterable[str], *, prefix: str = "") -> str:
+    """What to say of an unknown name: the one that was probably meant, or else all that there are.
+
+    Args:
+      name: what was asked for.
+      known: what there is.
+      prefix: in front of the one that was probably meant, such as `train.`.
+
+    >>> did_you_mean("bacth", ["batch", "steps"], prefix="train.")
+    'Did you mean train.batch?'
+    >>> did_you_mean("colour", ["batch", "steps"])
+    'Known: batch, steps.'
+    """
+    known = list(known)
+    close = difflib.get_close_matches(str(name), known, 1)
+    return f"Did you mean {prefix}{close[0]}?" if close else f"Known: {', '.join(known)}."

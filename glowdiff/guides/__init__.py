@@ -1,1 +1,0 @@
-"""Networks that guide sampling: what they say of a noisy image."""

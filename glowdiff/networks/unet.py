@@ -1,0 +1,139 @@
+"""The denoiser: the UNet of ADM (Dhariwal & Nichol, 2021), of which Improved DDPM's is a special case."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from glowdiff.networks.backbone import Backbone
+from glowdiff.networks.blocks import conv3x3, group_norm
+from glowdiff.networks.embeddings import TimeEmbedding
+from glowdiff.networks.resample import resize_to, upsample
+
+
+class UNet(Backbone):
+    """`module.apply(variables, x, t, cond, train=False, rngs={"dropout": key})`.
+
+    Attributes:
+      heads_up: heads of the attention in the half that doubles the image; None: as many as in the other one.
+      classes: number of labels; 0: labels are not looked at.
+      null_class: one more label, `classes`, stands for "none" (classifier-free guidance, Ho & Salimans, 2021).
+      low_res: super-resolution: the network sees `cond["low_res"]` beside the image.
+      inpaint: the network sees `cond["known"]` where `cond["known_mask"]` is 1, and that mask, beside the image.
+    """
+
+    heads_up: int | None = None
+    classes: int = 0
+    null_class: bool = False
+    low_res: bool = False
+    inpaint: bool = False
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, t: jax.Array, cond: Mapping[str, jax.Array] | None = None, train: bool = False
+    ) -> jax.Array:
+        """What the network makes of noisy images.
+
+        Args:
+          x: [B, H, W, C], scaled as data are to -1 ... 1, plus noise.
+          t: [B], float, as the process gives it to the network.
+          cond: `label` int32 [B] if there are classes; `low_res` [B, h, w, C], from -1 to 1, for super-resolution;
+            `known` [B, H, W, C], from -1 to 1, and `known_mask` [B, H, W, 1], 1 where it is known, for inpainting.
+          train: apply dropout, which needs the key "dropout".
+
+        Returns:
+          [B, H, W, out_channels], float32 (or wider, where x is).
+
+        Raises:
+          ValueError: the image cannot be halved often enough, or a condition is missing or of another size.
+        """
+        self.check(x)
+        cond = cond or {}
+        emb, context = self.embed(t, cond), self.context(cond)
+        seen = self.encode(self.see(x, cond), emb, train, context)
+        h = self.middle(seen[-1], emb, train, context)
+        h = self.decode(h, seen, emb, train, context)
+        h = nn.silu(group_norm(self.dtype, self.param_dtype, "norm_out")(h))
+        return conv3x3(self.out_channels, self.wide, self.param_dtype, "conv_out", zero=True)(h)
+
+    def check(self, x: jax.Array) -> None:
+        """As `Backbone.check`; both halves' heads must divide their channels."""
+        super().check(x)
+        if self.heads_up is not None:
+            self.clone(heads=self.heads_up, heads_up=None, parent=None).check(x)
+
+    def embed(self, t: jax.Array, cond: Mapping[str, jax.Array]) -> jax.Array:
+        """Time and class, [B, 4 channels]."""
+        emb = TimeEmbedding(self.channels, self.wide, self.param_dtype, name="time_embed")(t)
+        if self.classes:
+            rows = self.classes + self.null_class
+            init = nn.initializers.normal(1.0)
+            table = nn.Embed(rows, 4 * self.channels, self.wide, self.param_dtype, init, name="label_embed")
+            emb = emb + table(condition(cond, "label", "classes"))
+        return emb
+
+    def context(self, cond: Mapping[str, jax.Array]) -> jax.Array | None:
+        """What attention blocks read beside the image: nothing."""
+        del cond
+        return None
+
+    def input_parts(self, channels: int) -> tuple[tuple[str, int], ...]:
+        """What the network sees of images of so many channels, side by side: names and channels, in order."""
+        inpaint = (("known", channels), ("known_mask", 1)) if self.inpaint else ()
+        return (("x", channels), *inpaint, *((("low_res", channels),) if self.low_res else ()))
+
+    def see(self, x: jax.Array, cond: Mapping[str, jax.Array]) -> jax.Array:
+        """The image, and beside it what `input_parts` names; the small image as it looks at the large one's size."""
+        parts = {"x": x}
+        if self.inpaint:
+            known, mask = condition(cond, "known", "inpaint"), condition(cond, "known_mask", "inpaint")
+            if known.shape != x.shape or mask.shape != (*x.shape[:3], 1):
+                raise ValueError(
+                    f"known has shape {known.shape} and known_mask {mask.shape}; images of shape {x.shape} ask for "
+                    f"{x.shape} and {(*x.shape[:3], 1)}."
+                )
+            parts |= {"known": known * mask, "known_mask": mask}
+        if self.low_res:
+            parts["low_res"] = resize_to(condition(cond, "low_res", "low_res"), *x.shape[1:3])
+        return jnp.concatenate([parts[name] for name, _ in self.input_parts(x.shape[-1])], -1).astype(self.dtype)
+
+    def decode(
+        self, h: jax.Array, seen: list[jax.Array], emb: jax.Array, train: bool, context: jax.Array | None = None
+    ) -> jax.Array:
+        """The half that doubles the image; every block sees what an input block made, the last one's first."""
+        seen = list(seen)
+        heads = self.heads_up or self.heads
+        block = 0
+        for level, (channels, attention) in reversed(list(enumerate(self.levels))):
+            for i in range(self.res_blocks + 1):
+                name = f"output_blocks_{block}"
+                h = self.residual(f"{name}_res", jnp.concatenate([h, seen.pop()], -1), emb, train, channels)
+                if attention:
+                    h = self.attend(f"{name}_attention", h, heads, context)
+                if level and i == self.res_blocks:
+                    h = self.double(f"{name}_up", h, emb, train)
+                block += 1
+        return h
+
+    def double(self, name: str, h: jax.Array, emb: jax.Array, train: bool) -> jax.Array:
+        """[B, H, W, C] -> [B, 2H, 2W, C]."""
+        if self.updown:
+            return self.residual(name, h, emb, train, h.shape[-1], upsample)
+        h = upsample(h)
+        return conv3x3(h.shape[-1], self.dtype, self.param_dtype, name)(h) if self.conv_resample else h
+
+
+def condition(cond: Mapping[str, jax.Array], name: str, option: str) -> jax.Array:
+    """`cond[name]`, which a network with `option` cannot do without.
+
+    Raises:
+      ValueError: it is not there.
+    """
+    if name not in cond:
+        raise ValueError(
+            f"The network has {option}, so cond must hold {name!r}; it holds {', '.join(cond) or 'nothing'}."
+        )
+    return cond[name]

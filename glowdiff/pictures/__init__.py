@@ -1,0 +1,1 @@
+"""Files of pictures and arrays: reading, writing, grids, masks."""

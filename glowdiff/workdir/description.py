@@ -1,0 +1,75 @@
+"""A workdir describes itself: its `config.json` holds the configuration and the facts about the data."""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+
+from etils import epath
+
+from glowdiff.catalog.parse import differences, parse, to_json
+from glowdiff.config.sections import Config
+from glowdiff.errors import ConfigError
+from glowdiff.spec import DataSpec, spec_from_json, spec_to_json
+
+# What may change between two runs of a workdir: none of it alters, but for rounding, a step that both would take.
+FREE = (
+    "train.steps", "train.log_every", "train.checkpoint_every", "mesh.", "eval.", "sampling.",
+    "model.memory", "model.unroll", "model.remat",
+)  # fmt: skip
+
+
+class Description(NamedTuple):
+    """What `config.json` says."""
+
+    config: Config
+    spec: DataSpec
+
+
+def read(workdir: epath.PathLike) -> Description:
+    """The description of a workdir.
+
+    Raises:
+      ConfigError: there is none, or it cannot be read.
+    """
+    path = epath.Path(workdir) / "config.json"
+    if not path.exists():
+        raise ConfigError(f"{workdir} is not a workdir of glowdiff: it holds no config.json. Did train.py write it?")
+    try:
+        content = json.loads(path.read_text())
+        return Description(parse(content["config"]), spec_from_json(content["data"]))
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} cannot be read ({type(error).__name__}: {error}).") from error
+
+
+def write(workdir: epath.PathLike, config: Config, spec: DataSpec) -> None:
+    """Describe a workdir, in one piece: a reader sees the old description or the new one."""
+    folder = epath.Path(workdir)
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"config": to_json(config), "data": spec_to_json(spec)}, indent=2)
+    temporary = folder / "config.json.tmp"
+    temporary.write_text(text + "\n")
+    temporary.replace(folder / "config.json")
+
+
+def check_rerun(workdir: epath.PathLike, config: Config, spec: DataSpec) -> None:
+    """Raise `ConfigError`, naming what differs, if a workdir belongs to another configuration or other data."""
+    if not (epath.Path(workdir) / "config.json").exists():
+        return
+    old = read(workdir)
+    changed = {
+        key: values for key, values in sorted(differences(old.config, config).items()) if not key.startswith(FREE)
+    }
+    if old.spec != spec and not changed:
+        changed["data"] = (_describe(old.spec), _describe(spec))
+    if changed:
+        listed = "; ".join(f"{key} was {before!r}, now {after!r}" for key, (before, after) in changed.items())
+        raise ConfigError(
+            f"{workdir} holds a run with another configuration: {listed}. Use another --workdir, or the old values "
+            "(only train.steps, the mesh, memory and unroll, logging and evaluation may change)."
+        )
+
+
+def _describe(spec: DataSpec) -> str:
+    size = "x".join(map(str, spec.shape))
+    return f"{spec.name} {size}, {spec.levels} levels, {spec.train_size} + {spec.test_size} images"

@@ -1,0 +1,31 @@
+"""Images of a few pixels are convolved as all others are."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from glowdiff.networks.convolution import convolve
+
+NUMBERS = ("NHWC", "HWIO", "NHWC")
+PADDED = ((1, 1), (1, 1))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 2), (2, 1), (2, 2), (2, 4), (4, 4)])
+def test_every_size_is_the_same_convolution(height, width, stride):
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.standard_normal((3, height, width, 5), np.float32))
+    kernel = jnp.asarray(rng.standard_normal((3, 3, 5, 7), np.float32))
+    strides = (stride, stride)
+    expected = jax.lax.conv_general_dilated(x, kernel, strides, PADDED, dimension_numbers=NUMBERS)
+    assert_allclose(convolve(x, kernel, strides, PADDED, dimension_numbers=NUMBERS), expected, atol=1e-5)
+
+
+def test_two_by_two_pixels_need_no_convolution():
+    x, kernel = jnp.zeros((1, 2, 2, 4)), jnp.zeros((3, 3, 4, 4))
+    traced = jax.make_jaxpr(lambda x: convolve(x, kernel, (1, 1), PADDED, dimension_numbers=NUMBERS))(x)
+    assert "conv_general_dilated" not in str(traced)
