@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -17,9 +18,9 @@ SIDE = 16
 
 
 @pytest.fixture(scope="session")
-def store(tmp_path_factory) -> str:
+def store() -> str:
     """Return a data directory shared by all tests that do not look into it."""
-    return str(tmp_path_factory.mktemp("data"))
+    return os.environ["GLOWDIFF_DATA"]
 
 
 @pytest.fixture(scope="session")
