@@ -19,9 +19,11 @@ if "GLOWDIFF_TESTS" not in os.environ:
     atexit.register(shutil.rmtree, os.environ["GLOWDIFF_TESTS"], ignore_errors=True)
 # Tests compile many small programs and run each for a few steps, so compile time is what they cost. Without LLVM's
 # optimisations it is a third, without the newer emitters of fusions again a third, and a cache, kept for the next run,
-# compiles each program once, whichever process asks first. None changes what a program computes beyond rounding. The
-# subprocesses of tests inherit all of this.
-_FLAGS = "--xla_backend_optimization_level=0 --xla_backend_extra_options=xla_cpu_disable_new_fusion_emitters"
+# compiles each program once, whichever process asks first. None changes what a program computes beyond rounding, though
+# the older emitters have another tanh. The subprocesses of tests inherit all of this.
+_FLAGS = "--xla_backend_optimization_level=0"
+if "GLOWDIFF_NEWER_EMITTERS" not in os.environ:
+    _FLAGS += " --xla_backend_extra_options=xla_cpu_disable_new_fusion_emitters"
 _PROGRAMS = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "glowdiff" / "tests" / "xla"
 _PROGRAMS_BYTES = 2 * 2**30
 _MOST_RESIDENT = 2 * 2**30
@@ -41,6 +43,22 @@ import pytest  # noqa: E402
 from glowdiff.catalog import methods  # noqa: E402
 from glowdiff.config.sections import Config  # noqa: E402
 from tests import small  # noqa: E402
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "newer_emitters: XLA emits its code as it does for users; in a process of its own"
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    if pyfuncitem.get_closest_marker("newer_emitters") is None or "GLOWDIFF_NEWER_EMITTERS" in os.environ:
+        return None
+    plain = {"XLA_FLAGS": "", "GLOWDIFF_NEWER_EMITTERS": "1"}
+    result = small.command("-m", "pytest", "-p", "no:cacheprovider", pyfuncitem.nodeid, **plain)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return True
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
