@@ -120,7 +120,7 @@ def stage(name: str) -> Stage:
         settings.model.update(**_TINY)
         if settings.model.low_res is not None:
             settings.model.low_res //= 4
-    settings.dtype, settings.model.remat = "bfloat16", False  # nothing is trained here
+    settings.dtype, settings.model.network.remat = "bfloat16", False  # nothing is trained here
     config = parse(settings)
     side = settings.data.size
     spec = DataSpec("captioned pictures", (side, side, 3), 256, 1, 1, captions=True)
@@ -147,7 +147,7 @@ def measure(
         programs.append(Sampler(each.method, mesh).program)
         options.append(as_float32(resolve(each.config, **choices)))
         shape = (batch, each.config.model.context)
-        tokens = rng.integers(each.config.model.vocab_size, size=shape, dtype=np.int32)
+        tokens = rng.integers(each.config.model.text.vocab_size, size=shape, dtype=np.int32)
         given.append({"tokens": tokens, "mask": np.arange(shape[1])[None] < np.full((batch, 1), WORDS)})
     side = stages[1].config.model.low_res
     given[1]["low_res"] = np.zeros((batch, side, side, 3), np.uint8)

@@ -36,7 +36,7 @@ from glowdiff.training.feed import Feed
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The configuration, such as configs/glow/digits.py.")
 _MODE = flags.DEFINE_enum("mode", "train", ["train", "sample"], "What to time.")
 _BATCH = flags.DEFINE_integer(
-    "batch", None, "Images at a time; default: train.batch or sampling.images.", lower_bound=1
+    "batch", None, "Images at a time; default: train.batch or pictures.images.", lower_bound=1
 )
 _STEPS = flags.DEFINE_integer("steps", 50, "Steps, or calls of the sampler, that are timed.", lower_bound=1)
 _WARMUP = flags.DEFINE_integer("warmup", 3, "Steps before those.", lower_bound=1)
@@ -123,7 +123,7 @@ def train(experiment: Experiment) -> dict[str, Any]:
 def sample(experiment: Experiment) -> dict[str, Any]:
     """Time calls of the sampler, from key to pixels in the host's memory."""
     config, mesh = experiment.config, experiment.mesh
-    n = -(-(_BATCH.value or config.sampling.images) // mesh.size) * mesh.size
+    n = -(-(_BATCH.value or config.pictures.images) // mesh.size) * mesh.size
     variables = experiment.initial_state().variables
     program = sample_program(experiment, n)
     _, figures = compile_program(program, experiment)

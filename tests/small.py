@@ -49,27 +49,27 @@ TINY = {
     "eval.every": 2,
     "eval.images": 16,
     "eval.batch": 8,
-    "sampling.every": 2,
-    "sampling.images": 4,
+    "pictures.every": 2,
+    "pictures.images": 4,
 }
 TINY_GLOW = {"model.levels": 1, "model.depth": 2, "model.width": 8, "optimizer.name": "adamax"}
 
 # Two residual blocks and an attention: what noise, guidance and sharding need.
 TINY_UNET = {
-    "model.schedule": "cosine", "model.channels": 32, "model.channel_mult": "1", "model.res_blocks": 1,
-    "model.attention": "", "model.timesteps": 20,
+    "model.process.schedule": "cosine", "model.network.channels": 32, "model.network.channel_mult": "1", "model.network.res_blocks": 1,
+    "model.network.attention": "", "model.process.timesteps": 20,
 }  # fmt: skip
 TINY_DIFFUSION = {
-    "model.variance": "learned", "model.loss": "hybrid", "model.class_conditional": True, "model.label_dropout": 0.2,
+    "model.process.variance": "learned", "model.loss": "hybrid", "model.class_conditional": True, "model.label_dropout": 0.2,
     "sampling.sampler": "ddim", "sampling.steps": "4", "train.ema_decay": 0.9,
 }  # fmt: skip
 
 TINY_TEXT = {
-    "model.init_images": 1, "model.text_context": 32, "model.vocab_size": 300, "model.text_width": 16,
-    "model.text_layers": 1, "model.text_heads": 2,
+    "model.init_images": 1, "model.text.context": 32, "model.text.vocab_size": 300, "model.text.width": 16,
+    "model.text.layers": 1, "model.text.heads": 2,
 }  # fmt: skip
 GUIDED = {
-    "model.text": True, "model.caption_dropout": 0.2, "model.prediction": "v", "sampling.sampler": "ddim",
+    "model.text.name": "glide", "model.caption_dropout": 0.2, "model.process.prediction": "v", "sampling.sampler": "ddim",
     "sampling.steps": "4", "sampling.guidance_scale": 3.0, "train.ema_decay": 0.9,
 }  # fmt: skip
 COLOURS = DataSpec("toy", (8, 8, 3), 256, 8, 8, captions=True)
@@ -83,7 +83,7 @@ def diffusion_config(**changes: Any) -> Config:
 
 def classifier_config(**changes: Any) -> Config:
     """A classifier of noised digits, to guide that one; changes as of `glow_config`."""
-    base = {"model.head_channels": 32, "model.updown": False, "model.init_images": 1}
+    base = {"model.network.head_channels": 32, "model.network.updown": False, "model.init_images": 1}
     return _config("classifier", TINY | TINY_UNET | base, changes)
 
 
@@ -94,15 +94,15 @@ def text_config(**changes: Any) -> Config:
 
 def clip_config(**changes: Any) -> Config:
     """A CLIP of such pictures, to guide that one; changes as of `glow_config`."""
-    base = {"model.timesteps": 20, "model.patch": 4, "model.image_width": 16, "model.image_heads": 2}
-    return _config("clip", TINY | TINY_TEXT | base | {"model.image_layers": 1, "model.embedding": 8}, changes)
+    base = {"model.process.timesteps": 20, "model.network.patch": 4, "model.network.width": 16, "model.network.heads": 2}
+    return _config("clip", TINY | TINY_TEXT | base | {"model.network.layers": 1, "model.network.embedding": 8}, changes)
 
 
 def untrained_workdir(path: Path, config: Config, spec: DataSpec) -> Path:
     """A workdir of an `untrained` model; if it reads captions, `CAPTIONS`."""
     write_workdir(path, config, spec, untrained(config, spec, deviation=0.3).variables)
     if config.model.context:
-        tokenizers.train(CAPTIONS, config.model.vocab_size).save(path)
+        tokenizers.train(CAPTIONS, config.model.text.vocab_size).save(path)
     return path
 
 

@@ -50,7 +50,7 @@ class Ours:
         self._batch = put_batch({"image": self.images, "cond": cond}, self._experiment.mesh)
         self._program = train_program(self._experiment)
         self._sampler = Sampler(self._experiment.method, self._experiment.mesh)
-        self._process = Process(alpha_bars(config.model.schedule, config.model.timesteps))
+        self._process = Process(alpha_bars(config.model.process.schedule, config.model.process.timesteps))
         self._cond = {} if self.labels is None else {"label": jnp.asarray(self.labels)}
         self._one = jax.jit(functools.partial(self._walk, rows=slice(24, 25)))
 
@@ -107,7 +107,7 @@ class Ours:
         """A training step's timesteps, its noise, and what it reports: loss and norm of the gradient."""
         # What the train step and the loss make of the state's key.
         t_key, noise_key, *_ = jax.random.split(jax.random.fold_in(self._state.key, self._state.step), 4)
-        t, _ = uniform(t_key, len(self.images), self.config.model.timesteps)
+        t, _ = uniform(t_key, len(self.images), self.config.model.process.timesteps)
         noise = jax.random.normal(noise_key, self.images.shape)
         self._state, metrics = self._step(self._state, self._batch)
         return t, noise, float(metrics["loss"]), float(metrics["grad_norm"])

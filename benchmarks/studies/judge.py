@@ -26,9 +26,9 @@ class Judge:
         Raises:
           ConfigError: it is of another method.
         """
-        if model.config.method != "clip" or model.tokenizer is None:
+        if model.config.method != "clip" or model.text.tokenizer is None:
             raise ConfigError(f"--judge is a run of method {model.config.method}; it must be one of method clip.")
-        self._model, self._tokenizer = model, model.tokenizer
+        self._model, self._tokenizer = model, model.text.tokenizer
         self._context = model.config.model.context
         both, levels = towers(clip_module(model.config.model, model.spec, model.config.dtype)), model.spec.levels
 

@@ -14,7 +14,7 @@ from glowdiff.flows.glow import Glow
 from glowdiff.flows.method import flow_method
 from glowdiff.flows.nice import NICE
 from glowdiff.flows.realnvp import RealNVP
-from glowdiff.method import Method, Variables
+from glowdiff.method import Method, Variables, label_row
 from glowdiff.spec import DataSpec
 
 # Steps per turn of the scan, where the configuration leaves it open. On the CPU a training step with any loop left in
@@ -67,7 +67,8 @@ def glow_method(config: GlowConfig, spec: DataSpec, dtype: str) -> Method:
     If class-conditional, `class_weight` times the classifier's cross-entropy in bits is added.
     """
     module = glow_module(config, spec, dtype)
-    method = flow_method(module, spec.shape, class_weight=config.class_weight)
+    takes = (label_row(spec),) if config.class_conditional else ()
+    method = flow_method(module, spec.shape, class_weight=config.class_weight, takes=takes)
 
     def diagnostics(variables: Variables) -> dict[str, jax.Array]:
         """The worst condition number of the 1x1 convolutions: what inverting them multiplies rounding errors by."""

@@ -152,12 +152,12 @@ def test_negatives_come_from_all_devices():
 
 
 REFUSED = {
-    "model.image_heads is 3, which does not divide model.image_width=16": {"model__image_heads": 3},
-    "model.text_heads is 5, which does not divide model.text_width=16": {"model__text_heads": 5},
-    "model.embedding is 0; it must be at least 1": {"model__embedding": 0},
-    "model.timesteps is 1; it must be at least 2": {"model__timesteps": 1},
-    "model.schedule is 'sine'; it must be one of": {"model__schedule": "sine"},
-    "model.tokenizer is 'bytes'; it must be one of bpe, gpt2, clip": {"model__tokenizer": "bytes"},
+    "model.network.heads is 3, which does not divide model.network.width=16": {"model__network__heads": 3},
+    "model.text.heads is 5, which does not divide model.text.width=16": {"model__text__heads": 5},
+    "model.network.embedding is 0; it must be at least 1": {"model__network__embedding": 0},
+    "model.process.timesteps is 1; it must be at least 2": {"model__process__timesteps": 1},
+    "model.process.schedule is 'sine'; it must be one of": {"model__process__schedule": "sine"},
+    "model.text.tokenizer is 'bytes'; it must be one of bpe, gpt2, clip": {"model__text__tokenizer": "bytes"},
     "train.accumulate is 2, but CLIP compares all images and captions of a batch": {
         "train__batch": 8, "train__accumulate": 2
     },
@@ -178,7 +178,7 @@ def test_impossible_configurations(message):
         ("CLIP learns from captions, but digits has none; try data.name=openmoji", (8, 8, 3), False),
         ("images of digits are 8x12 pixels, but CLIP takes square ones", (8, 12, 3), True),
         ("images of digits have 1 channel, but CLIP takes colour images of 3", (8, 8, 1), True),
-        ("model.patch is 4, which does not divide the 10 pixels of a side of digits", (10, 10, 3), True),
+        ("model.network.patch is 4, which does not divide the 10 pixels of a side of digits", (10, 10, 3), True),
     ],
 )
 def test_data_that_it_cannot_learn_from(message, shape, captions):
@@ -196,6 +196,6 @@ def test_a_model_that_reads_no_captions_is_guided_by_them(cascaded):
 
 
 def test_a_guide_of_other_noise_is_told_apart():
-    model = small.diffusion_config(model__timesteps=30).model
-    assert same_noise(model, clips.config().model) == "model.timesteps is 30 and the guide's is 20"
-    assert same_noise(model, clips.config(model__timesteps=30).model) is None
+    model = small.diffusion_config(model__process__timesteps=30).model
+    assert same_noise(model, clips.config().model) == "model.process.timesteps is 30 and the guide's is 20"
+    assert same_noise(model, clips.config(model__process__timesteps=30).model) is None

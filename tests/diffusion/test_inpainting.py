@@ -18,8 +18,8 @@ from tests import small
 KEY = jax.random.key(0)
 SPEC = DataSpec("colour", (8, 8, 3), 256, 1, 1, captions=True)
 TEXT = {
-    "model__text": True, "model__caption_dropout": 0.2, "model__text_context": 32, "model__text_width": 32,
-    "model__text_layers": 1, "model__text_heads": 2, "model__vocab_size": 300, "model__class_conditional": False,
+    "model__text": True, "model__caption_dropout": 0.2, "model__text__context": 32, "model__text__width": 32,
+    "model__text__layers": 1, "model__text__heads": 2, "model__text__vocab_size": 300, "model__class_conditional": False,
     "model__label_dropout": 0.0,
 }  # fmt: skip
 N = 3

@@ -189,9 +189,9 @@ def test_labels_of_given_images_exist(diffusion, label):
 
 def test_a_guide_knows_the_model_s_noise():
     model = small.diffusion_config().model
-    assert same_noise(model, small.classifier_config(model__schedule="squaredcos_cap_v2").model) is None
-    other = same_noise(model, small.classifier_config(model__timesteps=30).model)
-    assert other == "model.timesteps is 20 and the guide's is 30"
+    assert same_noise(model, small.classifier_config(model__process__schedule="squaredcos_cap_v2").model) is None
+    other = same_noise(model, small.classifier_config(model__process__timesteps=30).model)
+    assert other == "model.process.timesteps is 20 and the guide's is 30"
 
 
 def test_a_model_is_no_classifier(diffusion):

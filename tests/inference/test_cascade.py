@@ -123,7 +123,7 @@ def equations(jaxpr: Any, loops: int = 0) -> Iterator[tuple[Any, int]]:
 
 def test_captions_are_read_once_in_front_of_all_steps(program):
     """Tokens are looked up in the table of embeddings: where, and how often, is where text is encoded."""
-    table = small.TINY_TEXT["model.vocab_size"], small.TINY_TEXT["model.text_width"]
+    table = small.TINY_TEXT["model.text.vocab_size"], small.TINY_TEXT["model.text.width"]
     found = Counter(
         loops
         for equation, loops in equations(program.jaxpr.jaxpr)

@@ -148,7 +148,7 @@ PAIRED = {
     "train__steps": 20,
     "train__checkpoint_every": 20,
     "eval__every": 10,
-    "sampling__every": 20,
+    "pictures__every": 20,
     "dtype": "float64",
 }
 
