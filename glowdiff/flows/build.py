@@ -37,15 +37,16 @@ def _common(config: FlowConfig, spec: DataSpec, dtype: str) -> dict[str, Any]:
     }
 
 
-def _unroll(config: GlowConfig | RealNVPConfig) -> int:
-    """As configured; else the backend's, or 1 where memory matters: what is unrolled XLA may keep instead."""
-    return config.unroll or (DEFAULT_UNROLL.get(jax.default_backend(), 1) if config.memory == "plain" else 1)
+def _unroll(config: GlowConfig | RealNVPConfig, platform: str | None) -> int:
+    """As configured; else the platform's, or 1 where memory matters: what is unrolled XLA may keep instead."""
+    platform = platform or jax.default_backend()
+    return config.unroll or (DEFAULT_UNROLL.get(platform, 1) if config.memory == "plain" else 1)
 
 
-def glow_module(config: GlowConfig, spec: DataSpec, dtype: str) -> Glow:
-    """The module of a configuration."""
+def glow_module(config: GlowConfig, spec: DataSpec, dtype: str, *, platform: str | None = None) -> Glow:
+    """The module of a configuration, compiled for a platform: cpu | gpu | tpu; None: JAX's own."""
     if config.permutation == "conv":
-        _warn_of_few_threads(spec.shape[-1] * 2 ** (config.levels + 1))
+        _warn_of_few_threads(spec.shape[-1] * 2 ** (config.levels + 1), platform)
     return Glow(
         levels=config.levels,
         depth=config.depth,
@@ -55,18 +56,19 @@ def glow_module(config: GlowConfig, spec: DataSpec, dtype: str) -> Glow:
         coupling=config.coupling,
         learn_top=config.learn_top,
         classes=len(spec.classes) if config.class_conditional else 0,
-        unroll=_unroll(config),
+        unroll=_unroll(config, platform),
         memory=config.memory,
         **_common(config, spec, dtype),
     )
 
 
-def glow_method(config: GlowConfig, spec: DataSpec, dtype: str) -> Method:
+def glow_method(config: GlowConfig, spec: DataSpec, dtype: str, *, platform: str | None = None) -> Method:
     """Glow's `Method` for images of `spec`; the loss is equation 2 of the paper.
 
-    If class-conditional, `class_weight` times the classifier's cross-entropy in bits is added.
+    If class-conditional, `class_weight` times the classifier's cross-entropy in bits is added. For `platform` see
+    `glow_module`.
     """
-    module = glow_module(config, spec, dtype)
+    module = glow_module(config, spec, dtype, platform=platform)
     method = flow_method(module, spec.shape, class_weight=config.class_weight)
 
     def diagnostics(variables: Variables) -> dict[str, jax.Array]:
@@ -81,11 +83,11 @@ def glow_method(config: GlowConfig, spec: DataSpec, dtype: str) -> Method:
     return method._replace(diagnostics=diagnostics) if config.permutation == "conv" else method
 
 
-def realnvp_method(config: RealNVPConfig, spec: DataSpec, dtype: str) -> Method:
+def realnvp_method(config: RealNVPConfig, spec: DataSpec, dtype: str, *, platform: str | None = None) -> Method:
     """RealNVP's `Method` for images of `spec`.
 
     The loss is bits per dimension, normalised by the batch's statistics, plus `l2` times the squares of the
-    weight-normalised kernels' magnitudes and of the couplings' scales.
+    weight-normalised kernels' magnitudes and of the couplings' scales. For `platform` see `glow_module`.
     """
     module = RealNVP(
         levels=config.levels,
@@ -93,7 +95,7 @@ def realnvp_method(config: RealNVPConfig, spec: DataSpec, dtype: str) -> Method:
         width=config.width,
         blocks=config.blocks,
         batch_norm=config.batch_norm,
-        unroll=_unroll(config),
+        unroll=_unroll(config, platform),
         memory=config.memory,
         **_common(config, spec, dtype),
     )
@@ -106,8 +108,9 @@ def realnvp_method(config: RealNVPConfig, spec: DataSpec, dtype: str) -> Method:
     return flow_method(module, spec.shape, penalty=penalty if config.l2 else None)
 
 
-def nice_method(config: NICEConfig, spec: DataSpec, dtype: str) -> Method:
-    """NICE's `Method` for images of `spec`; the loss is bits per dimension."""
+def nice_method(config: NICEConfig, spec: DataSpec, dtype: str, *, platform: str | None = None) -> Method:
+    """NICE's `Method` for images of `spec`; the loss is bits per dimension. It is the same for every platform."""
+    del platform
     module = NICE(
         shape=spec.shape,
         depth=config.depth,
@@ -119,10 +122,10 @@ def nice_method(config: NICEConfig, spec: DataSpec, dtype: str) -> Method:
     return flow_method(module, spec.shape)
 
 
-def _warn_of_few_threads(channels: int) -> None:
+def _warn_of_few_threads(channels: int, platform: str | None) -> None:
     """Say that XLA may hang: on the CPU, two batched decompositions of large matrices wait for each other's threads."""
     threads = int(os.environ.get("NPROC") or os.cpu_count() or 1)
-    if channels > SAFE_CHANNELS and threads < 4 and jax.default_backend() == "cpu":
+    if channels > SAFE_CHANNELS and threads < 4 and (platform or jax.default_backend()) == "cpu":
         logging.warning(
             "The 1x1 convolutions reach %d channels. With %d threads XLA may wait for ever in decomposing matrices of "
             "that size; set the environment variable NPROC=4.",
