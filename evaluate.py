@@ -9,7 +9,7 @@ from absl import flags
 import glowdiff
 from glowdiff.cli.main import initialize, run_main
 from glowdiff.data import captioned
-from glowdiff.data.batches import test_batches
+from glowdiff.data.batches import eval_batches
 from glowdiff.inference.drawer import as_float32, resolve
 from glowdiff.metrics.bits_per_dim import make_evaluator
 from glowdiff.metrics.scores import describe, mean_scores
@@ -33,7 +33,7 @@ def main(argv: list[str]) -> None:
     options = None if _STEPS.value is None else as_float32(resolve(model.config, steps=_STEPS.value))
 
     def batches() -> Iterator[Any]:
-        return test_batches(
+        return eval_batches(
             dataset,
             batch=-(-_BATCH.value // model.mesh.size) * model.mesh.size,
             limit=_IMAGES.value,

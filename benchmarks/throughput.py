@@ -26,7 +26,7 @@ from benchmarks.timing import matmul_peak, milliseconds, seconds_of
 from glowdiff.catalog.parse import parse
 from glowdiff.cli.main import initialize, run_main
 from glowdiff.config.sections import Config
-from glowdiff.data.batches import test_batches, train_batches
+from glowdiff.data.batches import eval_batches, train_batches
 from glowdiff.errors import ConfigError
 from glowdiff.inference.drawer import Sampler, resolve
 from glowdiff.sharding import make_mesh
@@ -131,7 +131,7 @@ def sample(experiment: Experiment) -> dict[str, Any]:
     options = resolve(config)
     cond: dict[str, Any] = {}
     if experiment.method.conditions is not None:
-        cond = dict(experiment.method.conditions(next(test_batches(experiment.dataset, batch=n, limit=n))))
+        cond = dict(experiment.method.conditions(next(eval_batches(experiment.dataset, batch=n, limit=n))))
 
     def draw() -> Any:
         return sampler(variables, key, n, cond=cond, options=options).images

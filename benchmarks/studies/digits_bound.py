@@ -20,7 +20,7 @@ import glowdiff
 from benchmarks.report import print_json, print_rows
 from glowdiff.catalog.methods import build_method
 from glowdiff.cli.main import initialize, run_main
-from glowdiff.data.batches import test_batches
+from glowdiff.data.batches import eval_batches
 from glowdiff.data.dataset import load
 from glowdiff.inference.drawer import as_float32, resolve
 from glowdiff.metrics.bits_per_dim import make_evaluator
@@ -49,7 +49,7 @@ def bits(model: glowdiff.Model, variance: str, steps: str) -> float:
     config = dataclasses.replace(model.config, model=dataclasses.replace(model.config.model, variance=variance))
     method = build_method(config, model.spec)
     evaluate = make_evaluator(method, model.mesh, options=as_float32(resolve(config, steps=steps)))
-    return evaluate(model.variables, test_batches(load(config.data), batch=120))
+    return evaluate(model.variables, eval_batches(load(config.data), batch=120))
 
 
 if __name__ == "__main__":

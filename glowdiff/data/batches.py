@@ -174,13 +174,13 @@ def init_batch(dataset: Dataset, config: DataConfig, *, images: int, seed: int) 
     return cast(Batch, batches[0])
 
 
-def test_batches(
+def eval_batches(
     dataset: Dataset,
     *,
     batch: int,
-    limit: int | None = None,  # noqa: PT028 (not a test)
-    process_index: int = 0,  # noqa: PT028
-    process_count: int = 1,  # noqa: PT028
+    limit: int | None = None,
+    process_index: int = 0,
+    process_count: int = 1,
 ) -> Iterator[EvalBatch]:
     """Return this process's share of the test set: every image once, in a fixed order, in batches of one shape.
 
@@ -201,10 +201,6 @@ def test_batches(
     examples = grain.MapDataset.source(_InOrder(_Pictures(dataset.test), count, batch))
     rows = _ProcessRows(examples, batch, process_index, process_count)
     return iter(_batched(rows, batch // process_count, dataset.spec))
-
-
-# Otherwise pytest takes it for a test in modules that import it.
-test_batches.__test__ = False  # pyright: ignore[reportFunctionMemberAccess]
 
 
 def _shuffled(dataset: Dataset, config: DataConfig, seed: int) -> grain.MapDataset[Any]:

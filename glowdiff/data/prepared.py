@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from glowdiff.errors import ConfigError
+from glowdiff.files import is_address
 
 try:
     import fcntl
@@ -28,7 +29,7 @@ def data_dir(directory: str | None = None) -> Path:
         ConfigError: for an address such as `gs://...`, where nothing can be put into place atomically.
     """
     chosen = directory or os.environ.get(VARIABLE) or "~/.cache/glowdiff/data"
-    if "://" in chosen:
+    if is_address(chosen):
         raise ConfigError(
             f"data.dir is {chosen!r}; prepared sets are kept in a local folder of each machine, "
             "such as ~/.cache/glowdiff/data."

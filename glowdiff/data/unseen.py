@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from glowdiff.data.sources import Rows, Source
-from glowdiff.errors import ConfigError, require
+from glowdiff.errors import ConfigError, likely, require
 from glowdiff.spec import DataSpec
 
 
@@ -69,7 +68,7 @@ def _unknown(caption: str, name: str, trained: Collection[str], tested: Collecti
     start = f"data.hold_out has {caption!r}, which is the caption of no training picture of {name}"
     if caption in tested:
         return ConfigError(f"{start}: its pictures are in the test set already, so leave it out.")
-    close = difflib.get_close_matches(caption, trained, n=3, cutoff=0.6)
+    close = likely(caption, trained, most=3)
     if close:
         return ConfigError(f"{start}; did you mean {' or '.join(map(repr, close))}?")
     examples = " or ".join(map(repr, sorted(trained)[:2]))

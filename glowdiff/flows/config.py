@@ -140,7 +140,10 @@ def _require_positive(config: FlowConfig, *keys: str) -> None:
 def _require_halving(spec: DataSpec, times: int, levels: int) -> None:
     """Require that both sides of the images can be halved so often; the message names the nearest sizes that can."""
     factor = 2**times
-    divides = lambda n: all(length % 2**n == 0 for length in spec.shape[:2])  # noqa: E731
+
+    def divides(times: int) -> bool:
+        return all(length % 2**times == 0 for length in spec.shape[:2])
+
     fewer = max((n for n in range(1, levels) if divides(times - levels + n)), default=0)
     for side, length in zip(("height", "width"), spec.shape[:2], strict=True):
         below, above = length // factor * factor, -(-length // factor) * factor

@@ -68,8 +68,7 @@ def flow_method(
         encoded, new = module.apply(
             variables, batch["image"], noise, batch["cond"], train=True, method=module.encode, mutable=["batch_stats"]
         )
-        move = lambda old, new: old + MOVING * (jax.lax.stop_gradient(new) - old)  # noqa: E731
-        return encoded, {"batch_stats": jax.tree.map(move, variables["batch_stats"], new["batch_stats"])}
+        return encoded, {"batch_stats": jax.tree.map(_moved, variables["batch_stats"], new["batch_stats"])}
 
     def training_noise(key: jax.Array, batch: Batch) -> jax.Array:
         return batch["noise"] if "noise" in batch else jax.random.uniform(key, batch["image"].shape, dtype) / bins
@@ -131,3 +130,8 @@ def flow_method(
 
     draws = Draws(latents, sample, encode, unrounded=unrounded, coarsen=module.coarsen)
     return Method(init, loss, bits_per_dim=bits_per_dim, takes=takes, draws=draws)
+
+
+def _moved(average: jax.Array, newest: jax.Array) -> jax.Array:
+    """A moving average, after the statistics of another batch."""
+    return average + MOVING * (jax.lax.stop_gradient(newest) - average)

@@ -22,6 +22,7 @@ import numpy as np
 from etils import epath
 
 from glowdiff.errors import ConfigError, require, require_choice
+from glowdiff.files import write_whole
 from glowdiff.text import vocabulary as vocabularies
 from glowdiff.text.cleaning import clean
 from glowdiff.text.vocabulary import Vocabulary
@@ -113,11 +114,7 @@ class Tokenizer:
 
     def save(self, workdir: epath.PathLike) -> None:
         """Write WORKDIR/tokenizer.json in one piece: all that `load` needs."""
-        folder = epath.Path(workdir)
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f"{FILE}.tmp"
-        temporary.write_text(self._library.to_str())
-        temporary.replace(folder / FILE)
+        write_whole(epath.Path(workdir) / FILE, self._library.to_str())
 
 
 def load(workdir: epath.PathLike, kind: str) -> Tokenizer:

@@ -11,7 +11,7 @@ import numpy as np
 from etils import epath
 
 from glowdiff.config.sections import Config
-from glowdiff.data.batches import test_batches, train_batches
+from glowdiff.data.batches import eval_batches, train_batches
 from glowdiff.inference.drawer import Drawer
 from glowdiff.method import conditions_of
 from glowdiff.metrics.scores import make_scorer
@@ -168,7 +168,7 @@ class _Run:
         if config.train.ema_decay:
             variables = {**variables, "params": self.state.ema}
         if self.evaluate and self._due(config.eval.every, step):
-            batches = test_batches(
+            batches = eval_batches(
                 experiment.dataset,
                 batch=experiment.eval_batch(),
                 limit=config.eval.images,
@@ -195,7 +195,7 @@ class _Run:
         if not any((each.of_data and each.shape) or each.of_images for each in takes):  # labels are drawn
             return {}
         number = self.config.pictures.images
-        first = next(test_batches(self.experiment.dataset, batch=number, limit=number))
+        first = next(eval_batches(self.experiment.dataset, batch=number, limit=number))
         return {name: np.asarray(array) for name, array in conditions_of(takes, first).items()}
 
     def _due(self, every: int, step: int) -> bool:

@@ -10,7 +10,7 @@ import pytest
 
 from glowdiff.config.sections import DataConfig
 from glowdiff.data.__main__ import main
-from glowdiff.data.batches import init_batch, test_batches, train_batches
+from glowdiff.data.batches import eval_batches, init_batch, train_batches
 from glowdiff.data.dataset import Dataset, load
 from glowdiff.data.sets import openmoji
 from glowdiff.data.sets.openmoji_names import ATTRIBUTES, TONES, attributes, caption, family
@@ -170,7 +170,7 @@ def test_batches_hold_images_and_conditions_only(some):
     training = train_batches(dataset, config, batch=2, seed=0)
     assert set(next(training)) == set(init_batch(dataset, config, images=2, seed=0)) == {"image", "cond"}
     training.close()
-    assert set(next(test_batches(dataset, batch=2))) == {"image", "cond", "index", "mask"}
+    assert set(next(eval_batches(dataset, batch=2))) == {"image", "cond", "index", "mask"}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from PIL import Image
 
 from glowdiff.config.sections import DataConfig
 from glowdiff.data.__main__ import main
-from glowdiff.data.batches import test_batches, train_batches
+from glowdiff.data.batches import eval_batches, train_batches
 from glowdiff.data.dataset import load
 from glowdiff.data.sets import stock
 from glowdiff.errors import ConfigError
@@ -82,7 +82,7 @@ def test_images_are_resized(cifar):
 def test_large_sets_are_decoded_by_threads(cifar, monkeypatch):
     monkeypatch.setattr("glowdiff.data.sources.MEMORY_LIMIT", 0)
     dataset = load(DataConfig(name="cifar10", dir=cifar))
-    batches = list(test_batches(dataset, batch=4))
+    batches = list(eval_batches(dataset, batch=4))
     np.testing.assert_array_equal(batches[1]["image"][:2], [picture(24), picture(25)])
 
 

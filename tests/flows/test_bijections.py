@@ -11,7 +11,7 @@ from glowdiff.flows.bijections.batchnorm import BatchNorm
 from glowdiff.flows.bijections.couplings import Coupling
 from glowdiff.flows.bijections.logit import Logit
 from glowdiff.flows.bijections.masked import checkerboard
-from glowdiff.flows.bijections.permutations import Permutation, decompose, invert, log_abs_det
+from glowdiff.flows.bijections.permutations import Permutations, decompose, invert, log_abs_det, mix
 from glowdiff.flows.bijections.priors import SplitPrior, TopPrior
 from glowdiff.flows.bijections.squeeze import squeeze, squeeze_ordered, unsqueeze, unsqueeze_ordered
 from glowdiff.flows.glow import FlowLevel
@@ -42,6 +42,17 @@ class Masked(nn.Module):
         return self.norm(x, inverse, mask=checkerboard(x.shape[1], x.shape[2], 1))
 
 
+class OneMixing(nn.Module):
+    """A step's mixing of channels."""
+
+    mixings: Permutations
+
+    def __call__(self, x, inverse=False):
+        mixings, logdet = self.mixings(x.shape[-1], inverse)
+        pixels = x.shape[1] * x.shape[2]
+        return mix(x, None if mixings is None else mixings[0]), jnp.full(x.shape[:1], logdet[0] * pixels)
+
+
 class OneCoupling(nn.Module):
     """A coupling of RealNVP, its parity fixed."""
 
@@ -69,6 +80,10 @@ class Rows(nn.Module):
         return y.reshape(x.shape), logdet
 
 
+def one_mixing(kind, **settings):
+    return OneMixing(Permutations(kind, 1, **settings))
+
+
 def coupling_step(dtype, kind, batch_norm=True):
     return CouplingStep(kind, width=3, blocks=1, batch_norm=batch_norm, dtype=dtype, param_dtype=dtype)
 
@@ -86,10 +101,10 @@ def level(dtype, **changes):
 # Name -> constructor, given the dtype of arithmetic and parameters.
 BIJECTIONS = {
     "actnorm": lambda dtype: ActNorm(param_dtype=dtype),
-    "reverse": lambda dtype: Permutation("reverse", param_dtype=dtype),
-    "shuffle": lambda dtype: Permutation("shuffle", param_dtype=dtype),
-    "conv": lambda dtype: Permutation("conv", param_dtype=dtype),
-    "conv_lu": lambda dtype: Permutation("conv", lu=True, param_dtype=dtype),
+    "reverse": lambda dtype: one_mixing("reverse", param_dtype=dtype),
+    "shuffle": lambda dtype: one_mixing("shuffle", param_dtype=dtype),
+    "conv": lambda dtype: one_mixing("conv", param_dtype=dtype),
+    "conv_lu": lambda dtype: one_mixing("conv", lu=True, param_dtype=dtype),
     "additive": lambda dtype: Coupling("additive", CouplingNet(1, 5, dtype, dtype)),
     "affine": lambda dtype: Coupling("affine", CouplingNet(2, 5, dtype, dtype)),
     "split_prior": lambda dtype: Whitening(SplitPrior(dtype)),
@@ -172,12 +187,12 @@ def test_actnorm_normalises_the_batch_that_initialises_it():
 
 def test_lu_form_is_the_same_convolution():
     x = jax.random.normal(jax.random.key(1), (2, *SHAPE))
-    plain, lu = Permutation("conv"), Permutation("conv", lu=True)
+    plain, lu = one_mixing("conv"), one_mixing("conv", lu=True)
     kernel = jax.random.normal(jax.random.key(0), (1, 4, 4))
     parts = decompose(kernel)
     constants = {name: parts.pop(name) for name in ("sign", "permutation")}
-    as_lu = {"params": {"Permutations_0": parts}, "constants": {"Permutations_0": constants}}
-    as_plain = {"params": {"Permutations_0": {"kernel": kernel}}}
+    as_lu = {"params": {"mixings": parts}, "constants": {"mixings": constants}}
+    as_plain = {"params": {"mixings": {"kernel": kernel}}}
     for inverse in (False, True):
         ours, logdet = lu.apply(as_lu, x, inverse=inverse)
         expected, expected_logdet = plain.apply(as_plain, x, inverse=inverse)
@@ -207,7 +222,9 @@ def test_edge_bias_is_that_of_a_channel_on_the_padding_ring(size):
         kernel = jnp.concatenate([params["kernel"], params["edge"]["kernel"]], axis=2)
         return jax.lax.conv_general_dilated(padded, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
-    ours = lambda params: conv.apply({"params": params}, x)  # noqa: E731
+    def ours(params):
+        return conv.apply({"params": params}, x)
+
     np.testing.assert_allclose(ours(variables["params"]), literal(variables["params"]), atol=1e-5)
     found, expected = (jax.grad(lambda p, f=f: (f(p) ** 3).sum())(variables["params"]) for f in (ours, literal))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5, rtol=1e-4), found, expected)

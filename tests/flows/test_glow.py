@@ -34,7 +34,10 @@ def trained(method, batch, scale=0.03):
     """Variables with every zero-initialised weight moved away from zero."""
     variables = method.init(jax.random.key(0), batch)
     noise = iter(jax.random.split(jax.random.key(3), 200))
-    move = lambda p: p + scale * jax.random.normal(next(noise), p.shape, p.dtype)  # noqa: E731
+
+    def move(p):
+        return p + scale * jax.random.normal(next(noise), p.shape, p.dtype)
+
     return {**variables, "params": jax.tree.map(move, variables["params"])}
 
 
@@ -85,7 +88,10 @@ def test_unroll_and_remat_change_nothing_but_speed():
     plain, spec = make(depth=3)
     batch = batch_of(spec)
     variables = trained(plain, batch)
-    gradient = lambda method: jax.grad(lambda p: method.loss({**variables, "params": p}, jax.random.key(1), batch)[0])  # noqa: E731
+
+    def gradient(method):
+        return jax.grad(lambda p: method.loss({**variables, "params": p}, jax.random.key(1), batch)[0])
+
     expected = gradient(plain)(variables["params"])
     for changes in (
         {"unroll": 3},
@@ -95,6 +101,13 @@ def test_unroll_and_remat_change_nothing_but_speed():
     ):
         found = gradient(make(depth=3, **changes)[0])(variables["params"])
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5, rtol=1e-3), found, expected)
+
+
+def test_unroll_is_that_of_the_platform_compiled_for():
+    """Not of the machine that compiles: these tests run on CPUs."""
+    model, spec = parse(defaults("glow")).model, DataSpec("toy", (8, 8, 3), 256, 100, 10)
+    unrolls = {name: glow_module(model, spec, "float32", platform=name).unroll for name in (None, "cpu", "gpu", "tpu")}
+    assert unrolls == {None: 1_000, "cpu": 1_000, "gpu": 1, "tpu": 1}
 
 
 def test_bfloat16_nets_keep_the_likelihood_in_float32():
@@ -117,7 +130,10 @@ def test_gradient_of_the_loss_is_that_of_finite_differences():
         direction = jax.tree.map(lambda p: jax.random.normal(jax.random.key(7), p.shape, p.dtype), variables["params"])
         products = jax.tree.map(lambda g, d: (g * d).sum(), jax.grad(loss)(variables["params"]), direction)
         slope = sum(jax.tree.leaves(products))
-        moved = lambda h: loss(jax.tree.map(lambda p, d: p + h * d, variables["params"], direction))  # noqa: E731
+
+        def moved(h):
+            return loss(jax.tree.map(lambda p, d: p + h * d, variables["params"], direction))
+
         np.testing.assert_allclose(slope, (moved(1e-6) - moved(-1e-6)) / 2e-6, rtol=1e-5)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import glowdiff
-from glowdiff.data.batches import test_batches
+from glowdiff.data.batches import eval_batches
 from glowdiff.data.dataset import load as load_data
 from glowdiff.errors import ConfigError
 from glowdiff.method import SampleOptions
@@ -85,7 +85,7 @@ def test_bits_per_dim_is_what_evaluation_means(model):
     whole = np.stack([dataset.test[index]["image"] for index in range(len(dataset.test))])
     bits = model.bits_per_dim(whole)
     assert bits.shape == (360,)
-    evaluated = make_evaluator(model.method, model.mesh)(model.variables, test_batches(dataset, batch=360))
+    evaluated = make_evaluator(model.method, model.mesh)(model.variables, eval_batches(dataset, batch=360))
     np.testing.assert_allclose(bits.mean(), evaluated, rtol=1e-5)
     # Another key draws other dequantisation noise.
     other = model.bits_per_dim(whole, key=jax.random.key(1))

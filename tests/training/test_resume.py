@@ -144,11 +144,11 @@ def while_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def while_evaluating(monkeypatch: pytest.MonkeyPatch) -> None:
-    signal_before(monkeypatch, loop, "test_batches", 1)
+    signal_before(monkeypatch, loop, "eval_batches", 1)
 
 
 def while_evaluating_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    signal_before(monkeypatch, loop, "test_batches", 3)
+    signal_before(monkeypatch, loop, "eval_batches", 3)
 
 
 def while_drawing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ import jax, numpy as np
 from glowdiff import sharding
 sharding.MIN_SHARDED_SIZE = 16  # so that a model as small as this one is really split
 from glowdiff.config.sections import MeshConfig
-from glowdiff.data.batches import test_batches, train_batches
+from glowdiff.data.batches import eval_batches, train_batches
 from glowdiff.metrics.bits_per_dim import make_evaluator
 from glowdiff.inference.drawer import Sampler
 from glowdiff.workdir.checkpoint import Checkpoints
@@ -76,7 +76,7 @@ for name in ("one", "fsdp"):
     for batch in (8, None):
         drawn = sampler(variables, jax.random.key(0), 11, batch=batch).images
         images[f"{name} {batch}"] = drawn.astype(int).tolist()
-        batches = test_batches(run.dataset, batch=batch or 16, limit=20)
+        batches = eval_batches(run.dataset, batch=batch or 16, limit=20)
         found["bits"][f"{name} {batch}"] = evaluate(variables, batches)
 found["images"] = images
 

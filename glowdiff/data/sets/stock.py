@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib.util
 import os
@@ -18,7 +17,7 @@ from tensorflow_datasets.core.registered import DatasetNotFoundError
 from glowdiff.config.sections import DataConfig
 from glowdiff.data.prepared import data_dir, locked
 from glowdiff.data.sources import Example, Records, Source, in_memory
-from glowdiff.errors import ConfigError, require
+from glowdiff.errors import ConfigError, likely, require
 from glowdiff.pictures.reader import centre_square
 from glowdiff.spec import DataSpec
 
@@ -119,7 +118,7 @@ def _needs_tensorflow(config: DataConfig) -> str:
 
 def _unknown(name: str) -> str:
     known = [*OWN, *tfds.list_builders(with_community_datasets=False)]
-    close = difflib.get_close_matches(name.partition("/")[0].partition(":")[0].lower(), known, n=3, cutoff=0.6)
+    close = likely(name.partition("/")[0].partition(":")[0].lower(), known, most=3)
     meant = f"did you mean {' or '.join(close)}?" if close else f"it must be {', '.join(OWN)} or a TFDS name."
     return f"data.name is {name!r}, which is no data set: {meant}"
 
