@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,11 +20,12 @@ from etils import epath
 
 from glowdiff.catalog.methods import build_method
 from glowdiff.catalog.parse import defaults, parse
+from glowdiff.config.options import SampleOptions
 from glowdiff.config.sections import Config, MeshConfig, ModelConfig
 from glowdiff.data.holdout import held_out
 from glowdiff.importers.workdir import write as write_workdir
 from glowdiff.inference.model import Model
-from glowdiff.method import Aux, Method, SampleOptions, batch_shapes, example_keys
+from glowdiff.method import Aux, Draws, Method, batch_shapes, example_keys
 from glowdiff.sharding import make_mesh
 from glowdiff.spec import DataSpec
 from glowdiff.text import tokenizer as tokenizers
@@ -94,15 +96,20 @@ def text_config(**changes: Any) -> Config:
 
 def clip_config(**changes: Any) -> Config:
     """A CLIP of such pictures, to guide that one; changes as of `glow_config`."""
-    base = {"model.process.timesteps": 20, "model.network.patch": 4, "model.network.width": 16, "model.network.heads": 2}
+    base = {
+        "model.process.timesteps": 20,
+        "model.network.patch": 4,
+        "model.network.width": 16,
+        "model.network.heads": 2,
+    }
     return _config("clip", TINY | TINY_TEXT | base | {"model.network.layers": 1, "model.network.embedding": 8}, changes)
 
 
 def untrained_workdir(path: Path, config: Config, spec: DataSpec) -> Path:
     """A workdir of an `untrained` model; if it reads captions, `CAPTIONS`."""
     write_workdir(path, config, spec, untrained(config, spec, deviation=0.3).variables)
-    if config.model.context:
-        tokenizers.train(CAPTIONS, config.model.text.vocab_size).save(path)
+    if config.model.captions:
+        tokenizers.train(CAPTIONS, config.model.captions.vocab_size).save(path)
     return path
 
 
@@ -124,17 +131,22 @@ def flags(changes: dict[str, Any]) -> list[str]:
 
 
 def _config(method: str, base: dict[str, Any], changes: dict[str, Any]) -> Config:
-    config = defaults(method)
-    for key, value in (base | {key.replace("__", "."): value for key, value in changes.items()}).items():
-        section, _, name = key.rpartition(".")
-        setattr(config[section] if section else config, name, value)
+    values = base | {key.replace("__", "."): value for key, value in changes.items()}
+    parts = {key.split(".")[1]: values.pop(key) for key in list(values) if re.fullmatch(r"model\.\w+\.name", key)}
+    config = defaults(method, **parts)
+    for key, value in values.items():
+        *sections, name = key.split(".")
+        section = config
+        for each in sections:
+            section = section[each]
+        setattr(section, name, value)
     return parse(config)
 
 
 def untrained(config: Config, spec: DataSpec, tokenizer: Tokenizer | None = None, deviation: float = 0.1) -> Model:
     """A model of images of `spec` with random parameters: none is zero, so all that it is told makes a difference."""
     method = build_method(config, spec)
-    shapes = jax.eval_shape(method.init, jax.random.key(0), batch_shapes(spec, 1, config.model.context))
+    shapes = jax.eval_shape(method.init, jax.random.key(0), batch_shapes(spec, 1, method.takes))
     rng = np.random.default_rng(0)
     variables = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(0, deviation, leaf.shape), leaf.dtype), dict(shapes))
     return Model(Trained(method, variables, config, spec, make_mesh(MeshConfig()), 0, tokenizer))
@@ -174,7 +186,7 @@ class ToyData:
         np.savez(self.path, arr_0=self.images, levels=np.int32(17))
 
 
-def toy_method(config: ToyConfig, spec: Any, dtype: str) -> Method:
+def toy_method(config: ToyConfig, spec: Any, dtype: str, *, platform: Any) -> Method:
     """Learns the mean picture; its loss draws noise, counts good steps in a collection, and can be made to fail."""
 
     def scaled(batch: Any) -> jax.Array:
@@ -202,7 +214,7 @@ def toy_method(config: ToyConfig, spec: Any, dtype: str) -> Method:
     def bits_per_dim(variables: Any, key: jax.Array, batch: Any) -> jax.Array:
         return jnp.mean((scaled(batch) - variables["params"]["mean"][None]) ** 2, axis=(1, 2, 3))
 
-    return Method(init, loss, latents, sample, None, bits_per_dim)
+    return Method(init, loss, bits_per_dim=bits_per_dim, draws=Draws(latents, sample))
 
 
 # ---- What a run left.

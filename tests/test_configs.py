@@ -125,7 +125,9 @@ def test_it_says_what_it_is_and_parses(path):
 def test_its_step_and_sampler_fit_and_it_has_the_parameters_that_its_docstring_claims(path):
     asked = settings(path)
     if "remat" in asked.model:
-        asked.model.network.remat = False  # the same function, traced in half the time; tests/denoisers compares the two
+        asked.model.network.remat = (
+            False  # the same function, traced in half the time; tests/denoisers compares the two
+        )
     config = parse(asked)
     experiment = experiments.build(config)
     state = experiment.abstract_state()

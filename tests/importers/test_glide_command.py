@@ -122,7 +122,14 @@ def test_our_configurations_are_the_releases(name):
     imported = configuration(flags)
     ours = parse(importlib.import_module(f"configs.glide.{CONFIGS[name]}").get_config())
     different = set(differences(imported, ours))
-    assert different <= {"dtype", "model.network.remat", "train.steps", "train.batch", "model.network.channel_mult", "model.network.heads"}
+    assert different <= {
+        "dtype",
+        "model.network.remat",
+        "train.steps",
+        "train.batch",
+        "model.network.channel_mult",
+        "model.network.heads",
+    }
     spec = assumed_spec(flags, "folder")
     module = unet_module(ours.model, spec, "float32")
     assert module.clone(remat=False, heads=1) == glide_module(flags)

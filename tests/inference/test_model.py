@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import glowdiff
+from glowdiff.config.options import SampleOptions
 from glowdiff.data.batches import eval_batches
 from glowdiff.data.dataset import load as load_data
 from glowdiff.errors import ConfigError
-from glowdiff.method import SampleOptions
 from glowdiff.metrics.bits_per_dim import make_evaluator
 from glowdiff.training.loop import train
 from glowdiff.workdir.checkpoint import CheckpointError
@@ -207,8 +207,8 @@ def test_the_functions_compose_with_jit_vmap_and_grad(model, pictures):
 
     @jax.jit
     def warmed(key, temperatures):
-        latents = method.latents(key, 3)
-        return jax.vmap(lambda t: method.sample(variables, key, latents, {}, SampleOptions(temperature=t)))(
+        latents = method.draws.latents(key, 3)
+        return jax.vmap(lambda t: method.draws.sample(variables, key, latents, {}, SampleOptions(temperature=t)))(
             temperatures
         )
 
@@ -225,7 +225,7 @@ def test_the_functions_compose_with_jit_vmap_and_grad(model, pictures):
 
 
 def test_latents_of_a_batch_are_those_of_its_examples(model):
-    latents = model.method.latents(KEY, 5)
+    latents = model.method.draws.latents(KEY, 5)
     for example in range(5):
-        one = model.method.latents(jax.random.fold_in(KEY, example)[None], 1)
+        one = model.method.draws.latents(jax.random.fold_in(KEY, example)[None], 1)
         jax.tree.map(lambda a, b, i=example: np.testing.assert_array_equal(a[i], b[0]), latents, one)
