@@ -58,12 +58,12 @@ TINY_GLOW = {"model.levels": 1, "model.depth": 2, "model.width": 8, "optimizer.n
 
 # Two residual blocks and an attention: what noise, guidance and sharding need.
 TINY_UNET = {
-    "model.process.schedule": "cosine", "model.network.channels": 32, "model.network.channel_mult": "1", "model.network.res_blocks": 1,
-    "model.network.attention": "", "model.process.timesteps": 20,
+    "model.process.schedule": "cosine", "model.process.timesteps": 20, "model.network.channels": 32,
+    "model.network.channel_mult": "1", "model.network.res_blocks": 1, "model.network.attention": "",
 }  # fmt: skip
 TINY_DIFFUSION = {
-    "model.process.variance": "learned", "model.loss": "hybrid", "model.class_conditional": True, "model.label_dropout": 0.2,
-    "sampling.sampler": "ddim", "sampling.steps": "4", "train.ema_decay": 0.9,
+    "model.process.variance": "learned", "model.loss": "hybrid", "model.class_conditional": True,
+    "model.label_dropout": 0.2, "sampling.sampler": "ddim", "sampling.steps": "4", "train.ema_decay": 0.9,
 }  # fmt: skip
 
 TINY_TEXT = {
@@ -71,8 +71,8 @@ TINY_TEXT = {
     "model.text.layers": 1, "model.text.heads": 2,
 }  # fmt: skip
 GUIDED = {
-    "model.text.name": "glide", "model.caption_dropout": 0.2, "model.process.prediction": "v", "sampling.sampler": "ddim",
-    "sampling.steps": "4", "sampling.guidance_scale": 3.0, "train.ema_decay": 0.9,
+    "model.text.name": "glide", "model.caption_dropout": 0.2, "model.process.prediction": "v",
+    "sampling.sampler": "ddim", "sampling.steps": "4", "sampling.guidance_scale": 3.0, "train.ema_decay": 0.9,
 }  # fmt: skip
 COLOURS = DataSpec("toy", (8, 8, 3), 256, 8, 8, captions=True)
 CAPTIONS = ("a red heart", "flag of Japan", "a blue circle", "waving hand: dark skin tone")
@@ -80,18 +80,18 @@ CAPTIONS = ("a red heart", "flag of Japan", "a blue circle", "waving hand: dark 
 
 def diffusion_config(**changes: Any) -> Config:
     """A class-conditional diffusion model of digits with learned variances; changes as of `glow_config`."""
-    return _config("diffusion", TINY | TINY_UNET | TINY_DIFFUSION | {"model.init_images": 1}, changes)
+    return config("diffusion", TINY | TINY_UNET | TINY_DIFFUSION | {"model.init_images": 1}, changes)
 
 
 def classifier_config(**changes: Any) -> Config:
     """A classifier of noised digits, to guide that one; changes as of `glow_config`."""
     base = {"model.network.head_channels": 32, "model.network.updown": False, "model.init_images": 1}
-    return _config("classifier", TINY | TINY_UNET | base, changes)
+    return config("classifier", TINY | TINY_UNET | base, changes)
 
 
 def text_config(**changes: Any) -> Config:
     """A diffusion model that reads captions of colour pictures; its data are not there. Changes as of `glow_config`."""
-    return _config("diffusion", TINY | TINY_UNET | TINY_TEXT | GUIDED, changes)
+    return config("diffusion", TINY | TINY_UNET | TINY_TEXT | GUIDED, changes)
 
 
 def clip_config(**changes: Any) -> Config:
@@ -102,7 +102,7 @@ def clip_config(**changes: Any) -> Config:
         "model.network.width": 16,
         "model.network.heads": 2,
     }
-    return _config("clip", TINY | TINY_TEXT | base | {"model.network.layers": 1, "model.network.embedding": 8}, changes)
+    return config("clip", TINY | TINY_TEXT | base | {"model.network.layers": 1, "model.network.embedding": 8}, changes)
 
 
 def untrained_workdir(path: Path, config: Config, spec: DataSpec) -> Path:
@@ -115,12 +115,12 @@ def untrained_workdir(path: Path, config: Config, spec: DataSpec) -> Path:
 
 def glow_config(**changes: Any) -> Config:
     """A Glow on digits; changes are keys with `__` for the dots, such as `train__steps=3`."""
-    return _config("glow", TINY | TINY_GLOW, changes)
+    return config("glow", TINY | TINY_GLOW, changes)
 
 
 def toy_config(data: ToyData, **changes: Any) -> Config:
     """The toy on its pictures; changes as of `glow_config`."""
-    return _config(
+    return config(
         "toy", TINY | {"data.name": "arrays", "data.path": str(data.path), "data.test_fraction": 0.2}, changes
     )
 
@@ -130,10 +130,12 @@ def flags(changes: dict[str, Any]) -> list[str]:
     return [f"--config.{key.replace('__', '.')}={value}" for key, value in changes.items()]
 
 
-def _config(method: str, base: dict[str, Any], changes: dict[str, Any]) -> Config:
+def config(method: str, base: dict[str, Any], changes: dict[str, Any]) -> Config:
     values = base | {key.replace("__", "."): value for key, value in changes.items()}
     parts = {key.split(".")[1]: values.pop(key) for key in list(values) if re.fullmatch(r"model\.\w+\.name", key)}
     config = defaults(method, **parts)
+    if parts.get("text") == "none":
+        values = {key: value for key, value in values.items() if not key.startswith("model.text.")}
     for key, value in values.items():
         *sections, name = key.split(".")
         section = config

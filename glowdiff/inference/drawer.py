@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 
 from glowdiff.config.options import SampleOptions, as_float32
 from glowdiff.errors import ConfigError
-from glowdiff.method import Condition, Draws, Variables, classes, example_keys
+from glowdiff.method import Condition, Draws, Method, Variables, classes, example_keys
 from glowdiff.sharding import batch_sharding, replicated
 
 LABEL_STREAM = 2**31 - 1  # folded into an example's key to draw the label that was not asked for
@@ -26,12 +26,25 @@ class Samples(NamedTuple):
     labels: np.ndarray | None  # int32 [n], of methods that take a label
 
 
+class Chain(NamedTuple):
+    """Several methods as one that draws."""
+
+    draws: Draws
+    takes: tuple[Condition, ...]  # what all of them are told
+
+
 class Drawer:
     """`Draws.sample`, compiled once per batch size and static option; keys, labels and numbers never recompile."""
 
-    def __init__(self, draws: Draws, takes: tuple[Condition, ...], mesh: Mesh) -> None:
-        """Of a method's samples, which are told what is in the rows `takes`, on the devices of `mesh`."""
-        self._draws, self._takes, self._mesh = draws, takes, mesh
+    def __init__(self, method: Method | Chain, mesh: Mesh) -> None:
+        """Of what a method draws, on the devices of `mesh`.
+
+        Raises:
+          ValueError: it draws nothing.
+        """
+        if method.draws is None:
+            raise ValueError("this method draws no samples: it is a guide for others.")
+        self._draws, self._takes, self._mesh = method.draws, method.takes, mesh
         self._run = jax.jit(self._batch, static_argnames="size", out_shardings=batch_sharding(mesh))
 
     def __call__(

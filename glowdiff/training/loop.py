@@ -97,8 +97,7 @@ class _Run:
         self.feed = Feed(self.batches, experiment.mesh)
         self.evaluate = make_scorer(experiment.method, experiment.mesh)
         self.diagnose = jax.jit(experiment.method.diagnostics) if experiment.method.diagnostics else None
-        method = experiment.method
-        self.drawer = Drawer(method.draws, method.takes, experiment.mesh) if method.draws else None
+        self.drawer = Drawer(experiment.method, experiment.mesh) if experiment.method.draws else None
 
     def run(self) -> dict[str, float]:
         """Train; see `train`."""
