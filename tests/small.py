@@ -19,18 +19,17 @@ import numpy as np
 from etils import epath
 
 from glowdiff.catalog.methods import build_method
-from glowdiff.catalog.parse import defaults, parse
+from glowdiff.catalog.parse import defaults, override, parse, settings_of
 from glowdiff.config.options import SampleOptions
 from glowdiff.config.sections import Config, MeshConfig, ModelConfig
 from glowdiff.data.holdout import held_out
-from glowdiff.importers.workdir import write as write_workdir
 from glowdiff.inference.model import Model
 from glowdiff.method import Aux, Draws, Method, batch_shapes, example_keys
 from glowdiff.sharding import make_mesh
 from glowdiff.spec import DataSpec
 from glowdiff.text import tokenizer as tokenizers
 from glowdiff.text.tokenizer import Tokenizer
-from glowdiff.trained import Trained
+from glowdiff.trained import Trained, keep
 from glowdiff.training.experiment import build
 from glowdiff.workdir.checkpoint import Checkpoints
 from glowdiff.workdir.checksum import key_data, leaves_by_path
@@ -107,9 +106,9 @@ def clip_config(**changes: Any) -> Config:
 
 def untrained_workdir(path: Path, config: Config, spec: DataSpec) -> Path:
     """A workdir of an `untrained` model; if it reads captions, `CAPTIONS`."""
-    write_workdir(path, config, spec, untrained(config, spec, deviation=0.3).variables)
-    if config.model.captions:
-        tokenizers.train(CAPTIONS, config.model.captions.vocab_size).save(path)
+    captions = config.model.captions
+    tokenizer = tokenizers.train(CAPTIONS, captions.vocab_size) if captions else None
+    keep(untrained(config, spec, tokenizer, deviation=0.3).trained, path)
     return path
 
 
@@ -128,6 +127,14 @@ def toy_config(data: ToyData, **changes: Any) -> Config:
 def flags(changes: dict[str, Any]) -> list[str]:
     """Changes (`train__steps=3`) as flags of the commands."""
     return [f"--config.{key.replace('__', '.')}={value}" for key, value in changes.items()]
+
+
+def replaced(config: Config, **changes: Any) -> Config:
+    """A configuration with changes as of `glow_config`."""
+    settings = settings_of(config)
+    for key, value in changes.items():
+        override(settings, key.replace("__", "."), str(value))
+    return parse(settings)
 
 
 def config(method: str, base: dict[str, Any], changes: dict[str, Any]) -> Config:
@@ -163,6 +170,10 @@ class ToyConfig(ModelConfig):
 
     init_images: int = 8
     fail_from: int = -1  # good steps after which the loss is infinite for ever; -1: never
+    teacher: str | None = None  # the workdir of another toy, whose mean picture is learnt instead
+
+    def frozen(self) -> dict[str, str]:
+        return {} if self.teacher is None else {"teacher": self.teacher}
 
 
 class ToyData:
@@ -188,8 +199,9 @@ class ToyData:
         np.savez(self.path, arr_0=self.images, levels=np.int32(17))
 
 
-def toy_method(config: ToyConfig, spec: Any, dtype: str, *, platform: Any) -> Method:
+def toy_method(config: ToyConfig, spec: Any, dtype: str, *, platform: Any, frozen: Any = None) -> Method:
     """Learns the mean picture; its loss draws noise, counts good steps in a collection, and can be made to fail."""
+    assert set(frozen or {}) == set(config.frozen())
 
     def scaled(batch: Any) -> jax.Array:
         return batch["image"].astype(dtype) / 16
@@ -199,7 +211,10 @@ def toy_method(config: ToyConfig, spec: Any, dtype: str, *, platform: Any) -> Me
 
     def loss(variables: Any, key: jax.Array, batch: Any) -> tuple[jax.Array, Aux]:
         mean, good = variables["params"]["mean"], variables["state"]["good"]
-        bits = jnp.mean((scaled(batch) - mean[None]) ** 2) + jnp.mean(mean * jax.random.normal(key, mean.shape)) / 10
+        pictures = scaled(batch)
+        if "frozen" in variables:
+            pictures = jnp.broadcast_to(variables["frozen"]["teacher"]["params"]["mean"][None], pictures.shape)
+        bits = jnp.mean((pictures - mean[None]) ** 2) + jnp.mean(mean * jax.random.normal(key, mean.shape)) / 10
         filled = batch["image"].reshape(batch["image"].shape[0], -1)
         poisoned = jnp.any(jnp.all(filled == POISON, 1)) | ((config.fail_from >= 0) & (good >= config.fail_from))
         spike = jnp.any(jnp.all(filled == SPIKE, 1))

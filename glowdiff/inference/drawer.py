@@ -118,11 +118,11 @@ class Drawer:
     ) -> tuple[jax.Array, jax.Array]:
         keys, known = example_keys(key, size, start), self._classes(options)
         cond = jax.lax.with_sharding_constraint(cond, batch_sharding(self._mesh))
-        labels = cond.get("label")
-        if labels is None:
-            labels = jax.vmap(lambda k: jax.random.randint(jax.random.fold_in(k, LABEL_STREAM), (), 0, max(known, 1)))(
-                keys
-            )
+
+        def draw_label(key: jax.Array) -> jax.Array:
+            return jax.random.randint(jax.random.fold_in(key, LABEL_STREAM), (), 0, max(known, 1))
+
+        labels = cond["label"] if "label" in cond else jax.vmap(draw_label)(keys)
         if known:
             cond = {**cond, "label": labels}
         latents = jax.lax.with_sharding_constraint(self._draws.latents(keys, size), batch_sharding(self._mesh))

@@ -42,18 +42,19 @@ def request(model: Trained, n: int, choices: Mapping[str, Any], *, drawn: bool =
     Raises:
       ConfigError: a name that nothing answers to, or a value that cannot be.
     """
-    values, guiding = dict(choices), list(choices.get("guides", ()))
+    values = dict(choices)
+    guiding = list(values.pop("guides", ()))
     guides = tuple(as_guide(guide, scale, model) for guide, scale in guiding)
     # A label is taken for what guides towards it, too.
     takes = model.method.takes
     takes += tuple(each for guide in guides for each in guide.takes if not each.shape and not row(takes, each.name))
     captions = _captions(model, [guide for guide, _ in guiding], values.pop("prompt", None), n)
     values |= _known(values, n) | ({"guides": guides} if guides else {})
-    given = {each.name: values.pop(each.name) for each in takes if values.get(each.name) is not None}
+    conditions = {each: values.pop(each.name) for each in takes if each.name in values}
     used = model.method.draws.options if model.method.draws else ()
     for name in values:
         _check_name(name, takes, used, model.config.method)
-    cond = {each.name: check(each, given[each.name], n) for each in takes if each.name in given} | captions
+    cond = {each.name: check(each, value, n) for each, value in conditions.items() if value is not None} | captions
     if whole:
         _check_needed(cond, takes, n)
     _check_together(cond, values, guides, takes, drawn)

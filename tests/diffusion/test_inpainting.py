@@ -146,8 +146,8 @@ IMAGE = np.zeros((8, 8, 1), np.uint8)
 REFUSED = {
     "image and mask go together: the mask says which pixels": {"image": IMAGE},
     "image and mask go together": {"mask": MASK},
-    "image is uint8 [2, 8, 8, 3]; it must be uint8 [2, 8, 8, 1].": {"image": np.repeat(IMAGE, 3, -1), "mask": MASK},
-    "image is float64 [2, 8, 8, 1]; it must be uint8": {"image": IMAGE / 2, "mask": MASK},
+    "image is uint8 [8, 8, 3]; it must be uint8 [2, 8, 8, 1].": {"image": np.repeat(IMAGE, 3, -1), "mask": MASK},
+    "image is float64 [8, 8, 1]; it must be uint8": {"image": IMAGE / 2, "mask": MASK},
     "image has values from 0 to 255; this model takes 0 to 16": {"image": MASK[..., None], "mask": MASK},
     "mask has shape [2, 4, 8]; it must be [2, 8, 8], as the images": {"image": IMAGE, "mask": MASK[:4]},
     "mask has shape [3, 8, 8]; it must be [2, 8, 8]": {"image": IMAGE, "mask": np.stack([MASK] * 3)},
@@ -162,7 +162,7 @@ REFUSED = {
     "source is given; say with strength, 0 to 1, how far to vary it": {"source": IMAGE},
     "strength is 0; it must be above 0 and at most 1": {"source": IMAGE, "strength": 0},
     "strength is 1.5; it must be above 0": {"source": IMAGE, "strength": 1.5},
-    "source is uint8 [2, 4, 8, 1]; it must be uint8 [2, 8, 8, 1]": {"source": IMAGE[:4], "strength": 0.5},
+    "source is uint8 [4, 8, 1]; it must be uint8 [2, 8, 8, 1]": {"source": IMAGE[:4], "strength": 0.5},
 }  # fmt: skip
 
 
