@@ -2,7 +2,7 @@
 
 Sub-folders are classes; images directly in the folder have no labels. Sub-folders `train/` and `test/`, when both are
 there, are the splits; otherwise a fixed hash of the file's name holds out `test_fraction`. Captions are in
-`metadata.csv`, `metadata.jsonl` or a text file beside each image: see `folder_captions`.
+`metadata.csv`, `metadata.jsonl` or a text file beside each image: see `glowdiff.data.folder.captions`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from glowdiff.data.folder.captions import Captions, read_captions
 from glowdiff.data.folder.files import File, Place, fingerprint, has_splits, list_files, place
 from glowdiff.data.folder.report import REPORT_FILE, Report
 from glowdiff.data.holdout import held_out
-from glowdiff.data.prepared import prepare_once
+from glowdiff.data.prepared import data_dir, prepare_once
 from glowdiff.data.progress import counted
 from glowdiff.errors import ConfigError
 from glowdiff.pictures.reader import Refused, read_image, read_size
@@ -33,8 +33,8 @@ _AHEAD = 64  # images decoded ahead of the one being written
 _THREADS = 4
 
 
-def prepare(root: Path, config: DataConfig) -> Path:
-    """The directory of the prepared set under `root`, written unless the same folder has been prepared before.
+def prepare(config: DataConfig) -> Path:
+    """The directory of the prepared set, written unless the same folder has been prepared before.
 
     Files that cannot be used are named on stderr and in `report.json` in that directory.
 
@@ -50,8 +50,8 @@ def prepare(root: Path, config: DataConfig) -> Path:
     if not files:
         raise ConfigError(f"data.path is {folder}, which is empty; it must be the folder of your images.")
     key = fingerprint(files, config.size, config.test_fraction)
-    target = root / "folder" / key
-    refusals = root / "folder" / f"{key}-refused.json"
+    target = data_dir(config.dir) / "folder" / key
+    refusals = target.with_name(f"{key}-refused.json")
     prepare_once(target, lambda scratch: _write(scratch, folder, files, config, refusals))
     report = Report.read(target / REPORT_FILE)
     report.folder = str(folder)  # a moved folder is the same data

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from glowdiff.data.progress import progress_console
 from glowdiff.errors import ConfigError
 
 REPORT_FILE = "report.json"
@@ -87,8 +86,3 @@ class Report:
         if len(self.refused) > _SHOWN:
             rest = f"  and {len(self.refused) - _SHOWN} more, in {path}"
             console.print(rest, markup=False, highlight=False, soft_wrap=True)
-
-
-def progress_console() -> Console:
-    """A console on stderr, so that output of scripts stays clean."""
-    return Console(file=sys.stderr)

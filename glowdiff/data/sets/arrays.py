@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from glowdiff.config.sections import DataConfig
 from glowdiff.data.holdout import held_out
 from glowdiff.data.sources import Memory
 from glowdiff.errors import ConfigError, require
@@ -16,8 +17,8 @@ from glowdiff.spec import DataSpec
 _MOST_CLASSES = 100_000  # larger labels are surely something else, an index for instance
 
 
-def read(path: Path, test_fraction: float) -> tuple[DataSpec, Memory, Memory]:
-    """The facts, the training and the test split of the file at `path`.
+def read(config: DataConfig) -> tuple[DataSpec, Memory, Memory]:
+    """The facts, the training and the test split of the file at `config.path`.
 
     The file holds images uint8 [N, H, W, C] of any number of channels, labels (integers from 0) [N], and `levels`
     (default 256), the number of values a pixel may have. A fixed hash of the row decides what is held out.
@@ -26,7 +27,7 @@ def read(path: Path, test_fraction: float) -> tuple[DataSpec, Memory, Memory]:
       ConfigError: the file is missing, is no .npz, or its arrays are not as above. Pickled objects in it are
         refused unread.
     """
-    path = path.expanduser()
+    path = Path(config.path or "").expanduser()
     content = "an .npz file of images (arr_0 uint8 NHWC)"
     arrays = read_npz(path, "data.path", content, "np.savez(path, images)")
     images = _image_array(path, arrays)
@@ -38,7 +39,7 @@ def read(path: Path, test_fraction: float) -> tuple[DataSpec, Memory, Memory]:
         f"data.path is {path}, whose levels are {levels}, so that pixels are 0 ... {levels - 1}; "
         f"one of its pixels is {largest}.",
     )
-    test = held_out([str(row) for row in range(len(images))], test_fraction)
+    test = held_out([str(row) for row in range(len(images))], config.test_fraction)
     classes = () if labels is None else tuple(str(label) for label in range(int(labels.max()) + 1))
     height, width, channels = images.shape[1:]
     spec = DataSpec("arrays", (height, width, channels), levels, int((~test).sum()), int(test.sum()), classes)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from glowdiff.config.sections import DataConfig
 from glowdiff.data import records
-from glowdiff.data.prepared import prepare_once
+from glowdiff.data.prepared import data_dir, prepare_once
 from glowdiff.spec import DataSpec
 
 VERSION = "1.0.0"
@@ -16,9 +17,9 @@ TEST_SIZE = 360
 SPEC = DataSpec("digits", (8, 8, 1), 17, 1797 - TEST_SIZE, TEST_SIZE, tuple("0123456789"))
 
 
-def prepare(root: Path) -> Path:
-    """The directory of the prepared set under `root`, written unless it is there."""
-    return prepare_once(root / "digits" / VERSION, _write)
+def prepare(config: DataConfig) -> Path:
+    """The directory of the prepared set, written unless it is there."""
+    return prepare_once(data_dir(config.dir) / "digits" / VERSION, _write)
 
 
 def _write(scratch: Path) -> Path:

@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from glowdiff.config.sections import DataConfig
 from glowdiff.data import records
 from glowdiff.data.holdout import held_out
-from glowdiff.data.prepared import prepare_once
+from glowdiff.data.prepared import data_dir, prepare_once
 from glowdiff.data.sets.openmoji_names import ATTRIBUTES, attributes, caption, characters, family
 from glowdiff.errors import require
 from glowdiff.spec import DataSpec
@@ -35,24 +36,21 @@ _CANVAS, _CROP = 'viewBox="0 0 72 72"', 'viewBox="4 4 64 64"'
 _DRAWN = 128  # least side at which resvg draws; below, its lines of about one pixel differ visibly from their area
 
 
-def prepare(root: Path, size: int | None, background: str) -> Path:
-    """The directory of the pictures of `size` pixels (None: 32) under `root`, written unless it is there.
+def prepare(config: DataConfig) -> Path:
+    """The directory of the pictures of `config.size` pixels (None: 32), written unless it is there.
 
-    Args:
-      root: the folder of prepared sets.
-      size: 16 ... 256.
-      background: what the transparent pictures lie on: a name in `COLOURS` or `#rrggbb`.
+    They are transparent, and lie on `config.background`: a name in `COLOURS` or `#rrggbb`.
 
     Raises:
-      ConfigError: for another size.
+      ConfigError: for another size than 16 ... 256.
     """
-    side = DEFAULT_SIZE if size is None else size
+    side = DEFAULT_SIZE if config.size is None else config.size
     require(
         SMALLEST <= side <= LARGEST,
         f"data.size is {side}; openmoji comes in any size from {SMALLEST} to {LARGEST} pixels.",
     )
-    colour = COLOURS.get(background, background).lower()
-    target = root / "openmoji" / f"{side}-{colour.removeprefix('#')}-{VERSION}"
+    colour = COLOURS.get(config.background, config.background).lower()
+    target = data_dir(config.dir) / "openmoji" / f"{side}-{colour.removeprefix('#')}-{VERSION}"
     return prepare_once(target, lambda scratch: _write(scratch, side, colour))
 
 

@@ -16,12 +16,11 @@ from tensorflow_datasets.core.registered import DatasetNotFoundError
 
 from glowdiff.config.sections import DataConfig
 from glowdiff.data.prepared import data_dir, locked
+from glowdiff.data.sets.table import OWN
 from glowdiff.data.sources import Example, Records, Source, in_memory
 from glowdiff.errors import ConfigError, likely, require
 from glowdiff.pictures.reader import centre_square
 from glowdiff.spec import DataSpec
-
-OWN = ("digits", "photos", "openmoji", "folder", "arrays")
 
 
 def read(config: DataConfig) -> tuple[DataSpec, Source, Source]:
