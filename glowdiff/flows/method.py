@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from glowdiff.flows import base, dequantization
-from glowdiff.flows.encoded import Encoded, Latents
+from glowdiff.flows.encoding import Encoded, Latents
 from glowdiff.method import Aux, Batch, Cond, Method, SampleOptions, Variables, example_keys, image_keys
 
 MOVING = 0.1  # share of the newest batch in moving statistics (RealNVP's decay)

@@ -14,7 +14,7 @@ from glowdiff.flows.bijections.batchnorm import BatchNorm
 from glowdiff.flows.bijections.logit import Logit
 from glowdiff.flows.bijections.masked import Parity, checkerboard, divide, unite
 from glowdiff.flows.bijections.squeeze import squeeze, squeeze_ordered, unsqueeze, unsqueeze_ordered
-from glowdiff.flows.encoded import Encoded, Latents
+from glowdiff.flows.encoding import Encoded, Latents
 from glowdiff.flows.numerics import promote, sum_per_example
 from glowdiff.flows.resnet import ResNet
 

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from glowdiff.data.dataset import Dataset
 from glowdiff.data.sources import Memory, Records
 from glowdiff.spec import DataSpec
-
-
-class Tokens(NamedTuple):
-    tokens: np.ndarray
-    mask: np.ndarray
+from glowdiff.text.tokenizer import Tokens
 
 
 class WordLengths:

@@ -22,8 +22,8 @@ from glowdiff.data.folder.captions import Captions, read_captions
 from glowdiff.data.folder.files import File, Place, fingerprint, has_splits, list_files, place
 from glowdiff.data.folder.report import REPORT_FILE, Report
 from glowdiff.data.holdout import held_out
-from glowdiff.data.prepared import data_dir, prepare_once
 from glowdiff.data.progress import counted
+from glowdiff.data.store import data_dir, prepare_once
 from glowdiff.errors import ConfigError
 from glowdiff.pictures.reader import Refused, read_image, read_size
 from glowdiff.spec import DataSpec

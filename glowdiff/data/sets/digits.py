@@ -9,7 +9,7 @@ import numpy as np
 
 from glowdiff.config.sections import DataConfig
 from glowdiff.data import records
-from glowdiff.data.prepared import data_dir, prepare_once
+from glowdiff.data.store import data_dir, prepare_once
 from glowdiff.spec import DataSpec
 
 VERSION = "1.0.0"

@@ -18,8 +18,8 @@ from PIL import Image
 from glowdiff.config.sections import DataConfig
 from glowdiff.data import records
 from glowdiff.data.holdout import held_out
-from glowdiff.data.prepared import data_dir, prepare_once
 from glowdiff.data.sets.openmoji_names import ATTRIBUTES, attributes, caption, characters, family
+from glowdiff.data.store import data_dir, prepare_once
 from glowdiff.errors import require
 from glowdiff.spec import DataSpec
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from glowdiff.config.sections import DataConfig
 from glowdiff.data import records
-from glowdiff.data.prepared import data_dir, prepare_once
+from glowdiff.data.store import data_dir, prepare_once
 from glowdiff.errors import ConfigError
 from glowdiff.spec import DataSpec
 

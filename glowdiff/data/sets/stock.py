@@ -15,9 +15,9 @@ from PIL import Image
 from tensorflow_datasets.core.registered import DatasetNotFoundError
 
 from glowdiff.config.sections import DataConfig
-from glowdiff.data.prepared import data_dir, locked
 from glowdiff.data.sets.table import OWN
 from glowdiff.data.sources import Example, Records, Source, in_memory
+from glowdiff.data.store import data_dir, locked
 from glowdiff.errors import ConfigError, likely, require
 from glowdiff.pictures.reader import centre_square
 from glowdiff.spec import DataSpec
