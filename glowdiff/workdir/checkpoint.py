@@ -265,7 +265,7 @@ def _read_json(folder: epath.Path) -> tuple[manifests.Manifest, dict[str, Any]]:
 
 def _read_arrays(folder: epath.Path, manifest: manifests.Manifest, like: dict[str, Any]) -> dict[str, jax.Array]:
     entries = {path: manifest["leaves"][path] for path in like}
-    structs = {path: manifests.stored_like(leaf, entries[path]) for path, leaf in like.items()}
+    structs = {path: manifests.stored_form(leaf, entries[path]) for path, leaf in like.items()}
     full = manifests.nested({path: struct for path, struct in structs.items() if struct.size})
     arrays: dict[str, jax.Array] = {}
     if full:
@@ -286,7 +286,7 @@ def _read_arrays(folder: epath.Path, manifest: manifests.Manifest, like: dict[st
         array = arrays.get(path)  # a leaf that the files do not name comes back as the struct it was asked for with
         if not isinstance(array, jax.Array) or (array.shape, array.dtype) != (struct.shape, struct.dtype):
             raise DamagedError(f"{path} is missing from its files, or has another shape or dtype there")
-    return {path: manifests.unstored(arrays[path], entries[path]) for path in like}
+    return {path: manifests.from_stored(arrays[path], entries[path]) for path in like}
 
 
 def _quiet(record: python_logging.LogRecord) -> bool:

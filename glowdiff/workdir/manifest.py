@@ -16,7 +16,6 @@ import jax.numpy as jnp
 
 from glowdiff.workdir.checksum import as_array, checksums
 
-PyTree = Any
 Manifest = dict[str, Any]
 
 _SHOWN = 8  # differences that a message lists
@@ -101,7 +100,7 @@ def nested(leaves: dict[str, Any]) -> dict[str, Any]:
     return tree
 
 
-def stored_like(leaf: Any, entry: Mapping[str, Any]) -> jax.ShapeDtypeStruct:
+def stored_form(leaf: Any, entry: Mapping[str, Any]) -> jax.ShapeDtypeStruct:
     """The shape, dtype and sharding in which the stored form of `leaf` is read back."""
     sharding = getattr(leaf, "sharding", None) or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     if "key" not in entry:
@@ -111,7 +110,7 @@ def stored_like(leaf: Any, entry: Mapping[str, Any]) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct((*entry["shape"], *data.shape), data.dtype, sharding=sharding)
 
 
-def unstored(array: jax.Array, entry: Mapping[str, Any]) -> jax.Array:
+def from_stored(array: jax.Array, entry: Mapping[str, Any]) -> jax.Array:
     """The array that was saved as `array`."""
     return jax.random.wrap_key_data(array, impl=entry["key"]) if "key" in entry else array
 
