@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from absl import flags
 from ml_collections import config_flags
 
@@ -28,7 +29,8 @@ from glowdiff.cli.main import initialize, run_main
 from glowdiff.config.sections import Config
 from glowdiff.data.batches import eval_batches, train_batches
 from glowdiff.errors import ConfigError
-from glowdiff.inference.drawer import Sampler, resolve
+from glowdiff.inference.drawer import Drawer
+from glowdiff.method import conditions_of
 from glowdiff.sharding import make_mesh
 from glowdiff.training.experiment import Experiment, build, parameter_count
 from glowdiff.training.feed import Feed
@@ -36,7 +38,7 @@ from glowdiff.training.feed import Feed
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The configuration, such as configs/glow/digits.py.")
 _MODE = flags.DEFINE_enum("mode", "train", ["train", "sample"], "What to time.")
 _BATCH = flags.DEFINE_integer(
-    "batch", None, "Images at a time; default: train.batch or sampling.images.", lower_bound=1
+    "batch", None, "Images at a time; default: train.batch or pictures.images.", lower_bound=1
 )
 _STEPS = flags.DEFINE_integer("steps", 50, "Steps, or calls of the sampler, that are timed.", lower_bound=1)
 _WARMUP = flags.DEFINE_integer("warmup", 3, "Steps before those.", lower_bound=1)
@@ -123,18 +125,16 @@ def train(experiment: Experiment) -> dict[str, Any]:
 def sample(experiment: Experiment) -> dict[str, Any]:
     """Time calls of the sampler, from key to pixels in the host's memory."""
     config, mesh = experiment.config, experiment.mesh
-    n = -(-(_BATCH.value or config.sampling.images) // mesh.size) * mesh.size
+    n = -(-(_BATCH.value or config.pictures.images) // mesh.size) * mesh.size
     variables = experiment.initial_state().variables
     program = sample_program(experiment, n)
     _, figures = compile_program(program, experiment)
-    sampler, key = Sampler(experiment.method, mesh), jax.random.key(config.seed)
-    options = resolve(config)
-    cond: dict[str, Any] = {}
-    if experiment.method.conditions is not None:
-        cond = dict(experiment.method.conditions(next(eval_batches(experiment.dataset, batch=n, limit=n))))
+    drawer, key = Drawer(experiment.method, mesh), jax.random.key(config.seed)
+    first = next(eval_batches(experiment.dataset, batch=n, limit=n))
+    cond = {name: np.asarray(array) for name, array in conditions_of(experiment.method.takes, first).items()}
 
     def draw() -> Any:
-        return sampler(variables, key, n, cond=cond, options=options).images
+        return drawer(variables, key, n, cond=cond, options=config.sampling).images
 
     seconds_of(draw, _WARMUP.value)
     timed = seconds_of(draw, _STEPS.value)

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from glowdiff.catalog.methods import build_method
 from glowdiff.config.sections import Config, MeshConfig
 from glowdiff.method import Method, Variables, batch_shapes
-from glowdiff.sharding import make_mesh, state_shardings
+from glowdiff.sharding import make_mesh, platform_of, state_shardings
 from glowdiff.spec import DataSpec
 from glowdiff.text import tokenizer as tokenizers
 from glowdiff.text.tokenizer import Tokenizer
@@ -48,11 +48,9 @@ def restore(
       CheckpointError: there is no such checkpoint, or it is damaged.
     """
     config, spec = description.read(workdir)
-    method = build_method(config, spec)
     mesh = make_mesh(MeshConfig(), devices)
-    shapes = jax.eval_shape(
-        method.init, jax.random.key(0), batch_shapes(spec, config.model.init_images, config.model.context)
-    )
+    method = build_method(config, spec, platform_of(mesh))
+    shapes = jax.eval_shape(method.init, jax.random.key(0), batch_shapes(spec, config.model.init_images, method.takes))
     like = {"variables": dict(shapes)} | ({"ema": shapes["params"]} if ema else {})
     if ema:
         del like["variables"]["params"]
@@ -66,5 +64,6 @@ def restore(
     variables = dict(restored.state["variables"])
     if ema:
         variables["params"] = restored.state["ema"]
-    tokenizer = tokenizers.load(workdir, config.model.tokenizer) if config.model.context else None
+    captions = config.model.captions
+    tokenizer = tokenizers.load(workdir, captions.tokenizer) if captions else None
     return Trained(method, variables, config, spec, mesh, restored.step, tokenizer)

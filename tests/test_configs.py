@@ -125,7 +125,9 @@ def test_it_says_what_it_is_and_parses(path):
 def test_its_step_and_sampler_fit_and_it_has_the_parameters_that_its_docstring_claims(path):
     asked = settings(path)
     if "remat" in asked.model:
-        asked.model.remat = False  # the same function, traced in half the time; tests/denoisers compares the two
+        asked.model.network.remat = (
+            False  # the same function, traced in half the time; tests/denoisers compares the two
+        )
     config = parse(asked)
     experiment = experiments.build(config)
     state = experiment.abstract_state()
@@ -141,13 +143,13 @@ def test_its_step_and_sampler_fit_and_it_has_the_parameters_that_its_docstring_c
     batch = experiment.example_batch(config.train.batch)
     loss, _ = jax.eval_shape(experiment.method.loss, state.variables, jax.random.key(0), batch)
     assert loss.shape == ()
-    if experiment.method.sample is None:
-        assert experiment.method.log_prob is not None
+    if experiment.method.draws is None:
+        assert experiment.method.guides is not None
         return
-    program = sample_program(experiment, config.sampling.images, state.variables)
+    program = sample_program(experiment, config.pictures.images, state.variables)
     images, labels = jax.eval_shape(partial(program.function, **program.static), *program.args)
-    assert (images.shape, images.dtype) == ((config.sampling.images, *experiment.dataset.spec.shape), np.uint8)
-    assert labels.shape == (config.sampling.images,)
+    assert (images.shape, images.dtype) == ((config.pictures.images, *experiment.dataset.spec.shape), np.uint8)
+    assert labels.shape == (config.pictures.images,)
 
 
 PUBLISHED = {"glow/cifar10": 44.6e6, "glow/imagenet64": 112e6, "glow/celebahq256": 175e6 - 5.3e6}
@@ -168,14 +170,14 @@ def test_its_smoke_variant_trains_evaluates_and_samples(path, tmp_path):
     # Smaller still: two pictures are enough to see that shapes fit.
     config.train.update(steps=2, batch=2)
     config.eval.update(images=2, batch=2)
-    config.sampling.images = 2
+    config.pictures.images = 2
     config.model.init_images = 12 if config.method == "nice" else 2  # NICE normalises every pixel by itself
     if "levels" in config.model:
         config.model.levels = min(config.model.levels, 1 if config.method == "realnvp" else 2)
     if "unroll" in config.model:
         config.model.unroll = 1
     if "channels" in config.model:
-        config.model.channels = 32
+        config.model.network.channels = 32
     metrics = train(parse(config), tmp_path)
     lines = small.log(tmp_path)
     assert [line["step"] for line in lines] == [1, 2]
@@ -185,5 +187,5 @@ def test_its_smoke_variant_trains_evaluates_and_samples(path, tmp_path):
     assert all(0 <= value < 20 for value in scores.values())
     model = glowdiff.load(tmp_path)
     assert (model.step, model.config.data.name) == (2, config.data.name)
-    if model.method.sample is not None:
+    if model.method.draws is not None:
         assert (tmp_path / "samples/2.png").stat().st_size > 0

@@ -109,7 +109,8 @@ def configuration(size: str, batch: int | None, dtype: str) -> Config:
     settings.data.update(name=DATA[image], size=image)
     settings.model.update(schedule="linear", timesteps=1000, **model)
     settings.train.update(batch=batch or usual, ema_decay=0.9999)
-    settings.sampling.update(sampler="ddim", steps="ddim50", images=batch or usual)
+    settings.sampling.update(sampler="ddim", steps="ddim50")
+    settings.pictures.images = batch or usual
     settings.dtype = dtype
     return parse(settings)
 

@@ -71,8 +71,9 @@ def main(argv: list[str]) -> None:
     ]
     for kind, options in KINDS.items():
         label = options.get("label", labels)
-        classifier = guide if "classifier_scale" in options else None
-        images = model.sample(jax.random.key(0), _NUM.value, **options | {"label": label, "classifier": classifier})
+        guides = [(guide, options["classifier_scale"])] if "classifier_scale" in options else []
+        rest = {name: value for name, value in options.items() if name not in ("label", "classifier_scale")}
+        images = model.sample(jax.random.key(0), _NUM.value, label=label, guides=guides, **rest)
         flat = images.reshape(len(images), -1).astype(float)
         names = judge.predict(flat)
         rows.append(

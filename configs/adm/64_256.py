@@ -12,6 +12,7 @@ def get_config(mode: str = "") -> Settings:
     config = defaults("diffusion")
     config.data.update(name="imagenet2012", size=256, test_split="validation", flip=True)
     adm_model(config)
-    config.model.update(channels=192, res_blocks=2, low_res=64, class_conditional=True, head_channels=None, heads=4)
+    config.model.network.update(channels=192, res_blocks=2, head_channels=None, heads=4)
+    config.model.update(low_res=64, class_conditional=True)
     adm_training(config, steps=500_000)
     return variant(config, mode)

@@ -11,6 +11,7 @@ from glowdiff.catalog.recipes import classifier_training
 def get_config(mode: str = "") -> Settings:
     config = defaults("classifier")
     config.data.update(name="imagenet2012", size=128, test_split="validation", flip=True, shift=8)
-    config.model.update(schedule="linear", res_blocks=2)
+    config.model.process.schedule = "linear"
+    config.model.network.res_blocks = 2
     classifier_training(config, steps=300_000)
     return variant(config, mode)

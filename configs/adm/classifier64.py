@@ -11,6 +11,7 @@ from glowdiff.catalog.recipes import classifier_training
 def get_config(mode: str = "") -> Settings:
     config = defaults("classifier")
     config.data.update(name="imagenet2012", size=64, test_split="validation", flip=True, shift=4)
-    config.model.update(schedule="cosine", res_blocks=4)
+    config.model.process.schedule = "cosine"
+    config.model.network.res_blocks = 4
     classifier_training(config, steps=300_000, batch=1024, learning_rate=6e-4)
     return variant(config, mode)

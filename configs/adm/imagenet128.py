@@ -12,6 +12,7 @@ def get_config(mode: str = "") -> Settings:
     config = defaults("diffusion")
     config.data.update(name="imagenet2012", size=128, test_split="validation", flip=True)
     adm_model(config)
-    config.model.update(channels=256, res_blocks=2, class_conditional=True, head_channels=None, heads=4)
+    config.model.network.update(channels=256, res_blocks=2, head_channels=None, heads=4)
+    config.model.class_conditional = True
     adm_training(config, steps=4_360_000)
     return variant(config, mode)

@@ -11,7 +11,7 @@ def get_config(mode: str = "") -> Settings:
     config = defaults("diffusion")
     config.data.update(name="lsun/bedroom", size=256, test_split="validation", flip=True)
     adm_model(config)
-    config.model.update(channels=256, res_blocks=2, dropout=0.1)
+    config.model.network.update(channels=256, res_blocks=2, dropout=0.1)
     adm_training(config, steps=750_000)
     config.sampling.steps = "1000"
     return variant(config, mode)

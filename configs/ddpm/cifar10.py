@@ -11,6 +11,7 @@ def get_config(mode: str = "") -> Settings:
     config = defaults("diffusion")
     config.data.update(name="cifar10", flip=True)
     ddpm_model(config)
-    config.model.update(channels=128, channel_mult="1,2,2,2", dropout=0.1, variance="fixed_large")
+    config.model.process.variance = "fixed_large"
+    config.model.network.update(channels=128, channel_mult="1,2,2,2", dropout=0.1)
     ddpm_training(config, steps=800_000, batch=128, learning_rate=2e-4)
     return variant(config, mode)

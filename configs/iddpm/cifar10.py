@@ -13,6 +13,6 @@ def get_config(mode: str = "") -> Settings:
     config = defaults("diffusion")
     config.data.name = "cifar10"
     iddpm_model(config)
-    config.model.update(channels=128, channel_mult="1,2,2,2", res_blocks=3, dropout=0.3)
+    config.model.network.update(channels=128, channel_mult="1,2,2,2", res_blocks=3, dropout=0.3)
     adm_training(config, steps=500_000, batch=128)
     return variant(config, mode)

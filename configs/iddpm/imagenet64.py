@@ -12,6 +12,6 @@ def get_config(mode: str = "") -> Settings:
     config = defaults("diffusion")
     config.data.update(name="downsampled_imagenet/64x64", test_split="validation")
     iddpm_model(config)
-    config.model.update(channels=128, channel_mult="1,2,3,4", res_blocks=3)
+    config.model.network.update(channels=128, channel_mult="1,2,3,4", res_blocks=3)
     adm_training(config, steps=1_500_000, batch=128)
     return variant(config, mode)

@@ -14,7 +14,8 @@ from glowdiff.flows.glow import Glow
 from glowdiff.flows.method import flow_method
 from glowdiff.flows.nice import NICE
 from glowdiff.flows.realnvp import RealNVP
-from glowdiff.method import Method, Variables
+from glowdiff.method import Method, Variables, label_row
+from glowdiff.sharding import Platform
 from glowdiff.spec import DataSpec
 
 # Steps per turn of the scan, where the configuration leaves it open. On the CPU a training step with any loop left in
@@ -37,14 +38,13 @@ def _common(config: FlowConfig, spec: DataSpec, dtype: str) -> dict[str, Any]:
     }
 
 
-def _unroll(config: GlowConfig | RealNVPConfig, platform: str | None) -> int:
+def _unroll(config: GlowConfig | RealNVPConfig, platform: Platform) -> int:
     """As configured; else the platform's, or 1 where memory matters: what is unrolled XLA may keep instead."""
-    platform = platform or jax.default_backend()
-    return config.unroll or (DEFAULT_UNROLL.get(platform, 1) if config.memory == "plain" else 1)
+    return config.unroll or (DEFAULT_UNROLL.get(platform.name, 1) if config.memory == "plain" else 1)
 
 
-def glow_module(config: GlowConfig, spec: DataSpec, dtype: str, *, platform: str | None = None) -> Glow:
-    """The module of a configuration, compiled for a platform: cpu | gpu | tpu; None: JAX's own."""
+def glow_module(config: GlowConfig, spec: DataSpec, dtype: str, *, platform: Platform) -> Glow:
+    """The module of a configuration, compiled for a platform."""
     if config.permutation == "conv":
         _warn_of_few_threads(spec.shape[-1] * 2 ** (config.levels + 1), platform)
     return Glow(
@@ -62,14 +62,15 @@ def glow_module(config: GlowConfig, spec: DataSpec, dtype: str, *, platform: str
     )
 
 
-def glow_method(config: GlowConfig, spec: DataSpec, dtype: str, *, platform: str | None = None) -> Method:
+def glow_method(config: GlowConfig, spec: DataSpec, dtype: str, *, platform: Platform) -> Method:
     """Glow's `Method` for images of `spec`; the loss is equation 2 of the paper.
 
     If class-conditional, `class_weight` times the classifier's cross-entropy in bits is added. For `platform` see
     `glow_module`.
     """
     module = glow_module(config, spec, dtype, platform=platform)
-    method = flow_method(module, spec.shape, class_weight=config.class_weight)
+    takes = (label_row(spec),) if config.class_conditional else ()
+    method = flow_method(module, spec.shape, class_weight=config.class_weight, takes=takes)
 
     def diagnostics(variables: Variables) -> dict[str, jax.Array]:
         """The worst condition number of the 1x1 convolutions: what inverting them multiplies rounding errors by."""
@@ -83,7 +84,7 @@ def glow_method(config: GlowConfig, spec: DataSpec, dtype: str, *, platform: str
     return method._replace(diagnostics=diagnostics) if config.permutation == "conv" else method
 
 
-def realnvp_method(config: RealNVPConfig, spec: DataSpec, dtype: str, *, platform: str | None = None) -> Method:
+def realnvp_method(config: RealNVPConfig, spec: DataSpec, dtype: str, *, platform: Platform) -> Method:
     """RealNVP's `Method` for images of `spec`.
 
     The loss is bits per dimension, normalised by the batch's statistics, plus `l2` times the squares of the
@@ -108,7 +109,7 @@ def realnvp_method(config: RealNVPConfig, spec: DataSpec, dtype: str, *, platfor
     return flow_method(module, spec.shape, penalty=penalty if config.l2 else None)
 
 
-def nice_method(config: NICEConfig, spec: DataSpec, dtype: str, *, platform: str | None = None) -> Method:
+def nice_method(config: NICEConfig, spec: DataSpec, dtype: str, *, platform: Platform) -> Method:
     """NICE's `Method` for images of `spec`; the loss is bits per dimension. It is the same for every platform."""
     del platform
     module = NICE(
@@ -122,10 +123,10 @@ def nice_method(config: NICEConfig, spec: DataSpec, dtype: str, *, platform: str
     return flow_method(module, spec.shape)
 
 
-def _warn_of_few_threads(channels: int, platform: str | None) -> None:
+def _warn_of_few_threads(channels: int, platform: Platform) -> None:
     """Say that XLA may hang: on the CPU, two batched decompositions of large matrices wait for each other's threads."""
     threads = int(os.environ.get("NPROC") or os.cpu_count() or 1)
-    if channels > SAFE_CHANNELS and threads < 4 and (platform or jax.default_backend()) == "cpu":
+    if channels > SAFE_CHANNELS and threads < 4 and platform.name == "cpu":
         logging.warning(
             "The 1x1 convolutions reach %d channels. With %d threads XLA may wait for ever in decomposing matrices of "
             "that size; set the environment variable NPROC=4.",

@@ -57,7 +57,7 @@ def configuration(
     config.model.update(noised(flags))
     config.data.update(_data(flags, data, preset))
     if method == "classifier":
-        config.model.pool = flags.network["pool"]
+        config.model.network.pool = flags.network["pool"]
     else:
         config.model.update(denoiser(flags))
         _sampling(config, flags)

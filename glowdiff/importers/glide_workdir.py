@@ -53,9 +53,9 @@ def import_glide(
     config.model.check_data(spec, config.data)
     tokenizer = tokenizers.gpt2(vocab)
     require(
-        tokenizer.size == config.model.vocab_size,
+        tokenizer.size == config.model.text.vocab_size,
         f"{'--vocab' if vocab else 'GPT-2'} has {tokenizer.size:,} tokens; the flags ask for "
-        f"n_vocab={config.model.vocab_size}.",
+        f"n_vocab={config.model.text.vocab_size}.",
     )
     _, variables = glide(weights_files.read(weights), values)
     write(workdir, config, spec, variables)

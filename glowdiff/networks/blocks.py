@@ -97,14 +97,18 @@ def split_heads(qkv: jax.Array, heads: int, new_order: bool, parts: int = 3) -> 
     return tuple(jnp.moveaxis(qkv.reshape(shape), axis, 0))
 
 
-def attend(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
-    """Scaled dot-product attention [B, T, heads, channels of a head], softmax in float32; cuDNN's where it can."""
-    size, device = query.shape[-1], jax.local_devices()[0]
-    major = str(getattr(device, "compute_capability", "")).partition(".")[0]
+def attend(query: jax.Array, key: jax.Array, value: jax.Array, fused: bool) -> jax.Array:
+    """Scaled dot-product attention [B, T, heads, channels of a head], softmax in float32.
+
+    Args:
+      query: [B, T, heads, channels of a head],
+      key: and what it is compared with, [B, S, heads, channels of a head],
+      value: what is there.
+      fused: the device that is compiled for has cuDNN's attention; it is taken where it can compute these shapes.
+    """
+    size = query.shape[-1]
     fused = (
-        device.platform == "gpu"
-        and major.isdigit()
-        and int(major) >= 8
+        fused
         and query.dtype in (jnp.bfloat16, jnp.float16)
         and query.shape[1] % 64 == 0
         and key.shape[1] % 64 == 0
@@ -120,11 +124,13 @@ class AttentionBlock(nn.Module):
     Attributes:
       heads: of the attention.
       new_order: of the queries', keys' and values' channels, see `split_heads`.
+      fused: see `attend`.
       dtype: of the matrix products.
     """
 
     heads: int
     new_order: bool
+    fused: bool = False
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
@@ -139,6 +145,6 @@ class AttentionBlock(nn.Module):
             keys_values = dense(2 * c, *kinds, name="encoder_kv")(context.astype(self.dtype))
             more = split_heads(keys_values, self.heads, self.new_order, parts=2)
             key, value = (jnp.concatenate(pair, 1) for pair in zip(more, (key, value), strict=True))
-        h = attend(query, key, value).reshape(b, height * width, c)
+        h = attend(query, key, value, self.fused).reshape(b, height * width, c)
         h = dense(c, *kinds, name="proj_out", zero=True)(h)
         return x + h.reshape(x.shape)

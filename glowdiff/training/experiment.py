@@ -18,7 +18,7 @@ from glowdiff.data import captioned
 from glowdiff.data.batches import init_batch
 from glowdiff.data.dataset import Dataset
 from glowdiff.method import Method, batch_shapes
-from glowdiff.sharding import batch_sharding, check_batch, make_mesh, replicated, state_shardings
+from glowdiff.sharding import batch_sharding, check_batch, make_mesh, platform_of, replicated, state_shardings
 from glowdiff.text.tokenizer import Tokenizer
 from glowdiff.training.optimizer import learning_rate, make_optimizer
 from glowdiff.training.state import TrainState, create_state
@@ -38,7 +38,7 @@ class Experiment(NamedTuple):
 
     def example_batch(self, size: int) -> Any:
         """Shapes of a batch of `size` images."""
-        return batch_shapes(self.dataset.spec, size, self.config.model.context)
+        return batch_shapes(self.dataset.spec, size, self.method.takes)
 
     def abstract_state(self) -> TrainState:
         """Shapes, dtypes and shardings of the state, at no cost."""
@@ -86,7 +86,7 @@ def build(config: Config, workdir: epath.PathLike | None = None) -> Experiment:
     mesh = make_mesh(config.mesh)
     check_batch("train.batch", config.train.batch, config.train.accumulate, mesh)
     dataset, tokenizer = captioned.load(config, workdir, config.train.init_from)
-    method = build_method(config, dataset.spec)
+    method = build_method(config, dataset.spec, platform_of(mesh))
     return Experiment(config, dataset, method, mesh, make_optimizer(config), learning_rate(config), tokenizer)
 
 

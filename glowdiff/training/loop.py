@@ -12,7 +12,8 @@ from etils import epath
 
 from glowdiff.config.sections import Config
 from glowdiff.data.batches import eval_batches, train_batches
-from glowdiff.inference.drawer import Sampler, resolve
+from glowdiff.inference.drawer import Drawer
+from glowdiff.method import conditions_of
 from glowdiff.metrics.scores import make_scorer
 from glowdiff.training.experiment import Experiment, build
 from glowdiff.training.feed import Feed
@@ -96,7 +97,7 @@ class _Run:
         self.feed = Feed(self.batches, experiment.mesh)
         self.evaluate = make_scorer(experiment.method, experiment.mesh)
         self.diagnose = jax.jit(experiment.method.diagnostics) if experiment.method.diagnostics else None
-        self.sampler = Sampler(experiment.method, experiment.mesh) if experiment.method.sample else None
+        self.drawer = Drawer(experiment.method, experiment.mesh) if experiment.method.draws else None
 
     def run(self) -> dict[str, float]:
         """Train; see `train`."""
@@ -139,7 +140,7 @@ class _Run:
         """What is due after a step. Its line is written before its checkpoint, so that no line is ever missing."""
         config = self.config
         save = stop or final or step % config.train.checkpoint_every == 0
-        shown = self._due(config.eval.every, step) or self._due(config.sampling.every, step)
+        shown = self._due(config.eval.every, step) or self._due(config.pictures.every, step)
         if not (save or shown or self._due(config.train.log_every, step)):
             return
         values = as_floats(metrics)
@@ -177,10 +178,10 @@ class _Run:
             if self.diagnose:
                 values |= as_floats(self.diagnose(variables))
             self.metrics = values
-        if self.sampler and self._due(config.sampling.every, step):
+        if self.drawer and self._due(config.pictures.every, step):
             key = jax.random.key(config.seed)  # the same noise each time, so that pictures show progress
-            number, cond = config.sampling.images, self._conditions()
-            images = self.sampler(variables, key, number, cond=cond, options=resolve(config)).images
+            number, cond = config.pictures.images, self._conditions()
+            images = self.drawer(variables, key, number, cond=cond, options=config.sampling).images
             self.reporter.picture(step, images, experiment.dataset.spec)
         if any(name.startswith("test_") for name in values) or self._due(config.train.log_every, step):
             waited, self.feed.waited = self.feed.waited, 0.0
@@ -189,11 +190,12 @@ class _Run:
 
     def _conditions(self) -> dict[str, np.ndarray]:
         """What the method's samples need, made of the first test images: the same on every process."""
-        if self.experiment.method.conditions is None:
+        takes = self.experiment.method.takes
+        if not any((each.of_data and each.shape) or each.of_images for each in takes):  # labels are drawn
             return {}
-        number = self.config.sampling.images
+        number = self.config.pictures.images
         first = next(eval_batches(self.experiment.dataset, batch=number, limit=number))
-        return {name: np.asarray(array) for name, array in self.experiment.method.conditions(first).items()}
+        return {name: np.asarray(array) for name, array in conditions_of(takes, first).items()}
 
     def _due(self, every: int, step: int) -> bool:
         return step == self.config.train.steps or (every > 0 and step % every == 0)

@@ -21,7 +21,7 @@ sharding.MIN_SHARDED_SIZE = 1024  # so that a model as small as this one is real
 from benchmarks.hlo import find_collectives
 from glowdiff.config.sections import MeshConfig
 from glowdiff.data.batches import train_batches
-from glowdiff.inference.drawer import Sampler, resolve
+from glowdiff.inference.drawer import Drawer
 from glowdiff.training.experiment import build
 from glowdiff.training.feed import Feed
 from tests import small
@@ -29,8 +29,8 @@ from tests import small
 MESHES = {"one": (1, 1), "data": (8, 1), "fsdp": (2, 4)}
 CONFIGS = {
     "diffusion": small.diffusion_config(
-        dtype="float64", train__batch=16, model__dropout=0.1, model__timestep_sampler="loss_second_moment",
-        model__timesteps=4, model__loss="rescaled_kl",
+        dtype="float64", train__batch=16, model__network__dropout=0.1, model__timestep_sampler="loss_second_moment",
+        model__process__timesteps=4, model__loss="rescaled_kl",
     ),
     "classifier": small.classifier_config(dtype="float64", train__batch=16),
 }
@@ -55,8 +55,8 @@ for method, config in CONFIGS.items():
         if method == "diffusion":
             weights = jax.device_get(state.variables) if name == "one" else weights
             if name != "data":
-                sampler = Sampler(run.method, run.mesh)
-                options = resolve(run.config, guidance_scale=2.0, sampler="ancestral")
+                sampler = Drawer(run.method, run.mesh)
+                options = dataclasses.replace(run.config.sampling, guidance_scale=2.0, sampler="ancestral")
                 put = jax.tree.map(lambda a, like: jax.device_put(a, like.sharding), weights, dict(state.variables))
                 images[name] = sampler(put, jax.random.key(0), 8, options=options).images.astype(int)
                 text = sampler.lower(put, 8, options=options).compile().as_text()
@@ -98,7 +98,7 @@ def test_the_sampler_s_loop_holds_no_collective(eight):
 
 def test_a_resumed_run_is_an_uninterrupted_one(tmp_path):
     """With the history of losses that choose the timesteps, dropout, and labels withheld."""
-    changes = {"model__dropout": 0.1, "model__timestep_sampler": "loss_second_moment", "data__shift": 1}
+    changes = {"model__network__dropout": 0.1, "model__timestep_sampler": "loss_second_moment", "data__shift": 1}
     whole = small.diffusion_config(**changes)
     train(whole, tmp_path / "whole")
     train(small.diffusion_config(**changes, train__steps=2), tmp_path / "parts")
@@ -111,21 +111,25 @@ def test_a_resumed_run_is_an_uninterrupted_one(tmp_path):
 
 
 REFUSED = {
-    "model.loss is 'hybrid', which trains a learned variance, but model.variance is 'fixed_small'": {
-        "model__variance": "fixed_small"
+    "model.loss is 'hybrid', which trains a learned variance, but model.process.variance is 'fixed_small'": {
+        "model__process__variance": "fixed_small"
     },
-    "model.zero_terminal_snr is on, but model.prediction is 'eps'": {"model__zero_terminal_snr": True},
+    "model.process.zero_terminal_snr is on, but model.process.prediction is 'eps'": {
+        "model__process__zero_terminal_snr": True
+    },
     "model.label_dropout is 0.2, but model.class_conditional is off": {"model__class_conditional": False},
-    "model.channels is 40": {"model__channels": 40},
-    "model.attention is '8;4'; it must be whole numbers with commas between them": {"model__attention": "8;4"},
-    "model.schedule is 'cosin'; it must be one of": {"model__schedule": "cosin"},
+    "model.network.channels is 40": {"model__network__channels": 40},
+    "model.network.attention is '8;4'; it must be whole numbers with commas between them": {
+        "model__network__attention": "8;4"
+    },
+    "model.process.schedule is 'cosin'; it must be one of": {"model__process__schedule": "cosin"},
     "sampling.guidance_scale is 2.0, but this model has never been without labels": {
         "model__label_dropout": 0.0, "sampling__guidance_scale": 2.0
     },
     "model.weighting is 'min_snr', which weighs the simple loss": {"model__weighting": "min_snr"},
     "model.low_res is 3, but images of digits are 8x8 pixels": {"model__low_res": 3},
-    "model.channel_mult has 5 levels": {"model__channel_mult": "1,1,1,1,1"},
-    "model.attention has 5": {"model__attention": "5"},
+    "model.network.channel_mult has 5 levels": {"model__network__channel_mult": "1,1,1,1,1"},
+    "model.network.attention has 5": {"model__network__attention": "5"},
 }  # fmt: skip
 
 

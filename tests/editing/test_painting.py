@@ -31,9 +31,9 @@ def workdir(tmp_path_factory) -> Path:
     config = small.diffusion_config(
         data__name="folder", data__path=str(pictures), data__dir=str(folder / "prepared"), data__size=SIDE,
         data__test_fraction=0.2, model__class_conditional=False, model__label_dropout=0.0, model__inpaint=True,
-        model__text=True, model__caption_dropout=0.2, model__text_context=24, model__text_width=32,
-        model__text_layers=1, model__text_heads=2, model__vocab_size=300, train__steps=2, train__batch=2,
-        eval__every=0, sampling__every=0,
+        model__text__name="glide", model__caption_dropout=0.2, model__text__context=24, model__text__width=32,
+        model__text__layers=1, model__text__heads=2, model__text__vocab_size=300, train__steps=2, train__batch=2,
+        eval__every=0, pictures__every=0,
     )  # fmt: skip
     train(config, folder / "run")
     return folder / "run"

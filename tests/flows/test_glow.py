@@ -9,10 +9,11 @@ import pytest
 
 from glowdiff.catalog.methods import METHODS
 from glowdiff.catalog.parse import defaults, parse
+from glowdiff.config.options import SampleOptions
 from glowdiff.errors import ConfigError
 from glowdiff.flows.build import glow_module
 from glowdiff.flows.method import flow_method
-from glowdiff.method import SampleOptions
+from glowdiff.method import classes
 from glowdiff.spec import DataSpec
 
 
@@ -42,8 +43,8 @@ def trained(method, batch, scale=0.03):
 
 
 def round_trip(method, variables, batch):
-    latents = method.encode(variables, jax.random.key(0), batch, SampleOptions())
-    return method.sample(variables, jax.random.key(0), latents, batch["cond"], SampleOptions())
+    latents = method.draws.encode(variables, jax.random.key(0), batch, SampleOptions())
+    return method.draws.sample(variables, jax.random.key(0), latents, batch["cond"], SampleOptions())
 
 
 @pytest.mark.parametrize("levels", [17, 256, 2])
@@ -140,16 +141,16 @@ def test_gradient_of_the_loss_is_that_of_finite_differences():
 class TestClassConditional:
     def test_label_shifts_the_prior_and_the_loss_adds_the_classifier(self):
         method, spec = make(class_conditional=True, class_weight=0.01)
-        assert method.labels == 10
+        assert classes(method.takes) == 10
         batch = batch_of(spec)
         variables = method.init(jax.random.key(0), batch)
         loss, aux = method.loss(variables, jax.random.key(1), batch)
         # Untrained, the classifier says 1/10 to every class.
         np.testing.assert_allclose(loss, aux.metrics["bits_per_dim"] + 0.01 * math.log2(10), rtol=1e-5)
         variables = trained(method, batch)
-        latents = method.latents(jax.random.key(2), 8)
+        latents = method.draws.latents(jax.random.key(2), 8)
         pictures = [
-            method.sample(variables, jax.random.key(0), latents, {"label": jnp.full(8, y)}, SampleOptions())
+            method.draws.sample(variables, jax.random.key(0), latents, {"label": jnp.full(8, y)}, SampleOptions())
             for y in (0, 1)
         ]
         assert (np.asarray(pictures[0]) != np.asarray(pictures[1])).any()
@@ -162,7 +163,9 @@ class TestClassConditional:
         batch = batch_of(spec)
         variables = method.init(jax.random.key(0), batch)
         with pytest.raises(ValueError, match="class-conditional: give cond"):
-            method.sample(variables, jax.random.key(0), method.latents(jax.random.key(0), 2), {}, SampleOptions())
+            method.draws.sample(
+                variables, jax.random.key(0), method.draws.latents(jax.random.key(0), 2), {}, SampleOptions()
+            )
 
 
 def test_example_noise_depends_on_the_index_alone():
@@ -176,11 +179,11 @@ def test_example_noise_depends_on_the_index_alone():
 
 def test_latents_are_standard_normal_and_one_per_example():
     method, _ = make()
-    latents = method.latents(jax.random.key(0), 500)
+    latents = method.draws.latents(jax.random.key(0), 500)
     flat = np.concatenate([np.asarray(eps).reshape(500, -1) for eps in latents], axis=1)
     assert abs(flat.mean()) < 0.02
     assert abs(flat.std() - 1) < 0.02
-    first = method.latents(jax.random.key(0), 3)
+    first = method.draws.latents(jax.random.key(0), 3)
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b[:3]), first, latents)
 
 

@@ -86,7 +86,7 @@ def test_a_release_by_name_gives_weights_as_averages_and_classes_as_numbers(tmp_
     assert "prepare it first" in said
     config, spec = workdirs.read(tmp_path / "run")
     assert (config.method, config.dtype, config.train.batch) == ("classifier", "bfloat16", 8)
-    assert (config.model.schedule, config.model.pool) == ("cosine", "attention")
+    assert (config.model.process.schedule, config.model.network.pool) == ("cosine", "attention")
     assert spec.classes == tuple("0123456789")
     raw, averaged = (glowdiff.load(tmp_path / "run", ema=ema).variables for ema in (False, True))
     assert small.as_bytes(raw) == small.as_bytes(averaged)

@@ -84,8 +84,8 @@ def test_our_configurations_are_the_releases(name):
     ours = parse(importlib.import_module(f"configs.{CONFIGS[name]}").get_config())
     different = differences(imported, ours)
     pace = {"train.steps", "train.batch", "optimizer.learning_rate", "data.shift"}
-    written = {"model.channel_mult"} | ({"model.heads"} if ours.model.head_channels else set())
-    assert set(different) <= {"dtype", "model.remat"} | pace | written
+    written = {"model.network.channel_mult"} | ({"model.network.heads"} if ours.model.network.head_channels else set())
+    assert set(different) <= {"dtype", "model.network.remat"} | pace | written
     assert network(module_of(ours, spec)) == network(module_of(imported, spec))
 
 
@@ -95,8 +95,8 @@ def test_process_and_sampling_follow_the_flags():
 
     plain = model().model
     assert (plain.variance, plain.loss, plain.prediction) == ("fixed_large", "simple", "eps")
-    assert model(sigma_small=True, predict_xstart=True).model.variance == "fixed_small"
-    assert model(predict_xstart=True).model.prediction == "x_0"
+    assert model(sigma_small=True, predict_xstart=True).model.process.variance == "fixed_small"
+    assert model(predict_xstart=True).model.process.prediction == "x_0"
     assert model(learn_sigma=True).model.loss == "hybrid"
     assert model(learn_sigma=True, diffusion_steps=4000).model.loss == "simple"
     assert model(learn_sigma=True, diffusion_steps=4000, rescale_learned_sigmas=True).model.loss == "hybrid"

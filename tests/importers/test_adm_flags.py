@@ -68,7 +68,7 @@ def test_constructors_count_halvings_and_command_lines_pixels():
         ({"classifier_pool": "mean"}, "classifier_pool is 'mean'; it must be one of adaptive"),
         ({"model": "VAE", "model_channels": 32}, "model=VAE; it must be one of UNetModel"),
         ({"model_channels": 32}, "image_size=0; it must be there"),
-        ({"num_channels": 48}, "cannot be: model.channels is 48"),
+        ({"num_channels": 48}, "cannot be: model.network.channels is 48"),
     ],
 )
 def test_wrong_flags_are_named(values, message):

@@ -56,9 +56,9 @@ def test_the_workdir_guides_as_the_original_does(tmp_path, files, vocab, capsys)
     assert "to train on, name one by --data" in said
 
     config, spec = workdirs.read(workdir)
-    assert (config.method, config.model.schedule, config.model.tokenizer) == ("clip", "cosine", "clip")
+    assert (config.method, config.model.process.schedule, config.model.text.tokenizer) == ("clip", "cosine", "clip")
     tokenizer = tokenizers.load(workdir, "clip")
-    assert tokenizer.encode(["the cat"], config.model.text_context).tokens.shape == (1, 11)
+    assert tokenizer.encode(["the cat"], config.model.text.context).tokens.shape == (1, 11)
 
     method = build_method(config, spec)
     shapes = jax.eval_shape(method.init, jax.random.key(0), batch_shapes(spec, 1, method.context))
@@ -90,5 +90,5 @@ def test_what_cannot_be_imported_is_said(tmp_path, files, vocab, capsys):
 
 def test_the_release_becomes_the_configuration_of_its_size():
     config = configuration(Flags(), batch=256)
-    assert (config.model.image_width, config.model.text_width, config.model.embedding) == (768, 512, 512)
+    assert (config.model.network.width, config.model.text.width, config.model.network.embedding) == (768, 512, 512)
     assert (config.data.size, config.train.batch, config.optimizer.weight_decay) == (64, 256, 0.2)

@@ -102,7 +102,7 @@ def test_wrong_weights_are_named():
         ({"image_size": 32}, "image_size=32, for which the original has no channel_mult.*64, 128, 256"),
         ({"model_channels": 32, "model": "UNetModel"}, "model=UNetModel; it must be one of Text2ImUNet"),
         ({"model_channels": 32}, "image_size=0; it must be there"),
-        ({"num_channels": 48}, "cannot be: model.channels is 48"),
+        ({"num_channels": 48}, "cannot be: model.network.channels is 48"),
     ],
 )
 def test_wrong_flags_are_named(values, message):

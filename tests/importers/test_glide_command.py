@@ -73,7 +73,7 @@ def test_what_makes_a_prompt_fit_is_kept(tmp_path):
     assert command(tmp_path, weights, flags, dtype="bfloat16", batch=8) == 0
     config, spec = workdirs.read(tmp_path / "run")
     assert (config.dtype, config.train.batch, config.model.context) == ("bfloat16", 8, 12)
-    assert (config.model.tokenizer, config.model.vocab_size) == ("gpt2", TOKENS)
+    assert (config.model.text.tokenizer, config.model.text.vocab_size) == ("gpt2", TOKENS)
     assert (spec.captions, spec.classes, spec.shape) == (True, (), (16, 16, 3))
 
 
@@ -122,7 +122,14 @@ def test_our_configurations_are_the_releases(name):
     imported = configuration(flags)
     ours = parse(importlib.import_module(f"configs.glide.{CONFIGS[name]}").get_config())
     different = set(differences(imported, ours))
-    assert different <= {"dtype", "model.remat", "train.steps", "train.batch", "model.channel_mult", "model.heads"}
+    assert different <= {
+        "dtype",
+        "model.network.remat",
+        "train.steps",
+        "train.batch",
+        "model.network.channel_mult",
+        "model.network.heads",
+    }
     spec = assumed_spec(flags, "folder")
     module = unet_module(ours.model, spec, "float32")
     assert module.clone(remat=False, heads=1) == glide_module(flags)

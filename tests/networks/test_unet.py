@@ -135,17 +135,17 @@ def test_impossible_images_and_missing_conditions(variables):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"image_size": 30}, "model.channel_mult has 3 levels.*multiples of 4, not 30x30"),
+        ({"image_size": 30}, "model.network.channel_mult has 3 levels.*multiples of 4, not 30x30"),
         (
             {"channels": 48},
-            "model.channels is 48 and model.channel_mult has 1, which makes 48 channels.*multiple of 32",
+            "model.network.channels is 48 and .*channel_mult has 1, which makes 48 channels.*multiple of 32",
         ),
         ({"channel_mult": (0.5, 1, 2)}, "has 0.5, which makes 16 channels"),
-        ({"channel_mult": ()}, "model.channel_mult is empty"),
-        ({"attention": (12,)}, "model.attention has 12.* are 32, 16, 8"),
-        ({"heads": 3}, "model.heads is 3, which does not divide the 64 channels that attend at 16x16"),
-        ({"heads": 0}, "model.heads is 0"),
-        ({"head_channels": 48}, "model.head_channels is 48, which does not divide the 64"),
+        ({"channel_mult": ()}, "model.network.channel_mult is empty"),
+        ({"attention": (12,)}, "model.network.attention has 12.* are 32, 16, 8"),
+        ({"heads": 3}, "model.network.heads is 3, which does not divide the 64 channels that attend at 16x16"),
+        ({"heads": 0}, "model.network.heads is 0"),
+        ({"head_channels": 48}, "model.network.head_channels is 48, which does not divide the 64"),
     ],
 )
 def test_impossible_sizes_are_named(changed, message):

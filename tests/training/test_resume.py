@@ -28,7 +28,7 @@ LONG = {
     "data__shift": 1,
     "eval__every": 100,
     "eval__images": 16,
-    "sampling__every": 0,
+    "pictures__every": 0,
     "model__levels": 1,
 }
 
@@ -122,7 +122,7 @@ STEPS = 12
 @pytest.fixture
 def config(toy):
     return small.toy_config(
-        toy, train__steps=STEPS, train__checkpoint_every=5, train__accumulate=2, eval__every=4, sampling__every=6
+        toy, train__steps=STEPS, train__checkpoint_every=5, train__accumulate=2, eval__every=4, pictures__every=6
     )
 
 

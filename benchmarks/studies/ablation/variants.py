@@ -98,7 +98,7 @@ def training(config: Any, scale: Scale) -> Any:
         steps=scale.steps, batch=scale.batch, ema_decay=0.99, log_every=scale.steps, checkpoint_every=scale.steps
     )
     config.eval.update(every=max(1, scale.steps // scale.evaluations), batch=128)
-    config.sampling.update(every=0, images=16)
+    config.pictures.update(every=0, images=16)
     return config
 
 

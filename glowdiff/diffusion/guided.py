@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from glowdiff.config.options import SampleOptions
 from glowdiff.diffusion.process import Process
-from glowdiff.method import SampleOptions, Variables
+from glowdiff.method import Variables
 from glowdiff.samplers.guidance import (
     classifier_free,
     classifier_gradient,
@@ -31,18 +32,17 @@ class Network(NamedTuple):
     train: Callable[..., jax.Array]  # (variables, x_t, t [B], cond, dropout key) -> output
     dtype: Any  # of what comes in and out, at least float32
     # (variables, cond) -> cond in which captions have been read, once for all steps
-    read: Callable[..., Mapping[str, jax.Array]] = lambda variables, cond: cond
-    inputs: tuple[tuple[str, int], ...] = ()  # what its first convolution sees, with channels, in order
+    read: Callable[..., Mapping[str, jax.Array]]
 
 
-def denoiser(
+def guided(
     network: Network,
     process: Process,
     variables: Variables,
     cond: Mapping[str, jax.Array],
     options: SampleOptions,
     withhold: Callable[[Mapping[str, jax.Array]], Mapping[str, jax.Array]] | None,
-    wanted: Mapping[str, jax.Array],
+    guide_cond: Mapping[str, jax.Array],
 ) -> Denoiser:
     """The network as a `Denoiser`, with all the guidance that the options ask for.
 
@@ -56,7 +56,7 @@ def denoiser(
       cond: conditions as the network takes them, rows [B]. Where there are `known` pixels, they stay.
       options: see `SampleOptions`.
       withhold: takes label or caption out of conditions, for classifier-free guidance.
-      wanted: conditions as the guides take them.
+      guide_cond: conditions as the guides take them.
     """
     known = (cond["known"], cond["known_mask"]) if "known" in cond else None
 
@@ -75,7 +75,7 @@ def denoiser(
         assert withhold is not None, "classifier-free guidance needs a model that can do without its condition"
         free = withhold(cond)
         both = {name: pairs(value, free[name]) for name, value in cond.items()}
-        low, high = (share * (process.timesteps - 1) for share in options.guidance_interval)
+        low, high = (share * (process.timesteps - 1) for share in (options.guidance_from, options.guidance_to))
         denoise = classifier_free(
             plain(both), options.guidance_scale, interval=(low, high), rescale=options.guidance_rescale
         )
@@ -86,10 +86,10 @@ def denoiser(
     if known is not None:
         denoise = known_pixels(denoise, *known)
     for guide in options.guides:
-        asked = guide.embed(guide.variables, wanted) if guide.embed else wanted
+        ready = guide.embed(guide.variables, guide_cond) if guide.embed else guide_cond
 
-        def log_prob(x_t: jax.Array, level: Level, guide: Any = guide, asked: Any = asked) -> jax.Array:
-            return guide.log_prob(guide.variables, x_t, jnp.broadcast_to(level.t, x_t.shape[:1]), asked)
+        def log_prob(x_t: jax.Array, level: Level, guide: Any = guide, ready: Any = ready) -> jax.Array:
+            return guide.log_prob(guide.variables, x_t, jnp.broadcast_to(level.t, x_t.shape[:1]), ready)
 
         denoise = with_gradient(denoise, classifier_gradient(log_prob, guide.scale))
     return denoise
