@@ -9,6 +9,7 @@ import pytest
 
 from glowdiff.catalog.methods import METHODS
 from glowdiff.catalog.parse import defaults, parse
+from glowdiff.sharding import Platform
 from glowdiff.spec import DataSpec
 
 SPEC = DataSpec("toy", (2, 2, 1), 17, 100, 10)
@@ -34,7 +35,7 @@ def double():
 def test_the_likelihood_integrates_to_one(name):
     config = defaults(name.split()[0])
     config.model.update(MODELS[name])
-    method = METHODS[config.method].build(parse(config).model, SPEC, "float64")
+    method = METHODS[config.method].build(parse(config).model, SPEC, "float64", platform=Platform("cpu"))
     keys = jax.random.split(jax.random.key(0), 4)
     image = jax.random.randint(keys[0], (64, *SPEC.shape), 0, 17).astype(jnp.uint8)
     variables = jax.jit(method.init)(keys[1], {"image": image, "cond": {}})
