@@ -50,7 +50,7 @@ def test_the_likelihood_integrates_to_one(name):
         bits = method.bits_per_dim(variables, keys[3], batch)
         return 4 * (math.log(17) - bits * math.log(2))
 
-    x, log_proposal = proposal(config.method, method.unrounded, variables, method.draws.latents(keys[3], 4_000))
+    x, log_proposal = proposal(config.method, method.draws.unrounded, variables, method.draws.latents(keys[3], 4_000))
     weights = np.exp(np.asarray(log_density(x), np.float64) - log_proposal)
     assert weights.std() / math.sqrt(POINTS) < 0.004  # else the estimate says nothing
     np.testing.assert_allclose(weights.mean(), 1, atol=0.01)
