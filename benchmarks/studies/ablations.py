@@ -1,4 +1,4 @@
-"""Glow's ablations at a size for two CPU cores: `python benchmarks/ablations.py permutation|models|depth|temperature`.
+"""Glow's ablations at a size for two CPU cores: `python benchmarks/studies/ablations.py FIGURE`, one of four.
 
 permutation: reverse, shuffle and 1x1 convolution, additive and affine (Glow, figure 3). models: NICE, RealNVP and Glow
 with as many parameters (Glow, table 2). depth: L = 2, 3, 4, with K steps per level each. temperature: samples of the
@@ -100,7 +100,7 @@ def _pixels(scale: Scale) -> str:
 def _command(figure: str) -> str:
     changed = [f"--{key}={flag.value}" for key, flag in _FLAGS.items() if flag.value != flag.default]
     changed += [f"--seeds={_SEEDS.value}"] if _SEEDS.value != _SEEDS.default else []
-    return " ".join(["python benchmarks/ablations.py", figure, *changed])
+    return " ".join(["python benchmarks/studies/ablations.py", figure, *changed])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Bounds in bits/dim of learned and fixed variances over few and many steps, on the test digits.
 
-`python benchmarks/digits_bound.py --learned=runs/iddpm_digits --fixed=runs/iddpm_fixed`: a run of
+`python benchmarks/studies/digits_bound.py --learned=runs/iddpm_digits --fixed=runs/iddpm_fixed`: a run of
 configs/iddpm/digits.py, and one with `--config.model.process.variance=fixed_large --config.model.loss=simple`, whose
 network serves both fixed variances.
 """

@@ -50,11 +50,11 @@ class Judge:
         return self._batches(self._text, read.tokens, read.mask)
 
     def _batches(self, function: Any, *arrays: np.ndarray) -> np.ndarray:
-        n, found = len(arrays[0]), []
+        n, embeddings = len(arrays[0]), []
         for start in range(0, n, _BATCH):
             rows = np.resize(np.arange(start, min(start + _BATCH, n)), _BATCH)  # repeats fill the last batch
-            found.append(np.asarray(function(self._model.variables, *(array[rows] for array in arrays))))
-        return np.concatenate(found)[:n]
+            embeddings.append(np.asarray(function(self._model.variables, *(array[rows] for array in arrays))))
+        return np.concatenate(embeddings)[:n]
 
 
 def ranks(z_images: np.ndarray, z_captions: np.ndarray, own: np.ndarray) -> np.ndarray:
@@ -100,7 +100,9 @@ def kernel_distance(z: np.ndarray, others: np.ndarray) -> float:
     y of variance 1, so that x y / E is their cosine. Unlike Frechet's distance it has no bias where pictures are few;
     it may come out below 0.
     """
-    kernel = lambda a, b: (a @ b.T + 1) ** 3  # noqa: E731
+
+    def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return (a @ b.T + 1) ** 3
 
     def within(a: np.ndarray) -> float:
         between = kernel(a, a)

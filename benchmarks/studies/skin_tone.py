@@ -1,4 +1,4 @@
-"""Does the vector of dark skin darken skin? `python benchmarks/skin_tone.py --workdir=runs/openmoji`.
+"""Does the vector of dark skin darken skin? `python benchmarks/studies/skin_tone.py --workdir=runs/openmoji`.
 
 The vector of `dark_skin` among people with a skin tone, from the training images, is added to the latents of held-out
 people. Per alpha: the mean brightness of the pixels that were skin, over all these pictures, and the share of pictures

@@ -12,7 +12,7 @@ import optax
 
 from glowdiff.config.options import SampleOptions
 from glowdiff.flows import base, dequantization
-from glowdiff.flows.encoded import Encoded, Latents
+from glowdiff.flows.encoding import Encoded, Latents
 from glowdiff.method import Aux, Batch, Cond, Condition, Draws, Method, Variables, example_keys, image_keys
 
 MOVING = 0.1  # share of the newest batch in moving statistics (RealNVP's decay)

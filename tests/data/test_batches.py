@@ -28,7 +28,7 @@ AUGMENTED = DataConfig(flip=True, shift=2)
 
 
 def numbered(train: int, test: int = 1, shape=(6, 6, 1)) -> Dataset:
-    """Return a set whose image i has i in every pixel and the label i."""
+    """A set whose image i has i in every pixel and the label i."""
 
     def split(count: int) -> Memory:
         numbers = np.arange(count)

@@ -14,7 +14,10 @@ from glowdiff.errors import ConfigError
 from glowdiff.flows.build import glow_module
 from glowdiff.flows.method import flow_method
 from glowdiff.method import classes
+from glowdiff.sharding import Platform
 from glowdiff.spec import DataSpec
+
+CPU = Platform("cpu")
 
 
 def make(spec=None, dtype="float32", **model):
@@ -23,7 +26,7 @@ def make(spec=None, dtype="float32", **model):
     config.model.update({"levels": 2, "depth": 2, "width": 6, "unroll": 1} | model)
     parsed = parse(config)
     parsed.model.check_data(spec, parsed.data)
-    return METHODS["glow"].build(parsed.model, spec, dtype), spec
+    return METHODS["glow"].build(parsed.model, spec, dtype, platform=CPU), spec
 
 
 def batch_of(spec, n=8):
@@ -69,7 +72,7 @@ def test_bits_of_an_untrained_model_count_every_channel():
     spec = DataSpec("toy", (2, 2, 3), 256, 100, 10)
     config = defaults("glow")
     config.model.update(levels=1, depth=1, width=4, permutation="reverse", learn_top=False)
-    module = glow_module(parse(config).model, spec, "float32")
+    module = glow_module(parse(config).model, spec, "float32", platform=CPU)
     method = flow_method(module, spec.shape)
     batch = batch_of(spec)
     noise = jnp.full(batch["image"].shape, 0.5 / 256)
@@ -107,8 +110,9 @@ def test_unroll_and_remat_change_nothing_but_speed():
 def test_unroll_is_that_of_the_platform_compiled_for():
     """Not of the machine that compiles: these tests run on CPUs."""
     model, spec = parse(defaults("glow")).model, DataSpec("toy", (8, 8, 3), 256, 100, 10)
-    unrolls = {name: glow_module(model, spec, "float32", platform=name).unroll for name in (None, "cpu", "gpu", "tpu")}
-    assert unrolls == {None: 1_000, "cpu": 1_000, "gpu": 1, "tpu": 1}
+    platforms = [Platform(name) for name in ("cpu", "gpu", "tpu")]
+    unrolls = {platform.name: glow_module(model, spec, "float32", platform=platform).unroll for platform in platforms}
+    assert unrolls == {"cpu": 1_000, "gpu": 1, "tpu": 1}
 
 
 def test_bfloat16_nets_keep_the_likelihood_in_float32():
