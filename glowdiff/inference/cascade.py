@@ -109,6 +109,10 @@ class Cascade:
             images or labels than the one before it draws.
         """
         require(bool(upsamplers), "a cascade needs an upsampler: a super-resolution model.")
+        require(
+            enlarged(base.method.takes) is None,
+            "the base enlarges images itself; a cascade begins with a model that needs no image.",
+        )
         stages = (base, *upsamplers)
         for number, stage in enumerate(stages):
             name = _name(number, len(stages))
@@ -118,10 +122,6 @@ class Cascade:
             )
             if number:
                 _check_fit(name, stages[number - 1], stage)
-        require(
-            enlarged(base.method.takes) is None,
-            "the base enlarges images itself; a cascade begins with a model that needs no image.",
-        )
         known = {classes(stage.method.takes) for stage in stages} - {0}
         require(len(known) < 2, f"the stages know different numbers of classes: {', '.join(map(str, sorted(known)))}.")
         self.base, self.upsamplers, self.spec = base, upsamplers, upsamplers[-1].spec
