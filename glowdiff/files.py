@@ -59,11 +59,11 @@ def read_npz(path: Path, key: str, content: str, example: str) -> dict[str, np.n
         f"{key} is {path}, which is not an .npz file; save one with {example}.",
     )
     try:
-        stored = np.load(path, allow_pickle=False)
-        if isinstance(stored, np.ndarray):
+        archive = np.load(path, allow_pickle=False)
+        if isinstance(archive, np.ndarray):
             raise ConfigError(f"{key} is {path}, a single array; save an .npz file with {example}.")
-        with stored:
-            return {name: stored[name] for name in stored.files}
+        with archive:
+            return {name: archive[name] for name in archive.files}
     except ConfigError:
         raise
     except Exception as error:

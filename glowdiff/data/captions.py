@@ -23,12 +23,12 @@ class Tokens(Protocol):
 
     @property
     def tokens(self) -> np.ndarray:
-        """Return int32 [N, L]."""
+        """Int32 [N, L]."""
         ...
 
     @property
     def mask(self) -> np.ndarray:
-        """Return bool [N, L], True at real tokens."""
+        """Bool [N, L], True at real tokens."""
         ...
 
 
@@ -36,19 +36,19 @@ class Tokenizer(Protocol):
     """What makes tokens of captions."""
 
     def encode_cut(self, captions: Sequence[str], context: int) -> tuple[Tokens, int]:
-        """Return the tokens of N `captions`, each cut or filled up to L = `context`, and how many were cut."""
+        """The tokens of N `captions`, each cut or filled up to L = `context`, and how many were cut."""
         ...
 
 
 def with_tokens(dataset: Dataset, tokenizer: Tokenizer, context: int) -> Dataset:
-    """Return `dataset` with each example's caption among its conditions, beside the label.
+    """`dataset` with each example's caption among its conditions, beside the label.
 
     `cond["tokens"]` is int32 [context] and `cond["mask"]` bool [context], True at real tokens. Captions held in memory
     are turned into tokens now, those on disk whenever their example is read. Captions that had to be cut are mentioned
     once on stderr.
 
     Raises:
-        ConfigError: when the set has no captions.
+      ConfigError: the set has no captions.
     """
     require_captions(dataset.spec)
     notice = _Notice(dataset.spec, tokenizer, context)
@@ -63,10 +63,10 @@ def with_tokens(dataset: Dataset, tokenizer: Tokenizer, context: int) -> Dataset
 
 
 def train_captions(dataset: Dataset) -> list[str]:
-    """Return the captions of all training examples, in order, to make a tokenizer of; no image is decoded.
+    """The captions of all training examples, in order, to make a tokenizer of; no image is decoded.
 
     Raises:
-        ConfigError: when the set has no captions.
+      ConfigError: the set has no captions.
     """
     require_captions(dataset.spec)
     return list(dataset.train.captions or ())

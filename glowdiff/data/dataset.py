@@ -25,10 +25,10 @@ class Dataset(NamedTuple):
 
 
 def load(config: DataConfig) -> Dataset:
-    """Return the data set that `config` names, prepared first where it has never been used.
+    """The data set that `config` names, prepared first where it has never been used.
 
     Raises:
-        ConfigError: for an unknown name, for data that cannot be read, or values of `config` that do not suit them.
+      ConfigError: for an unknown name, for data that cannot be read, or values of `config` that do not suit them.
     """
     config.check()
     dataset = Dataset(*_load(config))
@@ -50,10 +50,10 @@ def _load(config: DataConfig) -> tuple[DataSpec, Source, Source]:
 
 
 def prepare(config: DataConfig) -> Path:
-    """Return the directory of the prepared set that `config` names, prepared now where it is not yet.
+    """The directory of the prepared set that `config` names, prepared now where it is not yet.
 
     Raises:
-        ConfigError: as for `load`.
+      ConfigError: as for `load`.
     """
     if config.name == "arrays":
         raise ConfigError("data.name is 'arrays', which is read as it is: there is nothing to prepare.")
@@ -72,6 +72,6 @@ def is_ready(config: DataConfig) -> bool:
     """Whether `load` would read what is on this machine, and download nothing.
 
     Raises:
-        ConfigError: for an unknown name.
+      ConfigError: for an unknown name.
     """
     return config.name in stock.OWN or stock.is_prepared(config)

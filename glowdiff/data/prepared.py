@@ -23,32 +23,32 @@ _ABANDONED = 24 * 3600  # seconds after which an unfinished preparation was sure
 
 
 def data_dir(directory: str | None = None) -> Path:
-    """Return the local folder of prepared sets: `directory`, else $GLOWDIFF_DATA, else ~/.cache/glowdiff/data.
+    """The local folder of prepared sets: `directory`, else $GLOWDIFF_DATA, else ~/.cache/glowdiff/data.
 
     Raises:
-        ConfigError: for an address such as `gs://...`, where nothing can be put into place atomically.
+      ConfigError: for an address such as `gs://...`, where nothing can be put into place atomically.
     """
-    chosen = directory or os.environ.get(VARIABLE) or "~/.cache/glowdiff/data"
-    if is_address(chosen):
+    folder = directory or os.environ.get(VARIABLE) or "~/.cache/glowdiff/data"
+    if is_address(folder):
         raise ConfigError(
-            f"data.dir is {chosen!r}; prepared sets are kept in a local folder of each machine, "
+            f"data.dir is {folder!r}; prepared sets are kept in a local folder of each machine, "
             "such as ~/.cache/glowdiff/data."
         )
-    return Path(chosen).expanduser()
+    return Path(folder).expanduser()
 
 
 def prepare_once(target: Path, write: Callable[[Path], Path]) -> Path:
-    """Return `target`, a directory that `write` fills unless it exists already.
+    """`target`, a directory that `write` fills unless it exists already.
 
     `target` appears by one rename, so a directory of that name is always a finished one, and processes or runs that
     need it at the same time wait for each other; where they cannot (another machine on a shared disk), the first wins.
 
     Args:
-        target: the directory wanted.
-        write: called with an empty directory on the same disk; returns the directory to put into place, within it.
+      target: the directory.
+      write: called with an empty directory on the same disk; returns the directory to put into place, within it.
 
     Raises:
-        ConfigError: when the folder of prepared sets cannot be written to.
+      ConfigError: the folder of prepared sets cannot be written to.
     """
     if target.is_dir():
         return target

@@ -77,8 +77,8 @@ def glow_method(config: GlowConfig, spec: DataSpec, dtype: str, *, platform: Pla
         image = jnp.zeros((1, *spec.shape), jnp.uint8)
         cond = {"label": jnp.zeros(1, jnp.int32)}
         noise = jnp.zeros(image.shape, module.param_dtype)
-        _, seen = module.apply(variables, image, noise, cond, method=module.encode, mutable=["intermediates"])
-        matrices = [leaf for leaf in jax.tree.leaves(seen) if leaf.ndim == 3]
+        _, state = module.apply(variables, image, noise, cond, method=module.encode, mutable=["intermediates"])
+        matrices = [leaf for leaf in jax.tree.leaves(state) if leaf.ndim == 3]
         return {"condition_number": jnp.max(jnp.stack([jnp.linalg.cond(w).max() for w in matrices]))}
 
     return method._replace(diagnostics=diagnostics) if config.permutation == "conv" else method

@@ -88,10 +88,10 @@ class CouplingStep(nn.Module):
         board = checkerboard(kept.shape[1], kept.shape[2], parity) if self.kind == "checkerboard" else None
         if self.batch_norm:
             kept, _ = self.norm_in(kept, train=train, mask=board)
-        seen = [kept, -kept]  # after the ReLU, both signs
+        signs = [kept, -kept]  # after the ReLU, both signs
         if board is not None:
-            seen.append(jnp.broadcast_to(board, (*kept.shape[:3], 1)).astype(kept.dtype))
-        return self.net(nn.relu(jnp.concatenate(seen, axis=-1)), 2 * kept.shape[-1], train)
+            signs.append(jnp.broadcast_to(board, (*kept.shape[:3], 1)).astype(kept.dtype))
+        return self.net(nn.relu(jnp.concatenate(signs, axis=-1)), 2 * kept.shape[-1], train)
 
 
 class CouplingGroup(nn.Module):

@@ -62,8 +62,8 @@ def small_images(path: str, spec: DataSpec, side: int, flag: str = "--low_res") 
     small = dataclasses.replace(spec, shape=(side, side, spec.shape[-1]))
     if not path.endswith(".npz"):
         return from_files([path], small, flag)
-    stored = read_npz(Path(path).expanduser(), flag, "a picture or an .npz file", "sample.py --out=FILE.npz")
-    images, levels = stored.get("arr_0"), int(stored.get("levels", np.int32(256)))
+    arrays = read_npz(Path(path).expanduser(), flag, "a picture or an .npz file", "sample.py --out=FILE.npz")
+    images, levels = arrays.get("arr_0"), int(arrays.get("levels", np.int32(256)))
     require(
         images is not None
         and images.dtype == np.uint8
@@ -74,7 +74,7 @@ def small_images(path: str, spec: DataSpec, side: int, flag: str = "--low_res") 
         f"levels; it holds {'none' if images is None else f'{images.dtype} {list(images.shape)} of {levels} levels'}.",
     )
     assert images is not None
-    labels = stored.get("arr_1")
+    labels = arrays.get("arr_1")
     names = [str(row) for row in range(len(images))]
     return Pictures(images, None if labels is None else labels.astype(np.int32), names)
 

@@ -38,7 +38,7 @@ class Report:
 
     @staticmethod
     def read(path: Path) -> Report:
-        """Return the report that `write` put into `path`."""
+        """The report that `write` put into `path`."""
         content = json.loads(path.read_text(encoding="utf-8"))
         return Report(content["folder"], content["files"], content["refused"], content["notes"])
 
@@ -55,14 +55,14 @@ class Report:
         )
 
     def nothing_left(self, split: str) -> ConfigError:
-        """Return the error for a `split` all of whose images are refused."""
+        """The error for a `split` all of whose images are refused."""
         return ConfigError(
             f"data.path is {self.folder}, none of whose {split} images can be used.\n{self._first()}\n"
             "Repair them, or add others."
         )
 
     def _first(self) -> str:
-        """Return the first refused files with reasons, a line each, and the notes."""
+        """The first refused files with reasons, a line each, and the notes."""
         lines = [f"  {name}: {self.refused[name]}" for name in sorted(self.refused)[:_NAMED]]
         more = len(self.refused) - len(lines)
         return "\n".join([*lines, *([f"  and {more} more"] if more else []), *self.notes])
@@ -90,5 +90,5 @@ class Report:
 
 
 def progress_console() -> Console:
-    """Return a console on stderr, so that output of scripts stays clean."""
+    """A console on stderr, so that output of scripts stays clean."""
     return Console(file=sys.stderr)

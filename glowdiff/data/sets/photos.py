@@ -44,10 +44,10 @@ TEST = (
 
 
 def prepare(root: Path, size: int | None) -> Path:
-    """Return the directory of the crops of `size` pixels (None: 32) under `root`, written unless it is there.
+    """The directory of the crops of `size` pixels (None: 32) under `root`, written unless it is there.
 
     Raises:
-        ConfigError: for another size than 16, 32 or 64.
+      ConfigError: for another size than 16, 32 or 64.
     """
     side = DEFAULT_SIZE if size is None else size
     if side not in SIZES:
@@ -78,7 +78,7 @@ def crops(names: Sequence[str], side: int, stride: int) -> Iterator[records.Item
 
 
 def _open(name: str) -> Image.Image:
-    """Return a picture of an installed package, found without importing it."""
+    """A picture of an installed package, found without importing it."""
     package, _, file = name.partition("/")
     module = importlib.util.find_spec(package)
     path = Path(module.origin).parent / file if module and module.origin else None

@@ -25,11 +25,11 @@ OWN = ("digits", "photos", "openmoji", "folder", "arrays")
 
 
 def read(config: DataConfig) -> tuple[DataSpec, Source, Source]:
-    """Return the facts, the training and the test split of the TFDS data set `config.name`.
+    """The facts, the training and the test split of the TFDS data set `config.name`.
 
     Raises:
-        ConfigError: when TFDS does not know the name, the set is not prepared and TensorFlow is missing, it has no
-            images, or not the splits asked for.
+      ConfigError: TFDS does not know the name, the set is not prepared and TensorFlow is missing, it has no
+        images, or not the splits asked for.
     """
     builder = _prepared(config)
     features = builder.info.features
@@ -45,10 +45,10 @@ def read(config: DataConfig) -> tuple[DataSpec, Source, Source]:
 
 
 def prepare(config: DataConfig) -> Path:
-    """Return the directory of the prepared set; if there is none, download and prepare it, which needs TensorFlow.
+    """The directory of the prepared set; if there is none, download and prepare it, which needs TensorFlow.
 
     Raises:
-        ConfigError: as for `read`, and when the download fails.
+      ConfigError: as for `read`, and when the download fails.
     """
     return Path(os.fspath(_prepared(config).data_path))
 
@@ -57,13 +57,13 @@ def is_prepared(config: DataConfig) -> bool:
     """Whether the set of that name can be read without downloading it.
 
     Raises:
-        ConfigError: when TFDS does not know the name.
+      ConfigError: TFDS does not know the name.
     """
     return _builder(config).is_prepared()
 
 
 def _prepared(config: DataConfig) -> Any:
-    """Return the TFDS builder of a set that is ready to be read."""
+    """The TFDS builder of a set that is ready to be read."""
     builder = _builder(config)
     if not builder.is_prepared():
         if not _has_tensorflow():
@@ -83,7 +83,7 @@ def _prepared(config: DataConfig) -> Any:
 
 
 def command(config: DataConfig) -> str:
-    """Return the command that prepares the data set of `config`."""
+    """The command that prepares the data set of `config`."""
     words = ["python", "-m", "glowdiff.data", "prepare", config.name]
     return shlex.join([*words, "--dir", config.dir] if config.dir else words)
 
@@ -119,12 +119,12 @@ def _needs_tensorflow(config: DataConfig) -> str:
 def _unknown(name: str) -> str:
     known = [*OWN, *tfds.list_builders(with_community_datasets=False)]
     close = likely(name.partition("/")[0].partition(":")[0].lower(), known, most=3)
-    meant = f"did you mean {' or '.join(close)}?" if close else f"it must be {', '.join(OWN)} or a TFDS name."
-    return f"data.name is {name!r}, which is no data set: {meant}"
+    hint = f"did you mean {' or '.join(close)}?" if close else f"it must be {', '.join(OWN)} or a TFDS name."
+    return f"data.name is {name!r}, which is no data set: {hint}"
 
 
 def _shape(config: DataConfig, features: Any) -> tuple[int, int, int]:
-    """Return height, width and channels of the images as they will be read."""
+    """Height, width and channels of the images as they will be read."""
     require(
         "image" in features and isinstance(features["image"], tfds.features.Image),
         f"data.name is {config.name!r}, which has no feature called image to learn from; "
@@ -159,7 +159,7 @@ def _split(builder: Any, key: str, split: str) -> Any:
 
 
 def _decode(record: dict[str, Any], *, size: int | None, labelled: bool) -> Example:
-    """Return the example in TFDS's `record`, its image cut and resized to `size`."""
+    """The example in TFDS's `record`, its image cut and resized to `size`."""
     image = np.asarray(record["image"])
     if size is not None and image.shape[:2] != (size, size):
         gray = image.shape[-1] == 1
