@@ -8,13 +8,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from glowdiff.diffusion.denoise import denoiser
 
 from benchmarks.programs import make_experiment, train_program
 from benchmarks.synthetic import synthetic
 from benchmarks.timing import matmul_peak
 from glowdiff.config.sections import Config
 from glowdiff.diffusion.build import network, unet_module
-from glowdiff.diffusion.denoise import denoiser
 from glowdiff.diffusion.process import Process
 from glowdiff.diffusion.schedules import alpha_bars
 from glowdiff.diffusion.timesteps import uniform

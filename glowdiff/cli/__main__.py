@@ -27,9 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0 if words else 1
     name, *rest = words
     if name == "--version":
-        from glowdiff import __version__
-
-        print(__version__)
+        print(importlib.import_module("glowdiff").__version__)
         return 0
     if name not in COMMANDS:
         print(f"error: glowdiff has no command {name!r}. {did_you_mean(name, COMMANDS)}", file=sys.stderr)

@@ -25,7 +25,10 @@ Batches = Callable[[], Iterator[Any]]  # the test set, from its beginning
 def flags() -> Flags:
     """What the command takes."""
     flags = Flags(
-        "glowdiff evaluate", "Scores a model on its test set.", "README.md", "--workdir=runs/glow_digits [--images=1000]"
+        "glowdiff evaluate",
+        "Scores a model on its test set.",
+        "README.md",
+        "--workdir=runs/glow_digits [--images=1000]",
     )
     flags.add("workdir", "What `glowdiff train` wrote.", Path, shown="DIR", needed=True)
     flags.add("images", "Only so many test images, the first ones.", int, low=1)

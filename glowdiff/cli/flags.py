@@ -112,7 +112,7 @@ class Flags:
         """How the command is used."""
         short = [] if full else self._short
         lines = textwrap.wrap(f"{self.command} {self._usage}", WIDTH, subsequent_indent="    ", break_on_hyphens=False)
-        lines += textwrap.wrap(f"{self._about} See {self._page}.", WIDTH) + [""]
+        lines += [*textwrap.wrap(f"{self._about} See {self._page}.", WIDTH), ""]
         shortened = frozenset[str]().union(*(names for _, names in short))
         lines += [line for name, own in self._shown if name not in shortened for line in own]
         for line, _ in short:
@@ -167,10 +167,15 @@ class Flags:
                 raise ConfigError(f"{self.command} has no {typed}. {hint}")
         stray, before = " ".join(rest), words[max(0, words.index(rest[0]) - 1)]
         name, _, value = before.removeprefix("--").partition("=")
-        if before.startswith("--") and name in self._flags and self._flags[name].kind is str:
+        flag = self._flags.get(name) if before.startswith("--") else None
+        if flag is not None and flag.nargs == "+":
+            raise ConfigError(f"what is {stray!r}? If it belongs to --{name}, write --{name} {value} {stray}.")
+        if flag is not None and flag.kind is str:
             quoted = f"--{name}={f'{value} {stray}'!r}"
             raise ConfigError(f"what is {stray!r}? If it belongs to --{name}, put the whole in quotes: {quoted}.")
-        raise ConfigError(f"what is {stray!r}? It belongs to no flag of {self.command}, which takes {', '.join(flags)}.")
+        raise ConfigError(
+            f"what is {stray!r}? It belongs to no flag of {self.command}, which takes {', '.join(flags)}."
+        )
 
 
 class _Parser(argparse.ArgumentParser):

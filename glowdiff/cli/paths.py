@@ -24,10 +24,8 @@ def expanded(key: str, text: str) -> str:
     if not text.startswith("~") or is_address(text):
         return text
     path = os.path.expanduser(text) if os.environ.get("HOME", "~") else text  # noqa: PTH111  # Path() drops a last /
-    require(
-        not path.startswith("~"),
-        f"{key} is {text}, but there is no home folder {text.partition('/')[0]}; for a file of that name write ./{text}.",
-    )
+    home = text.partition("/")[0]
+    require(not path.startswith("~"), f"{key} is {text}, but there is no home folder {home}; or write ./{text}.")
     return path
 
 

@@ -15,7 +15,10 @@ def flags() -> Flags:
     """What the command takes; flags are keys of the section `data`."""
     usual = DataConfig()
     flags = Flags(
-        "glowdiff prepare", "Reads (or downloads) a data set and writes it to disk.", "docs/data/", "NAME [--size=32] ..."
+        "glowdiff prepare",
+        "Reads (or downloads) a data set and writes it to disk.",
+        "docs/data/",
+        "NAME [--size=32] ...",
     )
     flags.add_word("name", "digits, photos, openmoji, folder, or a TFDS data set such as cifar10.", needed=True)
     flags.add("dir", "Where prepared sets are kept: as data.dir in training.", Path, shown="DIR")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -28,13 +27,20 @@ from glowdiff.spec import DataSpec
 OPTIONS = [each.name for each in configured()]
 UPSAMPLER = "upsampler_"  # in front of the options of upsamplers
 GUIDES = {"classifier": "a classifier of noised images", "clip": "a CLIP of noised images, towards the prompts"}
-NEEDS = {"frames": "film", **{f"{name}_scale": name for name in GUIDES}, **{UPSAMPLER + name: "upsampler" for name in OPTIONS}}
+NEEDS = {
+    "frames": "film",
+    **{f"{name}_scale": name for name in GUIDES},
+    **{UPSAMPLER + name: "upsampler" for name in OPTIONS},
+}
 
 
 def flags() -> Flags:
     """What the command takes."""
     flags = Flags(
-        "glowdiff sample", "Draws samples.", "docs/sampling.md and docs/text_to_image.md", "--workdir=DIR [--num=64] ..."
+        "glowdiff sample",
+        "Draws samples.",
+        "docs/sampling.md and docs/text_to_image.md",
+        "--workdir=DIR [--num=64] ...",
     )
     flags.add("workdir", "What `glowdiff train` wrote.", Path, shown="DIR", needed=True)
     flags.add("out", "A picture of all samples, or the samples (.npz).", Path, default="samples.png")
@@ -77,7 +83,10 @@ def main(arguments: Sequence[str]) -> None:
     draws = model.method.draws
     if draws is None:
         raise ConfigError(f"--workdir is {typed.workdir}, of method {model.config.method}, which draws no samples.")
-    require("film" not in typed.given or "frames" in draws.options, "--film is given, but this model's samples have no steps.")
+    require(
+        "film" not in typed.given or "frames" in draws.options,
+        "--film is given, but this model's samples have no steps.",
+    )
     drawn, number, prompts, spec = _draw(typed, model, prompts)
     if jax.process_index() == 0:
         _write(typed, drawn, prompts, spec)
@@ -96,7 +105,7 @@ def _check(typed: Parsed) -> None:
         "clip" not in given or bool(given & {"prompt", "prompts"}),
         "--clip is given, but no --prompt towards which it could guide.",
     )
-    reasons = {name: "it enlarges what --workdir draws" for name in FILES} | {"film": "a cascade draws no films"}
+    reasons = dict.fromkeys(FILES, "it enlarges what --workdir draws") | {"film": "a cascade draws no films"}
     for name, why in reasons.items():
         require(not {name, "upsampler"} <= given, f"--upsampler is given, and --{name}: {why}; leave one of them out.")
 
@@ -117,8 +126,7 @@ def _draw(typed: Parsed, model: Model, prompts: list[str]) -> tuple[Samples, int
     prompts = in_turns(prompts, number)
     if prompts:
         choices["prompt"] = prompts
-    guides = [(_guide(name, getattr(typed, name)), getattr(typed, f"{name}_scale")) for name in GUIDES if name in typed.given]
-    key, common = jax.random.key(typed.seed), {"batch": typed.batch, "guides": guides}
+    key, common = jax.random.key(typed.seed), {"batch": typed.batch, "guides": _guides(typed)}
     if "upsampler" in typed.given:
         upsamplers = [load(workdir, ema=typed.ema) for workdir in typed.upsampler]
         own = [typed.options(OPTIONS, UPSAMPLER)] * len(upsamplers)
@@ -130,11 +138,17 @@ def _draw(typed: Parsed, model: Model, prompts: list[str]) -> tuple[Samples, int
     return model.draw(key, number, **common, **choices), number, prompts, model.spec
 
 
-def _guide(name: str, workdir: str) -> Model:
-    guide = load(workdir)
-    method = guide.config.method
-    require(method == name, f"--{name} is {workdir}, a model of method {method}, not {name}.")
-    return guide
+def _guides(typed: Parsed) -> list[tuple[Model, float]]:
+    """Models that guide, and how strongly."""
+    guides = []
+    for name in GUIDES:
+        if name in typed.given:
+            workdir = getattr(typed, name)
+            guide = load(workdir)
+            method = guide.config.method
+            require(method == name, f"--{name} is {workdir}, a model of method {method}, not {name}.")
+            guides.append((guide, getattr(typed, f"{name}_scale")))
+    return guides
 
 
 def _write(typed: Parsed, drawn: Samples, prompts: Sequence[str], spec: DataSpec) -> None:

@@ -135,7 +135,7 @@ def _use(workdir: str) -> str:
         return f"sample.py --workdir={workdir}{prompt} --low_res=FILE enlarges pictures of {small}x{small} pixels."
     if getattr(config.model, "inpaint", False):
         return (
-            f"python -m glowdiff.editing inpaint --workdir={workdir}{prompt} --image=FILE --mask=FILE paints in them."
+            f"glowdiff edit inpaint --workdir={workdir}{prompt} --image=FILE --mask=FILE paints in them."
         )
     return f"sample.py --workdir={workdir}{prompt} draws from it."
 
