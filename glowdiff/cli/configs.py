@@ -10,7 +10,7 @@ from glowdiff.cli.configurations import docstring, load, names
 from glowdiff.cli.flag import WIDTH
 from glowdiff.cli.flags import Flags
 from glowdiff.cli.main import command
-from glowdiff.errors import ConfigError, did_you_mean
+from glowdiff.errors import ConfigError, likely
 
 # Figures that papers report, as the docstrings write them, outside of parentheses.
 _FIGURES = re.compile(r"FID \d+\.\d+|\d+\.\d+ with (?:classifier )?guidance|(?:at most )?\d+\.\d+ bits/dim")
@@ -37,7 +37,8 @@ def main(arguments: Sequence[str]) -> None:
         return
     chosen = [name for name in names() if name.startswith(start)]
     if not chosen:
-        raise ConfigError(f"there is no configuration {start}. {did_you_mean(start, names())}")
+        hint = "".join(f" Did you mean {close}?" for close in likely(start, names()))
+        raise ConfigError(f"there is no configuration {start}.{hint} `glowdiff configs` lists them.")
     rows = [(name, data(name), published(name)) for name in chosen]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     for name, images, figures in rows:
@@ -59,7 +60,8 @@ def published(name: str) -> str:
     text = " ".join(docstring(name).split())
     if _PUBLISHED.search(text) is None:
         return ""
-    return ", ".join(_FIGURES.findall(re.sub(r"\([^()]*\)", "", text)))
+    figures = _FIGURES.findall(re.sub(r"\([^()]*\)", "", text))
+    return ", ".join(re.sub(r"with (?:classifier )?guidance", "guided", figure) for figure in figures)
 
 
 def _is_whole(name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 from glowdiff.catalog.parse import Settings, override, parse
 from glowdiff.cli.paths import expanded
 from glowdiff.config.sections import Config
-from glowdiff.errors import ConfigError, did_you_mean, require
+from glowdiff.errors import ConfigError, likely, require
 
 
 def folder() -> Path:
@@ -57,10 +58,12 @@ def load(text: str) -> Settings:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-        require(hasattr(module, "get_config"), "it has no function get_config")
-        return module.get_config(argument) if argument else module.get_config()
-    except ConfigError as error:
-        raise ConfigError(str(error)) from error
+        require(hasattr(module, "get_config"), f"--config is {path}, which has no function get_config.")
+        settings = module.get_config(argument) if argument else module.get_config()
+        require(hasattr(settings, "to_dict"), f"--config is {path}, whose get_config returns no configuration.")
+        return settings
+    except ConfigError:
+        raise
     except Exception as error:  # a file of the user's can raise anything
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         place = f"{path}, line {lines[-1]}" if lines else f"{path}"
@@ -69,16 +72,16 @@ def load(text: str) -> Settings:
 
 def _find(text: str) -> tuple[Path, str]:
     """The file, and the argument behind it."""
-    ending = ".py:" if ".py:" in text else ":"
-    name, _, argument = text.partition(ending)
-    name += ".py" if ending == ".py:" and ending in text else ""
+    whole = re.fullmatch(r"(.*?\.py)(?::(.*))?", text)  # a path may have colons of its own
+    name, argument = (whole[1], whole[2] or "") if whole else text.partition(":")[::2]
     path, argument = Path(expanded("--config", name)), expanded("--config", argument) if argument else ""
     if path.is_file():
         return path.absolute(), argument
     plain = name.removeprefix("./").removeprefix("configs/").removesuffix(".py")
     if plain in names():
         return folder() / f"{plain}.py", argument
+    hint = "".join(f"Did you mean {close}? " for close in likely(plain, names()))
     raise ConfigError(
-        f"--config is {name}, which is neither a file nor the name of a configuration. {did_you_mean(plain, names())} "
-        "`glowdiff configs` lists them."
+        f"--config is {name}, which is neither a file nor the name of a configuration. {hint}`glowdiff configs` lists "
+        "those that there are."
     )
