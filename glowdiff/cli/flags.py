@@ -7,6 +7,7 @@ import re
 import textwrap
 import typing
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from glowdiff.cli.flag import WIDTH, Flag, columns
@@ -168,14 +169,12 @@ class Flags:
         stray, before = " ".join(rest), words[max(0, words.index(rest[0]) - 1)]
         name, _, value = before.removeprefix("--").partition("=")
         flag = self._flags.get(name) if before.startswith("--") else None
+        what, hint = f"what is {stray!r}? It belongs to no flag of {self.command}", f", which takes {', '.join(flags)}."
         if flag is not None and flag.nargs == "+":
-            raise ConfigError(f"what is {stray!r}? If it belongs to --{name}, write --{name} {value} {stray}.")
-        if flag is not None and flag.kind is str:
-            quoted = f"--{name}={f'{value} {stray}'!r}"
-            raise ConfigError(f"what is {stray!r}? If it belongs to --{name}, put the whole in quotes: {quoted}.")
-        raise ConfigError(
-            f"what is {stray!r}? It belongs to no flag of {self.command}, which takes {', '.join(flags)}."
-        )
+            hint = f". If it belongs to --{name}, write --{name} {value} {stray}."
+        elif flag is not None and flag.kind in (str, Path):  # words with spaces between them
+            hint = f". If it belongs to --{name}, put the whole in quotes: --{name}={f'{value} {stray}'!r}."
+        raise ConfigError(what + hint)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -51,7 +51,7 @@ def test_an_argument_may_be_a_path_too(trained, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("glow/digit", "--config is glow/digit, which is neither a file nor the name of a configuration. Did you mean glow/digits?"),
+        ("glow/digit", "--config is glow/digit, which is neither a file nor the name of a configuration. Did you mean"),
         ("configs/glow/digit.py", "Did you mean glow/digits?"),
         ("glow/digits:smok", "this configuration has no variant 'smok'; there is only :smoke."),
         ("finetune", "takes the workdir to start from"),
@@ -64,17 +64,17 @@ def test_a_configuration_that_is_not_there(text, message):
     assert message in str(error.value)
 
 
+BEGINS = "from glowdiff.catalog.parse import defaults\ndef get_config():\n"
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ("def get_config(:", "mine.py: SyntaxError"),
         ("import nothing_of_that_name", "mine.py, line 1: ModuleNotFoundError: No module named"),
         ("x = 1", "mine.py, which has no function get_config"),
-        (
-            "from glowdiff.catalog.parse import defaults\ndef get_config():\n    c = defaults('nice')\n    c.train.stpes = 3",
-            "mine.py, line 4: AttributeError",
-        ),
-        ("from glowdiff.catalog.parse import defaults\ndef get_config():\n    return defaults('nic')", "method is 'nic'"),
+        (f"{BEGINS}    config = defaults('nice')\n    config.train.stpes = 3", "mine.py, line 4: AttributeError"),
+        (f"{BEGINS}    return defaults('nic')", "method is 'nic'"),
         ("def get_config():\n    return 3", "mine.py, whose get_config returns no configuration"),
     ],
 )  # fmt: skip
@@ -90,7 +90,8 @@ def test_a_file_that_cannot_be_read_is_an_error_that_says_where(content, message
 
 def test_a_key_may_be_set_to_none():
     changes = {
-        "config.model.class_conditional": "False", "config.model.label_dropout": "0.", "config.sampling.guidance_scale": "None",
+        "config.model.class_conditional": "False", "config.model.label_dropout": "0.",
+        "config.sampling.guidance_scale": "None",
     }  # fmt: skip
     assert configuration("ddpm/digits:smoke", {}).sampling.guidance_scale == 2
     assert configuration("ddpm/digits:smoke", changes).sampling.guidance_scale is None

@@ -74,11 +74,12 @@ def test_keys_of_a_section_are_kept_as_they_are_typed():
         (["-num=3"], "glowdiff draw has no -num. Did you mean --num?"),
         (["--noout"], "glowdiff draw has no --noout."),
         (["--noema=false"], "glowdiff draw has no --noema."),
-        (["--prompt=red", "heart", "eyes"], "what is 'heart eyes'? If it belongs to --prompt, put the whole in quotes: --prompt='red heart eyes'."),
+        (["--prompt=red", "heart", "eyes"], "what is 'heart eyes'? It belongs to no flag of glowdiff draw."),
+        (["--prompt=red", "heart", "eyes"], "If it belongs to --prompt, put the whole in quotes: --prompt='red heart eyes'."),
         (["--num=3", "extra"], "what is 'extra'? It belongs to no flag of glowdiff draw, which takes --out,"),
         (["extra"], "what is 'extra'? It belongs to no flag"),
         (["--ema", "false"], "what is 'false'?"),
-        (["--images=a.png", "b.png"], "what is 'b.png'? If it belongs to --images, write --images a.png b.png."),
+        (["--images=a.png", "b.png"], "If it belongs to --images, write --images a.png b.png."),
         (["--num=3", "--num=3"], "--num is given twice"),
         (["--ema", "--noema"], "--ema is given twice"),
         (["--most=none", "--most=1"], "--most is given twice"),
@@ -104,7 +105,7 @@ def test_the_home_folder_stands_for_a_tilde(monkeypatch, tmp_path):
     assert parse("--out=~/a.png").out == f"{tmp_path}/a.png"
     assert parse("--out=gs://bucket/~/a.png").out == "gs://bucket/~/a.png"
     assert parse("--out=a~b.png").out == "a~b.png"
-    with pytest.raises(ConfigError, match="--out is ~nobody-here/a.png, but there is no home folder ~nobody-here"):
+    with pytest.raises(ConfigError, match=r"--out is ~nobody-here/a\.png, but there is no home folder ~nobody-here"):
         parse("--out=~nobody-here/a.png")
     monkeypatch.setenv("HOME", "")
     with pytest.raises(ConfigError, match="there is no home folder ~"):
