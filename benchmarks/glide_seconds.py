@@ -32,8 +32,9 @@ from benchmarks.timing import matmul_peak, seconds_of
 from glowdiff.catalog.methods import build_method
 from glowdiff.catalog.parse import parse
 from glowdiff.cli.main import initialize
+from glowdiff.config.options import as_float32, changed
 from glowdiff.config.sections import Config, MeshConfig
-from glowdiff.inference.drawer import Sampler, as_float32, resolve
+from glowdiff.inference.drawer import Drawer
 from glowdiff.method import Method, batch_shapes
 from glowdiff.sharding import make_mesh
 from glowdiff.spec import DataSpec
@@ -145,8 +146,8 @@ def measure(
     mesh = make_mesh(MeshConfig(), jax.devices()[:1])
     rng, programs, options, given = np.random.default_rng(0), [], [], []
     for each, choices in zip(stages, PLANS[plan], strict=True):
-        programs.append(Sampler(each.method, mesh).program)
-        options.append(as_float32(resolve(each.config, **choices)))
+        programs.append(Drawer(each.method, mesh).program)
+        options.append(as_float32(changed(each.config.sampling, each.config.model.options, choices)))
         shape = (batch, each.config.model.context)
         tokens = rng.integers(each.config.model.text.vocab_size, size=shape, dtype=np.int32)
         given.append({"tokens": tokens, "mask": np.arange(shape[1])[None] < np.full((batch, 1), WORDS)})

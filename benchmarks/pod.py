@@ -88,7 +88,7 @@ def report(config: Config, devices: list[Any]) -> list[dict[str, Any]]:
     where = f"{mesh.size} x {devices[0].device_kind} ({_TOPOLOGY.value}), mesh {dict(mesh.shape)}"
     results = []
     programs = [train_program(experiment)]
-    if experiment.method.sample is not None:
+    if experiment.method.draws is not None:
         programs.append(sample_program(experiment, samples))
     for program in programs:
         try:

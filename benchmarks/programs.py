@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -11,7 +12,8 @@ from benchmarks.flops import count_flops
 from glowdiff.config.sections import Config
 from glowdiff.data.dataset import Dataset
 from glowdiff.errors import ConfigError
-from glowdiff.inference.drawer import Sampler, resolve
+from glowdiff.inference.drawer import Drawer
+from glowdiff.method import conditions_of
 from glowdiff.sharding import check_batch
 from glowdiff.training.experiment import Experiment, build_method
 from glowdiff.training.optimizer import learning_rate, make_optimizer
@@ -59,15 +61,13 @@ def sample_program(experiment: Experiment, batch: int, variables: Any = None) ->
     Raises:
       ConfigError: the method draws nothing.
     """
-    if experiment.method.sample is None:
+    if experiment.method.draws is None:
         raise ConfigError(
             f"method is {experiment.config.method!r}, which draws no samples; only its training is timed."
         )
     variables = experiment.abstract_state().variables if variables is None else variables
-    sampler = Sampler(experiment.method, experiment.mesh)
-    cond: dict[str, Any] = {}
-    if experiment.method.conditions is not None:
-        cond = jax.eval_shape(experiment.method.conditions, experiment.example_batch(batch))
-    args = sampler.arguments(variables, cond=cond, options=resolve(experiment.config))
-    # What a call of the sampler compiles: only its jitted part can be lowered for devices that are not there.
-    return Program("sampler", sampler.program, args, {"size": batch}, batch)
+    drawer = Drawer(experiment.method, experiment.mesh)
+    cond = jax.eval_shape(partial(conditions_of, experiment.method.takes), experiment.example_batch(batch))
+    args = drawer.arguments(variables, cond=cond, options=experiment.config.sampling)
+    # What a call of the drawer compiles: only its jitted part can be lowered for devices that are not there.
+    return Program("sampler", drawer.program, args, {"size": batch}, batch)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from absl import flags
 from ml_collections import config_flags
 
@@ -29,7 +30,8 @@ from glowdiff.cli.main import initialize
 from glowdiff.config.sections import Config
 from glowdiff.data.batches import eval_batches, train_batches
 from glowdiff.errors import ConfigError
-from glowdiff.inference.drawer import Sampler, resolve
+from glowdiff.inference.drawer import Drawer
+from glowdiff.method import conditions_of
 from glowdiff.sharding import make_mesh
 from glowdiff.training.experiment import Experiment, build, parameter_count
 from glowdiff.training.feed import Feed
@@ -128,14 +130,12 @@ def sample(experiment: Experiment) -> dict[str, Any]:
     variables = experiment.initial_state().variables
     program = sample_program(experiment, n)
     _, figures = compile_program(program, experiment)
-    sampler, key = Sampler(experiment.method, mesh), jax.random.key(config.seed)
-    options = resolve(config)
-    cond: dict[str, Any] = {}
-    if experiment.method.conditions is not None:
-        cond = dict(experiment.method.conditions(next(eval_batches(experiment.dataset, batch=n, limit=n))))
+    drawer, key = Drawer(experiment.method, mesh), jax.random.key(config.seed)
+    first = next(eval_batches(experiment.dataset, batch=n, limit=n))
+    cond = {name: np.asarray(array) for name, array in conditions_of(experiment.method.takes, first).items()}
 
     def draw() -> Any:
-        return sampler(variables, key, n, cond=cond, options=options).images
+        return drawer(variables, key, n, cond=cond, options=config.sampling).images
 
     seconds_of(draw, _WARMUP.value)
     timed = seconds_of(draw, _STEPS.value)

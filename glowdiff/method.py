@@ -105,6 +105,13 @@ class Method(NamedTuple):
     diagnostics: Callable[[Variables], dict[str, jax.Array]] | None = None  # scalars worth watching, at evaluations
 
 
+class Frozen(NamedTuple):
+    """A model that serves another one as it is; its variables are `variables["frozen"][name]` of that one."""
+
+    method: Method
+    spec: DataSpec  # of what it was trained on
+
+
 # ---- Conditions.
 
 

@@ -143,8 +143,8 @@ def test_its_step_and_sampler_fit_and_it_has_the_parameters_that_its_docstring_c
     batch = experiment.example_batch(config.train.batch)
     loss, _ = jax.eval_shape(experiment.method.loss, state.variables, jax.random.key(0), batch)
     assert loss.shape == ()
-    if experiment.method.sample is None:
-        assert experiment.method.log_prob is not None
+    if experiment.method.draws is None:
+        assert experiment.method.guides is not None
         return
     program = sample_program(experiment, config.pictures.images, state.variables)
     images, labels = jax.eval_shape(partial(program.function, **program.static), *program.args)
@@ -187,5 +187,5 @@ def test_its_smoke_variant_trains_evaluates_and_samples(path, tmp_path):
     assert all(0 <= value < 20 for value in scores.values())
     model = glowdiff.load(tmp_path)
     assert (model.step, model.config.data.name) == (2, config.data.name)
-    if model.method.sample is not None:
+    if model.method.draws is not None:
         assert (tmp_path / "samples/2.png").stat().st_size > 0

@@ -73,8 +73,9 @@ def main(argv: list[str]) -> None:
     for kind, options in KINDS.items():
         chosen = dict(options)
         label = chosen.pop("label", asked)
-        classifier = guide if "classifier_scale" in chosen else None
-        images = model.sample(jax.random.key(0), _NUM.value, label=label, classifier=classifier, **chosen)
+        scale = chosen.pop("classifier_scale", None)
+        guides = [] if scale is None else [(guide, scale)]
+        images = model.sample(jax.random.key(0), _NUM.value, label=label, guides=guides, **chosen)
         flat = images.reshape(len(images), -1).astype(float)
         named = judge.predict(flat)
         rows.append(

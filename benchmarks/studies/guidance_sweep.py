@@ -52,8 +52,7 @@ def main(argv: list[str]) -> None:
     sweeps: dict[str, list[tuple[float, dict[str, Any]]]] = {
         FREE: [(scale, {"guidance_scale": scale}) for scale in map(float, _SCALES.value)],
         BY_CLIP: [
-            (scale, {"guidance_scale": 1.0, "clip": guide, "clip_scale": scale})
-            for scale in map(float, _CLIP_SCALES.value)
+            (scale, {"guidance_scale": 1.0, "guides": [(guide, scale)]}) for scale in map(float, _CLIP_SCALES.value)
         ],
     }
     rows = measure(model, judge, emoji, sweeps)

@@ -13,6 +13,7 @@ import glowdiff
 from glowdiff.diffusion.build import clip_module, towers
 from glowdiff.diffusion.scaling import to_unit
 from glowdiff.errors import ConfigError
+from glowdiff.sharding import platform_of
 
 _BATCH = 128  # of every call, so that one program does for all
 
@@ -26,11 +27,12 @@ class Judge:
         Raises:
           ConfigError: it is of another method.
         """
-        if model.config.method != "clip" or model.text.tokenizer is None:
+        if model.config.method != "clip" or model.tokenizer is None:
             raise ConfigError(f"--judge is a run of method {model.config.method}; it must be one of method clip.")
-        self._model, self._tokenizer = model, model.text.tokenizer
-        self._context = model.config.model.context
-        both, levels = towers(clip_module(model.config.model, model.spec, model.config.dtype)), model.spec.levels
+        self._model, self._tokenizer = model, model.tokenizer
+        self._context = model.config.model.captions.context
+        module = clip_module(model.config.model, model.spec, model.config.dtype, platform=platform_of(model.mesh))
+        both, levels = towers(module), model.spec.levels
 
         def image(variables: Any, images: jax.Array) -> jax.Array:
             x = to_unit(images, levels, both.dtype)

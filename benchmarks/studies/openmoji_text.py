@@ -67,7 +67,7 @@ def main(argv: list[str]) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     write_png(out.with_suffix(".png"), picture(model, emoji, kinds), attribution=model.spec.attribution)
     if _CLIP.value:
-        clip = {"guidance_scale": 1.0, "clip": glowdiff.load(_CLIP.value), "clip_scale": _CLIP_SCALE.value}
+        clip = {"guidance_scale": 1.0, "guides": [(glowdiff.load(_CLIP.value), _CLIP_SCALE.value)]}
         kinds[f"CLIP, scale {_CLIP_SCALE.value:g}"] = clip
     rows = measure(model, judge, emoji, kinds)
     sampling, tested = model.config.sampling, emoji.groups[UNSEEN]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import jax
@@ -13,7 +13,7 @@ from glowdiff.diffusion.config import ClassifierConfig, ClipConfig, DiffusionCon
 from glowdiff.errors import require
 from glowdiff.flows.build import glow_method, nice_method, realnvp_method
 from glowdiff.flows.config import GlowConfig, NICEConfig, RealNVPConfig
-from glowdiff.method import Method
+from glowdiff.method import Frozen, Method
 from glowdiff.sharding import Platform, platform_of
 from glowdiff.spec import DataSpec
 
@@ -23,7 +23,7 @@ class Entry:
     """A method's configuration and constructor."""
 
     config: type[ModelConfig]
-    build: Callable[..., Method]  # (model configuration, data, dtype, platform=...)
+    build: Callable[..., Method]  # (model configuration, data, dtype, platform=..., and frozen=... if there is any)
 
 
 METHODS: dict[str, Entry] = {
@@ -36,13 +36,16 @@ METHODS: dict[str, Entry] = {
 }
 
 
-def build_method(config: Config, spec: DataSpec, platform: Platform | None = None) -> Method:
+def build_method(
+    config: Config, spec: DataSpec, platform: Platform | None = None, frozen: Mapping[str, Frozen] | None = None
+) -> Method:
     """The configured method for images of `spec`.
 
     Args:
       config: of the run.
       spec: of its data.
       platform: what it is compiled for; None: JAX's default device.
+      frozen: the models that `config.model.frozen` names.
 
     Raises:
       ConfigError: the data cannot be modelled so.
@@ -52,4 +55,5 @@ def build_method(config: Config, spec: DataSpec, platform: Platform | None = Non
         "dtype is float64, which JAX computes only with the environment variable JAX_ENABLE_X64=1.",
     )
     config.model.check_data(spec, config.data)
-    return METHODS[config.method].build(config.model, spec, config.dtype, platform=platform or platform_of())
+    more = {"frozen": frozen} if frozen else {}
+    return METHODS[config.method].build(config.model, spec, config.dtype, platform=platform or platform_of(), **more)

@@ -73,10 +73,10 @@ class Conditions(NamedTuple):
     @property
     def can_withhold(self) -> bool:
         """Whether there is anything to guide away from."""
-        return any(each.none is not None for each in self._told)
+        return any(each.none is not None for each in self._optional)
 
     @property
-    def _told(self) -> list[Condition]:
+    def _optional(self) -> list[Condition]:
         """The rows that may be withheld."""
         return [each for each in self.takes if each.withheld]
 
@@ -101,12 +101,12 @@ class Conditions(NamedTuple):
 
     def withhold(self, cond: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
         """Prepared conditions without those that may be withheld, for classifier-free guidance."""
-        return {**cond, **{each.name: jnp.full_like(cond[each.name], each.none or 0) for each in self._told}}
+        return {**cond, **{each.name: jnp.full_like(cond[each.name], each.none or 0) for each in self._optional}}
 
     def drop(self, key: jax.Array, cond: dict[str, jax.Array]) -> dict[str, jax.Array]:
         """Prepared conditions of which every example may lack some, each row at its own rate."""
         free, dropped = self.withhold(cond), dict(cond)
-        for number, each in enumerate(self._told):
+        for number, each in enumerate(self._optional):
             value = cond[each.name]
             own = jax.random.fold_in(key, number) if number else key
             lacks = jax.random.bernoulli(own, each.withheld, value.shape[:1])

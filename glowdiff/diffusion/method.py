@@ -70,14 +70,15 @@ def diffusion_method(
     gamma = config.min_snr_gamma if config.weighting == "min_snr" else None
 
     def init(key: jax.Array, batch: Batch) -> Variables:
-        x_0 = codec.encode({}, key, batch["image"])
-        variables = network.init(key, x_0, jnp.zeros(x_0.shape[0], dtype), conditions.of_batch(batch))
+        n = batch["image"].shape[0]
+        x_0, t = jnp.zeros((n, *codec.shape), dtype), jnp.zeros(n, dtype)  # their values are no matter
+        variables = network.init(key, x_0, t, conditions.of_batch(batch))
         if config.timestep_sampler == "loss_second_moment":
             return {**variables, "timesteps": timesteps.empty_history(process.timesteps)}
         return variables
 
     def loss(variables: Variables, key: jax.Array, batch: Batch) -> tuple[jax.Array, Aux]:
-        t_key, noise_key, dropout_key, told_key = jax.random.split(key, 4)
+        t_key, noise_key, dropout_key, withheld_key = jax.random.split(key, 4)
         x_0 = codec.encode(variables, key, batch["image"])
         history, n = variables.get("timesteps"), x_0.shape[0]
         if history is None:
@@ -85,7 +86,7 @@ def diffusion_method(
         else:
             t, weights = timesteps.sample(t_key, n, history)
         noise = batch["noise"] if "noise" in batch else jax.random.normal(noise_key, x_0.shape, dtype)
-        cond = conditions.drop(told_key, conditions.of_batch(batch, example_keys(key, n)))
+        cond = conditions.drop(withheld_key, conditions.of_batch(batch, example_keys(key, n)))
         values = losses_at(variables, x_0, t, noise, cond, dropout_key)
         metrics = {name: value.mean() for name, value in (("mse", values.mse), ("vb", values.vb)) if value is not None}
         updates = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -13,7 +13,7 @@ from etils import epath
 
 from glowdiff.config.options import SampleOptions
 from glowdiff.errors import require
-from glowdiff.inference.drawer import Drawer, Samples
+from glowdiff.inference.drawer import Chain, Drawer, Samples
 from glowdiff.inference.model import Model, load
 from glowdiff.inference.request import check_key, request
 from glowdiff.method import (
@@ -39,13 +39,6 @@ class CascadeOptions(SampleOptions):
     """The base's options, and those of each upsampler."""
 
     upsamplers: tuple[SampleOptions, ...] = dataclasses.field(default=(), metadata={"call": True})
-
-
-class Chain(NamedTuple):
-    """Several methods as one that draws."""
-
-    draws: Draws
-    takes: tuple[Condition, ...]  # what all stages share: a label
 
 
 def stage_keys(key: jax.Array, n: int, stage: int) -> jax.Array:
@@ -132,7 +125,7 @@ class Cascade:
         known = {classes(stage.method.takes) for stage in stages} - {0}
         require(len(known) < 2, f"the stages know different numbers of classes: {', '.join(map(str, sorted(known)))}.")
         self.base, self.upsamplers, self.spec = base, upsamplers, upsamplers[-1].spec
-        self.drawer = Drawer(*chain([stage.method for stage in stages]), base.mesh)
+        self.drawer = Drawer(chain([stage.method for stage in stages]), base.mesh)
 
     @property
     def stages(self) -> tuple[Model, ...]:

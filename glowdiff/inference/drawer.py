@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 
 from glowdiff.config.options import SampleOptions, as_float32
 from glowdiff.errors import ConfigError
-from glowdiff.method import Condition, Draws, Variables, classes, example_keys
+from glowdiff.method import Condition, Draws, Method, Variables, classes, example_keys
 from glowdiff.sharding import batch_sharding, replicated
 
 LABEL_STREAM = 2**31 - 1  # folded into an example's key to draw the label that was not asked for
@@ -26,12 +26,25 @@ class Samples(NamedTuple):
     labels: np.ndarray | None  # int32 [n], of methods that take a label
 
 
+class Chain(NamedTuple):
+    """Several methods as one that draws."""
+
+    draws: Draws
+    takes: tuple[Condition, ...]  # what all of them are told
+
+
 class Drawer:
     """`Draws.sample`, compiled once per batch size and static option; keys, labels and numbers never recompile."""
 
-    def __init__(self, draws: Draws, takes: tuple[Condition, ...], mesh: Mesh) -> None:
-        """Of a method's samples, which are told what is in the rows `takes`, on the devices of `mesh`."""
-        self._draws, self._takes, self._mesh = draws, takes, mesh
+    def __init__(self, method: Method | Chain, mesh: Mesh) -> None:
+        """Of what a method draws, on the devices of `mesh`.
+
+        Raises:
+          ValueError: it draws nothing.
+        """
+        if method.draws is None:
+            raise ValueError("this method draws no samples: it is a guide for others.")
+        self._draws, self._takes, self._mesh = method.draws, method.takes, mesh
         self._run = jax.jit(self._batch, static_argnames="size", out_shardings=batch_sharding(mesh))
 
     def __call__(
@@ -105,11 +118,11 @@ class Drawer:
     ) -> tuple[jax.Array, jax.Array]:
         keys, known = example_keys(key, size, start), self._classes(options)
         cond = jax.lax.with_sharding_constraint(cond, batch_sharding(self._mesh))
-        labels = cond.get("label")
-        if labels is None:
-            labels = jax.vmap(lambda k: jax.random.randint(jax.random.fold_in(k, LABEL_STREAM), (), 0, max(known, 1)))(
-                keys
-            )
+
+        def draw_label(key: jax.Array) -> jax.Array:
+            return jax.random.randint(jax.random.fold_in(key, LABEL_STREAM), (), 0, max(known, 1))
+
+        labels = cond["label"] if "label" in cond else jax.vmap(draw_label)(keys)
         if known:
             cond = {**cond, "label": labels}
         latents = jax.lax.with_sharding_constraint(self._draws.latents(keys, size), batch_sharding(self._mesh))

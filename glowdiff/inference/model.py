@@ -46,7 +46,7 @@ class Model:
         self.trained = trained
         self.method, self.variables, self.config, self.spec, self.mesh, self.step, self.tokenizer = trained
         draws = self.method.draws
-        self._drawer = Drawer(draws, self.method.takes, self.mesh) if draws else None
+        self._drawer = Drawer(self.method, self.mesh) if draws else None
         self._sample = jax.jit(draws.sample) if draws else None
         self._unrounded = jax.jit(draws.unrounded) if draws and draws.unrounded else None
         self._encode = jax.jit(draws.encode) if draws and draws.encode else None

@@ -18,6 +18,7 @@ from glowdiff.trained import Trained
 
 # Words of callers that become conditions: captions are read, and a mask says what is painted anew, not what is known.
 WORDS = ("prompt", "image", "mask")
+_CALLED = {"known": "image", "known_mask": "mask"}  # conditions, as callers know them
 
 
 class Request(NamedTuple):
@@ -41,29 +42,25 @@ def request(model: Trained, n: int, choices: Mapping[str, Any], *, drawn: bool =
     Raises:
       ConfigError: a name that nothing answers to, or a value that cannot be.
     """
-    takes, values = model.method.takes, dict(choices)
-    guides = tuple(as_guide(guide, scale, model) for guide, scale in values.pop("guides", ()))
-    guiding = [guide for guide, _ in choices.get("guides", ())]
-    takes += tuple(
-        each for guide in guides for each in guide.takes if each.shape == () and row(takes, each.name) is None
-    )
-    cond = _read(model, guiding, values.pop("prompt", None), n) | _known(values)
-    options = {"guides": guides} if guides else {}
-    for name, value in values.items():
-        if row(takes, name) is not None:
-            cond |= {} if value is None else {name: value}
-        else:
-            options[name] = value
+    values = dict(choices)
+    guiding = list(values.pop("guides", ()))
+    guides = tuple(as_guide(guide, scale, model) for guide, scale in guiding)
+    # A label is taken for what guides towards it, too.
+    takes = model.method.takes
+    takes += tuple(each for guide in guides for each in guide.takes if not each.shape and not row(takes, each.name))
+    captions = _captions(model, [guide for guide, _ in guiding], values.pop("prompt", None), n)
+    values |= _known(values, n) | ({"guides": guides} if guides else {})
+    conditions = {each: values.pop(each.name) for each in takes if each.name in values}
     used = model.method.draws.options if model.method.draws else ()
-    _check_names(options, takes, used, model)
-    checked = {name: check(_row(takes, name), value, n) for name, value in cond.items() if row(takes, name)}
-    checked |= {name: value for name, value in cond.items() if name not in checked}  # of guides, checked where read
+    for name in values:
+        _check_name(name, takes, used, model.config.method)
+    cond = {each.name: check(each, value, n) for each, value in conditions.items() if value is not None} | captions
     if whole:
-        _check_needed(checked, takes, n)
-    _check_together(checked, options, guides, takes, drawn)
-    chosen = changed(model.config.sampling, used, options)
-    model.config.model.check_sampling(chosen, "")
-    return Request(checked, chosen)
+        _check_needed(cond, takes, n)
+    _check_together(cond, values, guides, takes, drawn)
+    options = changed(model.config.sampling, used, values)
+    model.config.model.check_sampling(options, "")
+    return Request(cond, options)
 
 
 def check(each: Condition, value: Any, n: int) -> np.ndarray:
@@ -77,34 +74,32 @@ def check(each: Condition, value: Any, n: int) -> np.ndarray:
     Raises:
       ConfigError: it has another shape or type, or values that the row does not know.
     """
+    name = _CALLED.get(each.name, each.name)
     none = ' or "none"' if each.none is not None and not each.shape else ""
     if isinstance(value, str):
         require(
             value == "none" and bool(none),
-            f"{each.name} is {value!r}; it must be a number{none or f' from 0 to {each.values - 1}'}.",
+            f"{name} is {value!r}; it must be a number{none or f' from 0 to {each.values - 1}'}.",
         )
         return np.full((n, *each.shape), each.none, each.dtype)
-    array = np.asarray(value)
-    shape = "x".join(map(str, (n, *each.shape)))
+    array, shape = np.asarray(value), (n, *each.shape)
+    whole = array.dtype.kind in ("b" if each.dtype == np.bool_ else "iu")
+    if each.shape:
+        expected = f"{name} is {array.dtype} {list(array.shape)}; it must be {np.dtype(each.dtype)} {list(shape)}."
+    elif not whole:
+        expected = f"{name} is {value!r}; it must be a whole number."
+    else:
+        expected = f"{name} has shape {list(array.shape)}; it must be one number, or [{n}], one for each image."
+    if array.shape == each.shape:  # one for all
+        array = np.broadcast_to(array, shape)
+    require(whole and array.shape == shape, expected)
+    low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
     require(
-        array.dtype.kind in ("b" if each.dtype == np.bool_ else "iu"),
-        f"{each.name} is {array.dtype if array.ndim else repr(value)}; it must be whole numbers, {shape}.",
+        not each.values or (low >= 0 and high < each.values),
+        f"{name} has values from {low} to {high}; this model takes 0 to {each.values - 1}."
+        if each.shape
+        else f"{name} {low if low < 0 else high} does not exist; this model knows 0 to {each.values - 1}{none}.",
     )
-    if array.shape == each.shape:
-        array = np.broadcast_to(array, (n, *each.shape))
-    require(
-        array.shape == (n, *each.shape),
-        f"{each.name} has shape {list(array.shape)}; it must be {[n, *each.shape]}"
-        + (", or one number for all." if not each.shape else f", or {list(each.shape)} for all."),
-    )
-    if each.values and array.size:
-        low, high = int(array.min()), int(array.max())
-        require(
-            low >= 0 and high < each.values,
-            f"{each.name} {low if low < 0 else high} does not exist; this model knows 0 to {each.values - 1}{none}."
-            if not each.shape
-            else f"{each.name} has values from {low} to {high}; this model takes 0 to {each.values - 1}.",
-        )
     return array.astype(each.dtype)
 
 
@@ -138,54 +133,50 @@ def read_captions(
     return {"tokens": tokens, "mask": mask & np.array([bool(text.strip()) for text in prompts])[:, None]}
 
 
-def _read(model: Trained, guides: Iterable[Trained], prompt: Any, n: int) -> dict[str, Any]:
+def _captions(model: Trained, guides: Iterable[Trained], prompt: Any, n: int) -> dict[str, np.ndarray]:
     """Captions as the model and its guides read them; those of guides under names of their own."""
-    cond: dict[str, Any] = {}
-    length = context(model.method.takes)
-    if length:
-        assert model.tokenizer is not None
-        cond |= read_captions(model.tokenizer, prompt, n, length)
-    read = bool(length)
-    for guide in guides:
-        length = context(guide.method.takes)
+    cond: dict[str, np.ndarray] = {}
+    for reader, prefix in ((model, ""), *((guide, f"{guide.config.method}_") for guide in guides)):
+        length = context(reader.method.takes)
         if length:
-            name = guide.config.method
-            assert guide.tokenizer is not None
-            require(prompt is not None, f"{name.upper()} guides towards a prompt: give one.")
-            captions = read_captions(guide.tokenizer, prompt, n, length)
-            cond |= {f"{name}_{key}": array for key, array in captions.items()}
-            read = True
-    require(prompt is None or read, "prompt is given, but this model reads no captions (model.text.name is none).")
+            require(prompt is not None or not prefix, f"a {reader.config.method} guides towards a prompt: give one.")
+            assert reader.tokenizer is not None
+            captions = read_captions(reader.tokenizer, prompt, n, length)
+            cond |= {f"{prefix}{name}": array for name, array in captions.items()}
+    require(
+        prompt is None or bool(cond), "prompt is given, but this model reads no captions (model.text.name is none)."
+    )
     return cond
 
 
-def _known(values: dict[str, Any]) -> dict[str, Any]:
+def _known(values: dict[str, Any], n: int) -> dict[str, Any]:
     """`known` and `known_mask` of an image and a mask of what is painted anew, which are taken out of the values."""
     image, mask = values.pop("image", None), values.pop("mask", None)
     if image is None and mask is None:
         return {}
     if image is None or mask is None:
         raise ConfigError("image and mask go together: the mask says which pixels of the image are painted anew.")
-    erased = np.asarray(mask) != 0
-    empty = [str(i) for i, each in enumerate(erased if erased.ndim == 3 else erased[None]) if not each.any()]
+    erased, shape = np.asarray(mask) != 0, list(np.shape(image)[-3:-1])
+    if erased.ndim == 2:
+        erased = np.broadcast_to(erased, (n, *erased.shape))
+    require(
+        list(erased.shape) == [n, *shape],
+        f"mask has shape {list(erased.shape)}; it must be {[n, *shape]}, as the images.",
+    )
+    empty = [str(i) for i, each in enumerate(erased) if not each.any()]
     require(not empty, f"mask is empty for image {', '.join(empty[:8])}: nothing is to be painted; white is.")
     return {"known": image, "known_mask": (~erased)[..., None].astype(np.uint8)}
 
 
-def _check_names(options: Mapping[str, Any], takes: Sequence[Condition], used: Iterable[str], model: Trained) -> None:
+def _check_name(name: str, takes: Sequence[Condition], used: Iterable[str], method: str) -> None:
+    """Raise `ConfigError` for the name of a choice that is neither a condition that the model takes nor an option."""
+    if name in SampleOptions.__dataclass_fields__:
+        return
     known = [each.name for each in takes] + [*WORDS, *used]
-    hints = {"label": "it was not trained with labels (model.class_conditional)"}
-    for name in options:
-        if name not in SampleOptions.__dataclass_fields__ and name != "guides":
-            method = model.config.method
-            reason = hints.get(name) or f"a model of method {method} takes no such thing. {did_you_mean(name, known)}"
-            raise ConfigError(f"{name} is given, but {reason.removesuffix('.')}.")
-
-
-def _row(takes: Iterable[Condition], name: str) -> Condition:
-    found = row(takes, name)
-    assert found is not None
-    return found
+    reasons = {"label": "this model was not trained with labels (model.class_conditional)."}
+    reasons |= dict.fromkeys(("known", "source"), f"diffusion models edit images so; this one is of method {method}.")
+    reason = reasons.get(name, f"this model takes no such thing. {did_you_mean(name, known)}")
+    raise ConfigError(f"{_CALLED.get(name, name)} is given, but {reason}")
 
 
 def _check_needed(cond: Mapping[str, Any], takes: Iterable[Condition], n: int) -> None:

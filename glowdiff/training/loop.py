@@ -15,6 +15,7 @@ from glowdiff.data.batches import eval_batches, train_batches
 from glowdiff.inference.drawer import Drawer
 from glowdiff.method import conditions_of
 from glowdiff.metrics.scores import make_scorer
+from glowdiff.trained import keep_parts
 from glowdiff.training.experiment import Experiment, build
 from glowdiff.training.feed import Feed
 from glowdiff.training.fine_tune import check_source, start_from
@@ -54,6 +55,7 @@ def train(config: Config, workdir: epath.PathLike, *, dry_run: bool = False) -> 
             workdirs.write(workdir, config, experiment.dataset.spec)
             if experiment.tokenizer:
                 experiment.tokenizer.save(workdir)
+        keep_parts(config, workdir)
         with Checkpoints(workdir) as checkpoints:
             return _Run(experiment, workdir, checkpoints, preemption).run()
 
@@ -95,10 +97,10 @@ class _Run:
         if restored is not None:
             self.reporter.say(f"Going on after step {self.start}, from {epath.Path(workdir) / 'checkpoints'}.")
         self.feed = Feed(self.batches, experiment.mesh)
+        self.frozen = (dict(experiment.frozen),) if experiment.frozen else ()
         self.evaluate = make_scorer(experiment.method, experiment.mesh)
         self.diagnose = jax.jit(experiment.method.diagnostics) if experiment.method.diagnostics else None
-        method = experiment.method
-        self.drawer = Drawer(method.draws, method.takes, experiment.mesh) if method.draws else None
+        self.drawer = Drawer(experiment.method, experiment.mesh) if experiment.method.draws else None
 
     def run(self) -> dict[str, float]:
         """Train; see `train`."""
@@ -111,7 +113,7 @@ class _Run:
                 return self.metrics
             step_function = self._compile()
             for step in range(self.start + 1, last + 1):
-                self.state, metrics = step_function(self.state, self.feed.next())
+                self.state, metrics = step_function(self.state, self.feed.next(), *self.frozen)
                 if step < last:
                     self.feed.prepare()
                 stop = self.preemption.requested(step)
@@ -131,7 +133,7 @@ class _Run:
         self.reporter.say("Compiling the train step ...")
         start = time.perf_counter()
         batch = self.experiment.example_batch(self.config.train.batch)
-        compiled = self.experiment.train_step().lower(self.state, batch).compile()
+        compiled = self.experiment.train_step().lower(self.state, batch, *self.frozen).compile()
         memory = compiled.memory_analysis()
         temporaries = f", {memory.temp_size_in_bytes / 2**20:,.1f} MiB of temporaries per device" if memory else ""
         self.reporter.say(f"Compiled in {time.perf_counter() - start:.1f} s{temporaries}.")
@@ -164,7 +166,7 @@ class _Run:
     def _show(self, step: int, values: dict[str, float]) -> dict[str, float]:
         """Evaluate, draw and log what is due after `step`; return its metrics."""
         config, experiment = self.config, self.experiment
-        variables = self.state.variables
+        variables = experiment.variables(self.state.variables)
         if config.train.ema_decay:
             variables = {**variables, "params": self.state.ema}
         if self.evaluate and self._due(config.eval.every, step):

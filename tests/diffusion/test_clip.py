@@ -13,7 +13,6 @@ import pytest
 import glowdiff
 from glowdiff.catalog.methods import build_method
 from glowdiff.diffusion.clip import contrast, same_captions
-from glowdiff.diffusion.config import same_noise
 from glowdiff.errors import ConfigError
 from glowdiff.spec import DataSpec
 from tests import small
@@ -89,7 +88,7 @@ def test_loss_and_scores_are_those_of_the_embeddings(noised):
     alpha_bar = np.cos((1 / 20 + 0.008) / 1.008 * np.pi / 2) ** 2 / np.cos(0.008 / 1.008 * np.pi / 2) ** 2
     x_t = np.sqrt(alpha_bar) * x_0 + np.sqrt(1 - alpha_bar) * batch["noise"]
     cond = {"clip_tokens": batch["cond"]["tokens"], "clip_mask": batch["cond"]["mask"]}
-    z_text, log_prob = jax.jit(method.embed)(variables, cond)["clip_text"], jax.jit(method.log_prob)
+    z_text, log_prob = jax.jit(method.guides.embed)(variables, cond)["clip_text"], jax.jit(method.guides.log_prob)
     pair = lambda j: log_prob(variables, x_t.astype(np.float32), jnp.zeros(6), {"clip_text": z_text[j]})  # noqa: E731
     logits = np.stack([pair(np.full(6, j)) for j in range(6)], 1)  # [image, text]
     names = [*"abcdee"]
@@ -109,11 +108,11 @@ def test_captions_are_read_once_per_call_and_guide_alike(noised):
     batch = clips.batch(4)
     x, t = batch["noise"], jnp.arange(4.0)
     cond = {"clip_tokens": batch["cond"]["tokens"], "clip_mask": batch["cond"]["mask"], "label": jnp.arange(4)}
-    embedded = method.embed(variables, cond)
+    embedded = method.guides.embed(variables, cond)
     assert embedded["clip_text"].shape == (4, 8)
     assert embedded["label"] is cond["label"]
-    assert method.embed(variables, embedded) is embedded
-    log_prob, plain = jax.jit(method.log_prob), jax.jit(clips.method(model__noised=False).log_prob)
+    assert method.guides.embed(variables, embedded) is embedded
+    log_prob, plain = jax.jit(method.guides.log_prob), jax.jit(clips.method(model__noised=False).guides.log_prob)
     found = log_prob(variables, x, t, embedded)
     assert found.shape == (4,)
     np.testing.assert_allclose(found, log_prob(variables, x, t, cond), rtol=1e-6)
@@ -190,12 +189,12 @@ def test_data_that_it_cannot_learn_from(message, shape, captions):
 def test_a_model_that_reads_no_captions_is_guided_by_them(cascaded):
     clip, spec = glowdiff.load(cascaded.clip), dataclasses.replace(small.COLOURS, classes=("a", "b"))
     model = small.untrained(small.diffusion_config(), spec)
-    choices = {"clip": clip, "clip_scale": 50.0, "label": "none"}
+    choices = {"guides": [(clip, 50.0)], "label": "none"}
     one, other = (model.sample(KEY, 2, prompt=prompt, **choices) for prompt in small.CAPTIONS[:2])
     assert (one != other).any()
 
 
 def test_a_guide_of_other_noise_is_told_apart():
-    model = small.diffusion_config(model__process__timesteps=30).model
-    assert same_noise(model, clips.config().model) == "model.process.timesteps is 30 and the guide's is 20"
-    assert same_noise(model, clips.config(model__process__timesteps=30).model) is None
+    noise = small.diffusion_config(model__process__timesteps=30).model.process
+    assert noise.difference(clips.config().model.process) == "model.process.timesteps is 30 and the guide's is 20"
+    assert noise.difference(clips.config(model__process__timesteps=30).model.process) is None

@@ -21,7 +21,7 @@ sharding.MIN_SHARDED_SIZE = 1024  # so that a model as small as this one is real
 from benchmarks.hlo import find_collectives
 from glowdiff.config.sections import MeshConfig
 from glowdiff.data.batches import train_batches
-from glowdiff.inference.drawer import Sampler, resolve
+from glowdiff.inference.drawer import Drawer
 from glowdiff.training.experiment import build
 from glowdiff.training.feed import Feed
 from tests import small
@@ -55,8 +55,8 @@ for method, config in CONFIGS.items():
         if method == "diffusion":
             weights = jax.device_get(state.variables) if name == "one" else weights
             if name != "data":
-                sampler = Sampler(run.method, run.mesh)
-                options = resolve(run.config, guidance_scale=2.0, sampler="ancestral")
+                sampler = Drawer(run.method, run.mesh)
+                options = dataclasses.replace(run.config.sampling, guidance_scale=2.0, sampler="ancestral")
                 put = jax.tree.map(lambda a, like: jax.device_put(a, like.sharding), weights, dict(state.variables))
                 images[name] = sampler(put, jax.random.key(0), 8, options=options).images.astype(int)
                 text = sampler.lower(put, 8, options=options).compile().as_text()
@@ -114,10 +114,14 @@ REFUSED = {
     "model.loss is 'hybrid', which trains a learned variance, but model.process.variance is 'fixed_small'": {
         "model__process__variance": "fixed_small"
     },
-    "model.process.zero_terminal_snr is on, but model.process.prediction is 'eps'": {"model__process__zero_terminal_snr": True},
+    "model.process.zero_terminal_snr is on, but model.process.prediction is 'eps'": {
+        "model__process__zero_terminal_snr": True
+    },
     "model.label_dropout is 0.2, but model.class_conditional is off": {"model__class_conditional": False},
     "model.network.channels is 40": {"model__network__channels": 40},
-    "model.network.attention is '8;4'; it must be whole numbers with commas between them": {"model__network__attention": "8;4"},
+    "model.network.attention is '8;4'; it must be whole numbers with commas between them": {
+        "model__network__attention": "8;4"
+    },
     "model.process.schedule is 'cosin'; it must be one of": {"model__process__schedule": "cosin"},
     "sampling.guidance_scale is 2.0, but this model has never been without labels": {
         "model__label_dropout": 0.0, "sampling__guidance_scale": 2.0

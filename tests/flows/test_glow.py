@@ -13,6 +13,7 @@ from glowdiff.config.options import SampleOptions
 from glowdiff.errors import ConfigError
 from glowdiff.flows.build import glow_module
 from glowdiff.flows.method import flow_method
+from glowdiff.method import classes
 from glowdiff.spec import DataSpec
 
 
@@ -140,7 +141,7 @@ def test_gradient_of_the_loss_is_that_of_finite_differences():
 class TestClassConditional:
     def test_label_shifts_the_prior_and_the_loss_adds_the_classifier(self):
         method, spec = make(class_conditional=True, class_weight=0.01)
-        assert method.labels == 10
+        assert classes(method.takes) == 10
         batch = batch_of(spec)
         variables = method.init(jax.random.key(0), batch)
         loss, aux = method.loss(variables, jax.random.key(1), batch)

@@ -20,7 +20,7 @@ sharding.MIN_SHARDED_SIZE = 16  # so that a model as small as this one is really
 from glowdiff.config.sections import MeshConfig
 from glowdiff.data.batches import eval_batches, train_batches
 from glowdiff.metrics.bits_per_dim import make_evaluator
-from glowdiff.inference.drawer import Sampler
+from glowdiff.inference.drawer import Drawer
 from glowdiff.workdir.checkpoint import Checkpoints
 from glowdiff.training.experiment import build
 from glowdiff.training.feed import Feed
@@ -72,7 +72,7 @@ images = {}
 for name in ("one", "fsdp"):
     run = experiment(name)
     variables = restored[name].state["variables"]
-    sampler, evaluate = Sampler(run.method, run.mesh), make_evaluator(run.method, run.mesh)
+    sampler, evaluate = Drawer(run.method, run.mesh), make_evaluator(run.method, run.mesh)
     for batch in (8, None):
         drawn = sampler(variables, jax.random.key(0), 11, batch=batch).images
         images[f"{name} {batch}"] = drawn.astype(int).tolist()
