@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from glowdiff.cli.main import command
-from glowdiff.importers import __main__ as importers
+from glowdiff.importers import command as importers
 
 
 @command

@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 
 from glowdiff import importers
+from glowdiff.catalog.methods import build_method
 from glowdiff.errors import ConfigError
-from glowdiff.importers.adm import adm_module, check_adm
-from glowdiff.importers.adm_flags import parse
-from glowdiff.importers.command_line import read
+from glowdiff.importers.adm import ADM, RELEASES
 from glowdiff.importers.mapping import WeightsError
-from glowdiff.importers.unet_keys import expected_shapes
-from tests.importers.golden import load_torch
+from glowdiff.method import batch_shapes
+from tests.importers.golden import check, described, load_torch
 
 
 @pytest.fixture(autouse=True)
@@ -57,8 +56,9 @@ def test_classifier():
     ],
 )  # fmt: skip
 def test_releases_without_a_manifest_have_as_many_parameters_as_they_say(name, millions):
-    parsed = parse(read(name))
-    shapes = expected_shapes(adm_module(parsed), parsed.in_channels)
+    config, spec = described(ADM, RELEASES[name], release=name)
+    method = build_method(config, spec)
+    shapes = jax.eval_shape(method.init, jax.random.key(0), batch_shapes(spec, 1, method.takes))
     assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) / 1e6 == pytest.approx(millions, rel=0.015)
 
 
@@ -79,7 +79,7 @@ def test_releases_without_a_manifest_have_as_many_parameters_as_they_say(name, m
 def test_classifiers_with_other_pools(pool, ends):
     _, flags, weights = load_torch("adm_classifier_attention")
     shapes = {key: weight.shape for key, weight in weights.items() if not key.startswith("out.")}
-    check_adm(shapes | {f"out.{key}": shape for key, shape in ends.items()}, flags | {"pool": pool})
+    check(ADM, flags | {"pool": pool}, weights=shapes | {f"out.{key}": shape for key, shape in ends.items()})
 
 
 def test_wrong_weights_are_named():
@@ -87,10 +87,10 @@ def test_wrong_weights_are_named():
     shapes = {key: weight.shape for key, weight in weights.items()}
     short = {key: shape for key, shape in shapes.items() if key != "out.2.bias"}
     with pytest.raises(WeightsError, match=r"Missing: out\.2\.bias"):
-        check_adm(short, flags)
+        check(ADM, flags, weights=short)
     with pytest.raises(WeightsError, match=r"Not expected: out\.3\.bias"):
-        check_adm(shapes | {"out.3.bias": (3,)}, flags)
+        check(ADM, flags, weights=shapes | {"out.3.bias": (3,)})
     with pytest.raises(WeightsError, match=r"out\.2\.weight: \(3, 3, 32, 4\), where the flags ask for \(3, 3, 32, 3\)"):
-        check_adm(shapes | {"out.2.weight": (4, 32, 3, 3)}, flags)
+        check(ADM, flags, weights=shapes | {"out.2.weight": (4, 32, 3, 3)})
     with pytest.raises(ConfigError, match=r"that cannot be: model\.heads is 3, which does not divide the 64 channels"):
-        check_adm(shapes, flags | {"num_heads": 3})
+        check(ADM, flags | {"num_heads": 3}, weights=shapes)
