@@ -26,11 +26,12 @@ from absl import flags
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.flops import count_flops
+from benchmarks.main import run_main
 from benchmarks.report import text, write_report
 from benchmarks.timing import matmul_peak, seconds_of
 from glowdiff.catalog.methods import build_method
 from glowdiff.catalog.parse import parse
-from glowdiff.cli.main import initialize, run_main
+from glowdiff.cli.main import initialize
 from glowdiff.config.options import as_float32, changed
 from glowdiff.config.sections import Config, MeshConfig
 from glowdiff.inference.drawer import Drawer

@@ -26,11 +26,11 @@ from ml_collections import config_flags
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.hlo import Collective, dense_algebra_in_loops, find_collectives
+from benchmarks.main import run_main
 from benchmarks.programs import Program, make_experiment, sample_program, train_program
 from benchmarks.report import mebibytes, print_facts, print_json, print_rows
 from benchmarks.synthetic import known_spec, nothing_in
 from glowdiff.catalog.parse import parse
-from glowdiff.cli.main import run_main
 from glowdiff.config.sections import Config
 from glowdiff.errors import ConfigError
 from glowdiff.flows.build import DEFAULT_UNROLL

@@ -20,12 +20,13 @@ from ml_collections import config_flags
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.main import run_main
 from benchmarks.programs import Program, make_experiment, sample_program, train_program
 from benchmarks.report import mebibytes, print_facts, print_json, text
 from benchmarks.synthetic import KNOWN, synthetic
 from benchmarks.timing import matmul_peak, milliseconds, seconds_of
 from glowdiff.catalog.parse import parse
-from glowdiff.cli.main import initialize, run_main
+from glowdiff.cli.main import initialize
 from glowdiff.config.sections import Config
 from glowdiff.data.batches import eval_batches, train_batches
 from glowdiff.errors import ConfigError

@@ -28,10 +28,11 @@ from absl import flags
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from benchmarks.main import run_main
 from benchmarks.peers.adm_ours import Ours
 from benchmarks.report import print_json, print_rows
 from glowdiff.catalog.parse import defaults, parse
-from glowdiff.cli.main import initialize, run_main
+from glowdiff.cli.main import initialize
 from glowdiff.config.sections import Config
 from glowdiff.errors import ConfigError
 

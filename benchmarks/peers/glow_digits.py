@@ -22,10 +22,11 @@ from absl import flags
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from benchmarks.main import run_main
 from benchmarks.report import print_json, print_rows
 from configs.glow import digits
 from glowdiff.catalog.parse import parse
-from glowdiff.cli.main import initialize, run_main
+from glowdiff.cli.main import initialize
 from glowdiff.config.sections import Config
 from glowdiff.data.batches import train_batches
 from glowdiff.errors import ConfigError

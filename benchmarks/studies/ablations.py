@@ -19,10 +19,11 @@ from absl import flags
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from benchmarks.main import run_main
 from benchmarks.studies.ablation import plots, tables, temperature
 from benchmarks.studies.ablation.runs import run_all
 from benchmarks.studies.ablation.variants import CLAIMS, Scale, Variant, variants
-from glowdiff.cli.main import initialize, run_main
+from glowdiff.cli.main import initialize
 from glowdiff.errors import require, require_choice
 
 FIGURES = {

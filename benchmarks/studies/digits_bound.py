@@ -17,9 +17,10 @@ from absl import flags
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import glowdiff
+from benchmarks.main import run_main
 from benchmarks.report import print_json, print_rows
 from glowdiff.catalog.methods import build_method
-from glowdiff.cli.main import initialize, run_main
+from glowdiff.cli.main import initialize
 from glowdiff.config.options import as_float32, changed
 from glowdiff.data.batches import eval_batches
 from glowdiff.data.dataset import load

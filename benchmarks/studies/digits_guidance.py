@@ -20,8 +20,9 @@ from sklearn.svm import SVC
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import glowdiff
+from benchmarks.main import run_main
 from benchmarks.report import print_json, print_rows
-from glowdiff.cli.main import initialize, run_main
+from glowdiff.cli.main import initialize
 from glowdiff.data.dataset import load
 from glowdiff.data.sources import Source
 from glowdiff.pictures.files import write_png

@@ -20,10 +20,11 @@ from absl import flags
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import glowdiff
+from benchmarks.main import run_main
 from benchmarks.report import write_report
 from benchmarks.studies.emoji import UNSEEN, emoji_of
 from benchmarks.studies.sketches import SKETCHES, sketches
-from glowdiff.cli.main import initialize, run_main
+from glowdiff.cli.main import initialize
 from glowdiff.errors import require
 from glowdiff.pictures.files import write_png
 from glowdiff.pictures.labelled import labelled_grid

@@ -21,12 +21,13 @@ from absl import flags
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import glowdiff
+from benchmarks.main import run_main
 from benchmarks.report import write_report
 from benchmarks.studies.ablation import plots
 from benchmarks.studies.emoji import TRAINING, Emoji, emoji_of
 from benchmarks.studies.judge import Judge, agreement, diversity, kernel_distance
 from benchmarks.studies.tones import tone_accuracy
-from glowdiff.cli.main import initialize, run_main
+from glowdiff.cli.main import initialize
 
 _BASE = flags.DEFINE_string("base", None, "A run of configs/glide/openmoji32_cpu.py or its like.", required=True)
 _CLIP = flags.DEFINE_string("clip", None, "A run of the CLIP that guides.", required=True)

@@ -22,11 +22,12 @@ from absl import flags
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import glowdiff
+from benchmarks.main import run_main
 from benchmarks.report import write_report
 from benchmarks.studies.emoji import HELD_OUT, TRAINING, UNSEEN, Emoji, emoji_of
 from benchmarks.studies.judge import Judge, agreement
 from benchmarks.studies.tones import tone_accuracy
-from glowdiff.cli.main import initialize, run_main
+from glowdiff.cli.main import initialize
 from glowdiff.pictures.files import write_png
 from glowdiff.pictures.labelled import labelled_grid
 

@@ -16,11 +16,11 @@ from absl import flags
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import glowdiff
+from benchmarks.main import run_main
 from benchmarks.report import print_json, print_rows
-from glowdiff.cli.main import run_main
+from glowdiff.cli.edit_flags import read_range
 from glowdiff.data import dataset as datasets
 from glowdiff.editing.latents import add_direction
-from glowdiff.editing.options import read_range
 from glowdiff.editing.vectors import attribute_vector
 from glowdiff.errors import ConfigError
 

@@ -1,7 +1,7 @@
 """ADM's upsampler from 128x128 to 512x512 as published (Dhariwal & Nichol, 2021, table 5).
 
-FID 9.96, 3.85 with guidance at 128x128; 308.8M parameters. Needs the data set prepared once: `python -m glowdiff.data
-prepare imagenet2012`.
+FID 9.96, 3.85 with guidance at 128x128; 308.8M parameters. Needs the data set prepared once: `glowdiff prepare
+imagenet2012`.
 """
 
 from glowdiff.catalog.parse import Settings, defaults, variant

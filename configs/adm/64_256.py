@@ -1,7 +1,7 @@
 """ADM's upsampler from 64x64 to 256x256 as published (Dhariwal & Nichol, 2021, table 5).
 
-FID 7.49, 3.94 with guidance at 64x64; 311.8M parameters. Needs the data set prepared once: `python -m glowdiff.data
-prepare imagenet2012`.
+FID 7.49, 3.94 with guidance at 64x64; 311.8M parameters. Needs the data set prepared once: `glowdiff prepare
+imagenet2012`.
 """
 
 from glowdiff.catalog.parse import Settings, defaults, variant

@@ -1,7 +1,6 @@
 """ADM's classifier of noised ImageNet at 128x128 as published (Dhariwal & Nichol, 2021, section 4 and appendix H).
 
-42.6M parameters. It guides `adm/imagenet128`. Needs the data set prepared once: `python -m glowdiff.data prepare
-imagenet2012`.
+42.6M parameters. It guides `adm/imagenet128`. Needs the data set prepared once: `glowdiff prepare imagenet2012`.
 """
 
 from glowdiff.catalog.parse import Settings, defaults, variant

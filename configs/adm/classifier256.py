@@ -1,7 +1,6 @@
 """ADM's classifier of noised ImageNet at 256x256 as published (Dhariwal & Nichol, 2021, section 4 and appendix H).
 
-54.1M parameters. It guides `adm/imagenet256`. Needs the data set prepared once: `python -m glowdiff.data prepare
-imagenet2012`.
+54.1M parameters. It guides `adm/imagenet256`. Needs the data set prepared once: `glowdiff prepare imagenet2012`.
 """
 
 from glowdiff.catalog.parse import Settings, defaults, variant

@@ -1,7 +1,6 @@
 """ADM's classifier of noised ImageNet at 64x64 as published (Dhariwal & Nichol, 2021, section 4 and appendix H).
 
-65.4M parameters. It guides `adm/imagenet64`. Needs the data set prepared once: `python -m glowdiff.data prepare
-imagenet2012`.
+65.4M parameters. It guides `adm/imagenet64`. Needs the data set prepared once: `glowdiff prepare imagenet2012`.
 """
 
 from glowdiff.catalog.parse import Settings, defaults, variant

@@ -1,7 +1,7 @@
 """ADM on ImageNet at 128x128, class-conditional, as published (Dhariwal & Nichol, 2021, tables 4 and 5).
 
 FID 5.91, 2.97 with classifier guidance at scale 0.5; 421.5M parameters, 250 steps. Needs the data set prepared once:
-`python -m glowdiff.data prepare imagenet2012`.
+`glowdiff prepare imagenet2012`.
 """
 
 from glowdiff.catalog.parse import Settings, defaults, variant

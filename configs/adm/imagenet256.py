@@ -1,7 +1,7 @@
 """ADM on ImageNet at 256x256, class-conditional, as published (Dhariwal & Nichol, 2021, tables 4 and 5).
 
 FID 10.94, 4.59 with classifier guidance at scale 1; 553.8M parameters, 250 steps. Needs the data set prepared once:
-`python -m glowdiff.data prepare imagenet2012`.
+`glowdiff prepare imagenet2012`.
 """
 
 from glowdiff.catalog.parse import Settings, defaults, variant

@@ -1,7 +1,7 @@
 """ADM on ImageNet at 512x512, class-conditional, as published (Dhariwal & Nichol, 2021, tables 4 and 5).
 
 FID 23.24, 7.72 with classifier guidance at scale 4; 559.0M parameters, 250 steps. Needs the data set prepared once:
-`python -m glowdiff.data prepare imagenet2012`.
+`glowdiff prepare imagenet2012`.
 """
 
 from glowdiff.catalog.parse import Settings, defaults, variant

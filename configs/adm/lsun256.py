@@ -1,6 +1,6 @@
 """ADM on LSUN bedrooms at 256x256 as published (Dhariwal & Nichol, 2021, table 5): FID 1.90, 552.8M parameters.
 
-1,000 steps. Needs the data set prepared once: `python -m glowdiff.data prepare lsun/bedroom`.
+1,000 steps. Needs the data set prepared once: `glowdiff prepare lsun/bedroom`.
 """
 
 from glowdiff.catalog.parse import Settings, defaults, variant

@@ -1,6 +1,6 @@
 """DDPM on CelebA-HQ at 256x256 as published (Ho et al., 2020, figure 1 and appendix B), 113.7M parameters.
 
-Needs the data set prepared once: `python -m glowdiff.data prepare celeb_a_hq/256`.
+Needs the data set prepared once: `glowdiff prepare celeb_a_hq/256`.
 """
 
 from glowdiff.catalog.parse import Settings, defaults, variant

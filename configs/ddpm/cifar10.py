@@ -1,6 +1,6 @@
 """DDPM on CIFAR-10 as published (Ho et al., 2020, table 1): FID 3.17, at most 3.75 bits/dim, 35.7M parameters.
 
-Needs the data set prepared once: `python -m glowdiff.data prepare cifar10`.
+Needs the data set prepared once: `glowdiff prepare cifar10`.
 """
 
 from glowdiff.catalog.parse import Settings, defaults, variant

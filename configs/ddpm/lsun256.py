@@ -1,7 +1,6 @@
 """DDPM on LSUN bedrooms at 256x256 as published (Ho et al., 2020, table 3): FID 6.36, 113.7M parameters.
 
-Its images are not mirrored (appendix B). Needs the data set prepared once: `python -m glowdiff.data prepare
-lsun/bedroom`.
+Its images are not mirrored (appendix B). Needs the data set prepared once: `glowdiff prepare lsun/bedroom`.
 """
 
 from glowdiff.catalog.parse import Settings, defaults, variant

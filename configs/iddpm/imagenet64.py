@@ -1,7 +1,7 @@
 """Improved DDPM on ImageNet at 64x64 as published (Nichol & Dhariwal, 2021, table 3), the hybrid loss.
 
-FID 19.2, 3.57 bits/dim after 1.5 million steps, 121.1M parameters. Needs the data set prepared once: `python -m
-glowdiff.data prepare downsampled_imagenet/64x64`.
+FID 19.2, 3.57 bits/dim after 1.5 million steps, 121.1M parameters. Needs the data set prepared once: `glowdiff prepare
+downsampled_imagenet/64x64`.
 """
 
 from glowdiff.catalog.parse import Settings, defaults, variant

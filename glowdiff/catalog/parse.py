@@ -139,7 +139,7 @@ def override(settings: Settings, key: str, text: str) -> None:
         _section(settings, ".".join(sections[:-1]))[sections[-1]] = _to_settings(table[text](text))
         return
     values = _section(settings, ".".join(sections)) if sections else settings
-    values[name] = _from_text(key, text, typing.get_type_hints(type(owner))[name])
+    values[name] = from_text(key, text, typing.get_type_hints(type(owner))[name])
 
 
 def parse_unchecked(settings: Settings) -> Config:
@@ -253,7 +253,7 @@ def _typed(key: str, value: Any, hint: Any) -> Any:
     return value
 
 
-def _from_text(key: str, text: str, hint: Any) -> Any:
+def from_text(key: str, text: str, hint: Any) -> Any:
     """What a flag's text stands for."""
     kind = _plain_types(hint)[0]
     if text.lower() == "none" and type(None) in typing.get_args(hint):

@@ -15,6 +15,8 @@ from glowdiff.method import Batch, Cond, Condition, caption_rows, folded, label_
 from glowdiff.samplers.levels import expand
 from glowdiff.spec import DataSpec
 
+# Images that commands read from files, by the name of their row, and what they are.
+FILES = {"low_res": "what a super-resolution model enlarges: a picture, or samples (.npz)"}
 ERASE_STREAM = 2**30 + 1  # folded into a key for the regions that are erased of an image
 
 

@@ -1,4 +1,4 @@
-"""`python -m glowdiff import SYSTEM --weights=FILE ... --workdir=DIR`: a workdir of published weights."""
+"""`glowdiff import SYSTEM --weights=FILE ... --workdir=DIR`: a workdir of published weights."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m glowdiff import", description="Imports published weights, see docs/importing.md."
+        prog="glowdiff import", description="Imports published weights, see docs/importing.md."
     )
     commands = parser.add_subparsers(dest="command", required=True)
     for family in FAMILIES.values():
@@ -103,5 +103,5 @@ def _use(workdir: str) -> str:
             return f"sample.py {run} --{each.name}=FILE enlarges pictures of {size} pixels."
     known = row(method.takes, "known")
     if known is not None and known.channels:
-        return f"python -m glowdiff.editing inpaint {run} --image=FILE --mask=FILE paints in them."
+        return f"glowdiff edit inpaint {run} --image=FILE --mask=FILE paints in them."
     return f"sample.py {run} draws from it."

@@ -107,6 +107,6 @@ def check_unet(
         key, value = ("heads", heads) if head_channels is None else ("head_channels", head_channels)
         require(
             not level.attention or level.channels % value == 0,
-            f"model.network.{key} is {value}, which does not divide the {level.channels} channels that attend at {side}x{side} "
-            "pixels.",
+            f"model.network.{key} is {value}, which does not divide the {level.channels} channels that attend at "
+            f"{side}x{side} pixels.",
         )

@@ -15,8 +15,8 @@ import sklearn
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from glowdiff.cli.prepare import main
 from glowdiff.config.sections import DataConfig
-from glowdiff.data.__main__ import main
 from glowdiff.data.dataset import load
 from glowdiff.data.sets import digits as digits_module
 from glowdiff.data.sets import photos as photos_module
@@ -185,7 +185,7 @@ def test_large_sets_are_decoded_at_each_access(digits, store, monkeypatch):
 
 
 def test_the_command_prepares(tmp_path, capsys):
-    assert main(["prepare", "digits", "--dir", str(tmp_path)]) == 0
+    assert main(["digits", "--dir", str(tmp_path)]) == 0
     assert f"digits is ready in {tmp_path}" in capsys.readouterr().out
-    assert main(["prepare", "photos", "--dir", str(tmp_path), "--size", "5"]) == 1
+    assert main(["photos", "--dir", str(tmp_path), "--size", "5"]) == 1
     assert "data.size is 5" in capsys.readouterr().err

