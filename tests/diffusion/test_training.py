@@ -14,6 +14,7 @@ from tests import small
 
 # Trains on every mesh in one process of eight devices, then samples; prints what it found as JSON.
 EIGHT = """
+import dataclasses
 import json
 import jax, numpy as np
 from glowdiff import sharding

@@ -98,15 +98,12 @@ def test_the_class_that_stands_for_none_has_a_row(variables):
     assert variables["params"]["label_embed"]["embedding"].shape == (4, 128)
 
 
-def test_every_way_of_changing_sizes():
-    for options, names in (
-        ({"updown": False}, {"input_blocks_2_down", "output_blocks_1_up"}),
-        ({"updown": False, "conv_resample": False}, set()),
-    ):
-        module = MODULE.clone(**options)
-        y, variables = jax.eval_shape(module.init_with_output, jax.random.key(0), X, T, COND)
-        assert y.shape == (4, 8, 8, 6)
-        assert {name for name in variables["params"] if name.endswith(("_up", "_down"))} == names
+def test_convolutions_may_change_sizes():
+    module = MODULE.clone(updown=False)
+    y, variables = jax.eval_shape(module.init_with_output, jax.random.key(0), X, T, COND)
+    assert y.shape == (4, 8, 8, 6)
+    names = {name for name in variables["params"] if name.endswith(("_up", "_down"))}
+    assert names == {"input_blocks_2_down", "output_blocks_1_up"}
 
 
 def test_resampling():
@@ -124,12 +121,12 @@ def test_images_of_another_size_attend_after_as_many_halvings(variables):
 def test_impossible_images_and_missing_conditions(variables):
     with pytest.raises(ValueError, match=r"halved 1 times; their sides must be multiples of 2, not 8x7"):
         MODULE.apply(variables, X[:, :, :7], T, COND)
-    with pytest.raises(ValueError, match=r"model\.heads is 3, which does not divide"):
-        MODULE.clone(head_channels=None, heads_up=3).apply(variables, X, T, COND)
+    with pytest.raises(ValueError, match=r"model\.network\.heads is 3, which does not divide"):
+        MODULE.clone(head_channels=None, heads=3).apply(variables, X, T, COND)
     with pytest.raises(ValueError, match="cond must hold 'label'; it holds nothing"):
         MODULE.apply(variables, X, T)
-    with pytest.raises(ValueError, match="cond must hold 'low_res'; it holds label"):
-        MODULE.clone(low_res=True).apply(variables, X, T, COND)
+    with pytest.raises(ValueError, match="cond must hold 'small'; it holds label"):
+        MODULE.clone(beside=(("small", 3),)).apply(variables, X, T, COND)
 
 
 @pytest.mark.parametrize(
