@@ -163,15 +163,20 @@ def _latents(name: str, typed: Parsed, config: Config, spec: DataSpec, method: M
     """Reconstruct, interpolate, or move along an attribute."""
     moved = name == "attribute"
     alphas = edit_flags.read_range("--alpha", typed.alpha) if moved else []
-    files = edit_flags.read_files(typed.images)
+    files, pairs = edit_flags.read_files(typed.images), name == "interpolate"
+    rows = None if typed.index is None else edit_flags.read_index(typed.index)
+    for key, named in (("images", files), ("index", rows or ())):
+        require(
+            not pairs or len(named) % 2 == 0,
+            f"--{key} names {len(named)}; interpolate takes pairs: from the first to the second, and so on.",
+        )
     dataset = _load_data(typed, config, spec) if not files or (moved and not typed.vector) else None
-    pairs = name == "interpolate"
-    pictures = _file_pictures(typed, files, spec, method) if files else _test_pictures(typed, dataset, pairs, moved)
-    require(
-        not pairs or len(pictures.names) % 2 == 0,
-        f"--{'images' if files else 'index'} names {len(pictures.names)}; interpolate takes pairs: from the first to "
-        "the second, and so on.",
-    )
+    if files:
+        pictures = _file_pictures(typed, files, spec, method)
+    else:
+        assert dataset is not None
+        chosen = _chosen_rows(typed, dataset, typed.count * (2 if pairs else 1), moved) if rows is None else rows
+        pictures = from_test_set(dataset, chosen)
     footer = spec.attribution
     if pairs:
         return lambda model: commands.interpolate(model, pictures, mode=typed.mode, steps=typed.steps, footer=footer)
@@ -200,17 +205,15 @@ def _file_pictures(typed: Parsed, files: Sequence[str], spec: DataSpec, method: 
     return from_files(files, spec)._replace(labels=labels)
 
 
-def _test_pictures(typed: Parsed, dataset: Dataset | None, pairs: bool, moved: bool) -> Pictures:
-    assert dataset is not None
-    if typed.index is not None:
-        return from_test_set(dataset, edit_flags.read_index(typed.index))
+def _chosen_rows(typed: Parsed, dataset: Dataset, count: int, moved: bool) -> list[int]:
+    """Test images drawn by the seed, of an attribute's command those that it filters."""
     keep = []
     if moved and typed.among:
         keep.append(find(typed.among, dataset.spec, "--among"))
     if moved and typed.without and typed.attribute:
         has = find(typed.attribute, dataset.spec)
         keep.append(lambda example: not has(example))
-    return from_test_set(dataset, choose_rows(dataset, typed.count * (2 if pairs else 1), typed.seed, keep))
+    return choose_rows(dataset, count, typed.seed, keep)
 
 
 def _vector(typed: Parsed, model: Model, dataset: Dataset | None) -> AttributeVector:

@@ -75,7 +75,7 @@ def test_keys_of_a_section_are_kept_as_they_are_typed():
         (["--noout"], "glowdiff draw has no --noout."),
         (["--noema=false"], "glowdiff draw has no --noema."),
         (["--prompt=red", "heart", "eyes"], "what is 'heart eyes'? It belongs to no flag of glowdiff draw."),
-        (["--prompt=red", "heart", "eyes"], "If it belongs to --prompt, put the whole in quotes: --prompt='red heart eyes'."),
+        (["--prompt=red", "heart", "eyes"], "--prompt, put the whole in quotes: --prompt='red heart eyes'."),
         (["--num=3", "extra"], "what is 'extra'? It belongs to no flag of glowdiff draw, which takes --out,"),
         (["extra"], "what is 'extra'? It belongs to no flag"),
         (["--ema", "false"], "what is 'false'?"),
