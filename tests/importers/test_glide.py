@@ -105,7 +105,7 @@ def test_wrong_weights_are_named():
         ({"xf_padding": False}, "xf_padding=False; text is read here as by the published models"),
         ({"xf_heads": 3}, "xf_heads=3, which does not divide xf_width=512"),
         ({"text_ctx": 0}, "text_ctx=0; it must be there and at least 1"),
-        ({"image_size": 32}, "image_size=32, for which the original X),
+        ({"image_size": 32}, "image_size=32, for which the originals have no channel_mult.*64, 128, 256"),
         ({"model_channels": 32, "model": "UNetModel"}, "model is 'UNetModel'; it must be one of Text2ImUNet"),
         ({"model_channels": 32}, "image_size=0; it must be there"),
         ({"num_channels": 48}, "cannot be: model.network.channels is 48"),
