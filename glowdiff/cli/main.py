@@ -51,7 +51,7 @@ def initialize() -> None:
         jax.distributed.initialize(
             num_processes=int(count) if count else None, process_id=int(index) if index else None
         )
-    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+    if not os.environ.get("JAX_COMPILATION_CACHE_DIR") and os.environ.get("HOME", "~"):
         jax.config.update("jax_compilation_cache_dir", expanded("the compilation cache", "~/.cache/glowdiff/xla"))
 
 

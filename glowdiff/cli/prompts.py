@@ -30,7 +30,7 @@ def in_turns(prompts: Sequence[str], n: int) -> list[str]:
 
 
 def _lines(file: str) -> list[str]:
-    path = Path(file).expanduser()
+    path = Path(file)
     require(path.is_file(), f"--prompts is {file}, which is no file; it must be a text file with one prompt per line.")
     try:
         text = path.read_text(encoding="utf-8-sig")

@@ -1,4 +1,4 @@
-"""`python -m glowdiff.importers` is `python -m glowdiff import`."""
+"""`glowdiff import` is `glowdiff import`."""
 
 import sys
 

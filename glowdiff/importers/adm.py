@@ -15,9 +15,9 @@ from glowdiff.catalog.parse import Settings, defaults
 from glowdiff.catalog.recipes import adm_training, classifier_training
 from glowdiff.errors import ConfigError, require, require_choice
 from glowdiff.importers import unet
-from glowdiff.importers.family import NAME_DATA, Family, load
+from glowdiff.importers.family import NAME_DATA, Family
 from glowdiff.importers.flags import values
-from glowdiff.importers.mapping import Arrays, Path, Source
+from glowdiff.importers.mapping import Path, Source
 from glowdiff.importers.unet import CONSTRUCTOR, Flags, Process
 from glowdiff.importers.workdir import named_data
 from glowdiff.networks.classifier import POOLS
@@ -34,6 +34,10 @@ _CLASSIFIER: dict[str, Any] = {
     "image_size": 64, "classifier_width": 128, "classifier_depth": 2, "classifier_attention_resolutions": "32,16,8",
     "classifier_use_scale_shift_norm": True, "classifier_resblock_updown": True, "classifier_pool": "attention",
     "num_classes": CLASSES,
+}  # fmt: skip
+_CLASSIFIER_NAMES = {
+    "model_channels": "width", "num_res_blocks": "depth", "attention_resolutions": "attention_resolutions",
+    "use_scale_shift_norm": "use_scale_shift_norm", "resblock_updown": "resblock_updown",
 }  # fmt: skip
 _MODELS = {"UNetModel": "unet", "SuperResModel": "superres", "EncoderUNetModel": "classifier"}
 # The multipliers that the original's command line takes for a size; its upsampler to 512 differs.
@@ -88,10 +92,7 @@ RELEASES: dict[str, dict[str, Any]] = {
     "512x512_diffusion": _CLASS | {"image_size": 512},
     "64_256_upsampler": _UPSAMPLER | {"large_size": 256, "small_size": 64, "num_heads": 4, "num_head_channels": -1},
     "128_512_upsampler": _UPSAMPLER | {"large_size": 512, "small_size": 128, "attention_resolutions": "32,16"},
-    "lsun_bedroom": _LSUN,
-    "lsun_cat": _LSUN,
-    "lsun_horse": _LSUN,
-    "lsun_horse_nodropout": _LSUN | {"dropout": 0.0},
+    "lsun_bedroom": _LSUN, "lsun_cat": _LSUN, "lsun_horse": _LSUN, "lsun_horse_nodropout": _LSUN | {"dropout": 0.0},
     "64x64_classifier": _GUIDE | {"image_size": 64, "classifier_depth": 4, "noise_schedule": "cosine"},
     "128x128_classifier": _GUIDE | {"image_size": 128},
     "256x256_classifier": _GUIDE | {"image_size": 256},
@@ -105,23 +106,15 @@ RELEASES: dict[str, dict[str, Any]] = {
         "large_size": 256, "small_size": 64, "num_channels": 192, "num_res_blocks": 2, "class_cond": True,
         "noise_schedule": "linear",
     },
-    "lsun_uncond_100M_1200K_bs128": _IDDPM_LSUN,
-    "lsun_uncond_100M_2400K_bs64": _IDDPM_LSUN,
+    "lsun_uncond_100M_1200K_bs128": _IDDPM_LSUN, "lsun_uncond_100M_2400K_bs64": _IDDPM_LSUN,
 }  # fmt: skip
 # What they are of, where the flags do not say; those with labels are of ImageNet.
-_DATA = {
-    "256x256_diffusion_uncond": "imagenet2012",
-    "lsun_bedroom": "lsun/bedroom",
-    "lsun_cat": "lsun/cat",
-    "lsun_horse": "lsun/horse",
-    "lsun_horse_nodropout": "lsun/horse",
-    "imagenet64_uncond_100M_1500K": "downsampled_imagenet/64x64",
-    "imagenet64_uncond_vlb_100M_1500K": "downsampled_imagenet/64x64",
-    "cifar10_uncond_50M_500K": "cifar10",
-    "cifar10_uncond_vlb_50M_500K": "cifar10",
-    "lsun_uncond_100M_1200K_bs128": "lsun/bedroom",
-    "lsun_uncond_100M_2400K_bs64": "lsun/bedroom",
-}
+_DATA = dict.fromkeys(("cifar10_uncond_50M_500K", "cifar10_uncond_vlb_50M_500K"), "cifar10") | {
+    "256x256_diffusion_uncond": "imagenet2012", "imagenet64_uncond_100M_1500K": "downsampled_imagenet/64x64",
+    "imagenet64_uncond_vlb_100M_1500K": "downsampled_imagenet/64x64", "lsun_bedroom": "lsun/bedroom",
+    "lsun_cat": "lsun/cat", "lsun_horse": "lsun/horse", "lsun_horse_nodropout": "lsun/horse",
+    "lsun_uncond_100M_1200K_bs128": "lsun/bedroom", "lsun_uncond_100M_2400K_bs64": "lsun/bedroom",
+}  # fmt: skip
 
 # Our layers behind the last block and the original's, by the classifier's pool.
 _ENDS = {
@@ -136,37 +129,20 @@ _OTHERS: dict[Path, Source] = {
 }
 
 
-def adm(weights: Arrays, flags: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """A denoiser's, an upsampler's or a noisy classifier's weights as our module and variables.
-
-    Args:
-      weights: arrays by the keys of the original's state dict.
-      flags: the original's, see this module's title.
-
-    Returns:
-      The module and `{"params"}` for `module.apply(variables, x, t, cond)`.
-
-    Raises:
-      ConfigError: the flags cannot be.
-      WeightsError: a weight is missing, not expected, or of another shape than the flags ask for.
-    """
-    parsed = parse(flags)
-    if parsed.kind == "superres" and parsed.small_size is None:  # the module enlarges from any size
-        parsed = parsed._replace(small_size=parsed.side // 4 if parsed.side % 4 == 0 else 1)
-    return load(ADM, parsed, {"weights": weights})
-
-
 def parse(flags: Mapping[str, Any]) -> Flags:
-    """What a dictionary of flags says; numbers and booleans may be strings.
-
-    Raises:
-      ConfigError: a flag that the originals do not have, of another type, or a network that cannot be.
-    """
+    """See `Family.parse`."""
     if "model_channels" in flags:
         return _constructor(flags)
     if any(name.startswith("classifier_") and name in _CLASSIFIER for name in flags):
         return _classifier(flags)
     return _unet(flags)
+
+
+def enlarging(flags: Flags) -> Flags:
+    """The flags for the module alone, which enlarges from any size, and need not be told which."""
+    if flags.kind == "superres" and flags.small_size is None:
+        return flags._replace(small_size=unet.quarter(flags.side))
+    return flags
 
 
 def _constructor(flags: Mapping[str, Any]) -> Flags:
@@ -177,12 +153,10 @@ def _constructor(flags: Mapping[str, Any]) -> Flags:
     # The side of the small images is no argument of the constructor.
     small = {"small_size": 0} if kind == "superres" else {}
     read = values(flags, CONSTRUCTOR | own | small | _PROCESS, _IGNORED)
-    if kind != "classifier":
-        small_size = read.get("small_size") or None
-        return unet.constructed(kind, read, halvings=True, classes=read["num_classes"], small_size=small_size)
-    require_choice("--flags: pool", read["pool"], POOLS)
-    network = {"pool": read["pool"]}
-    return unet.constructed(kind, read, halvings=True, classes=read["out_channels"], network=network)
+    if kind == "classifier":
+        return _guiding(read, read["pool"], "pool", halvings=True)
+    small_size = read.get("small_size") or None
+    return unet.constructed(kind, read, halvings=True, classes=read["num_classes"], small_size=small_size)
 
 
 def _classifier(flags: Mapping[str, Any]) -> Flags:
@@ -193,49 +167,35 @@ def _classifier(flags: Mapping[str, Any]) -> Flags:
         "give those of the one that the weights belong to.",
     )
     read = values(flags, _CLASSIFIER | _PROCESS, _IGNORED)
-    pool, size = read["classifier_pool"], read["image_size"]
-    require_choice("--flags: classifier_pool", pool, POOLS)
-    constructor = CONSTRUCTOR | {  # the original's command line leaves no choice about heads
-        "image_size": size,
-        "model_channels": read["classifier_width"],
-        "out_channels": read["num_classes"],
-        "num_res_blocks": read["classifier_depth"],
-        "attention_resolutions": read["classifier_attention_resolutions"],
-        "channel_mult": _published("image_size", size, _MULT, "."),
+    read |= {name: read[f"classifier_{flag}"] for name, flag in _CLASSIFIER_NAMES.items()}
+    read |= {  # the original's command line leaves no choice about heads
         "num_head_channels": 64,
-        "use_scale_shift_norm": read["classifier_use_scale_shift_norm"],
-        "resblock_updown": read["classifier_resblock_updown"],
+        "out_channels": read["num_classes"],
+        "channel_mult": unet.published_mult("image_size", read["image_size"], _MULT, "."),
     }
-    network = {"pool": pool}
-    return unet.constructed(
-        "classifier", read | constructor, halvings=False, classes=read["num_classes"], network=network
-    )
+    return _guiding(read, read["classifier_pool"], "classifier_pool", halvings=False)
+
+
+def _guiding(read: Mapping[str, Any], pool: str, flag: str, *, halvings: bool) -> Flags:
+    require_choice(f"--flags: {flag}", pool, POOLS)
+    classes = read["out_channels"]
+    return unet.constructed("classifier", read, halvings=halvings, classes=classes, network={"pool": pool})
 
 
 def _unet(flags: Mapping[str, Any]) -> Flags:
     small = {"large_size": 256, "small_size": 64} if "large_size" in flags else {}
     known = {name: value for name, value in _UNET.items() if not (small and name == "image_size")}
     read = values(flags, small | known | _PROCESS, _IGNORED)
-    name, kind, table = ("large_size", "superres", _SUPERRES_MULT) if small else ("image_size", "unet", _MULT)
+    flag, kind, table = ("large_size", "superres", _SUPERRES_MULT) if small else ("image_size", "unet", _MULT)
+    size = read[flag]
     read |= {
-        "image_size": read[name],
-        "in_channels": 3,
+        "image_size": size,
         "out_channels": 6 if read["learn_sigma"] else 3,
         "model_channels": read["num_channels"],
-        "channel_mult": read["channel_mult"] or _published(name, read[name], table, ", or give channel_mult."),
+        "channel_mult": read["channel_mult"] or unet.published_mult(flag, size, table),
     }
     classes = read["num_classes"] if read["class_cond"] else 0
     return unet.constructed(kind, read, halvings=False, classes=classes, small_size=read.get("small_size") or None)
-
-
-def _published(flag: str, size: int, table: Mapping[int, str], otherwise: str) -> str:
-    """The multipliers of a size."""
-    require(
-        size in table,
-        f"--flags has {flag}={size}, for which the originals have no channel_mult; it must be one of "
-        f"{', '.join(map(str, sorted(table)))}{otherwise}",
-    )
-    return table[size]
 
 
 def _data(flags: Flags, release: str | None) -> dict[str, Any]:

@@ -12,9 +12,9 @@ import numpy as np
 from glowdiff.catalog.parse import Settings, defaults
 from glowdiff.catalog.recipes import clip_training
 from glowdiff.errors import require
-from glowdiff.importers.family import Family, File, load
+from glowdiff.importers.family import Family, File
 from glowdiff.importers.flags import values
-from glowdiff.importers.mapping import Arrays, Path, Source, conv, matrix, stacked
+from glowdiff.importers.mapping import Path, Source, conv, matrix, stacked
 from glowdiff.importers.workdir import named_data
 from glowdiff.networks.clip import MAX_SCALE
 from glowdiff.spec import DataSpec
@@ -52,33 +52,8 @@ class Flags(NamedTuple):
     logit_scale: float = MAX_SCALE
 
 
-def clip(
-    text_weights: Arrays, image_weights: Arrays, flags: Mapping[str, Any] | None = None
-) -> tuple[Any, dict[str, Any]]:
-    """The two towers' weights as our module and variables.
-
-    Args:
-      text_weights: arrays by the keys of the original's state dict, of `clip/text-enc`,
-      image_weights: and of `clip/image-enc`.
-      flags: see `Flags`; those that are left out are the release's.
-
-    Returns:
-      The module and `{"params"}`, for `module.apply(variables, x, t, method="image")` and
-      `module.apply(variables, tokens, mask, method="text")`.
-
-    Raises:
-      ConfigError: the flags cannot be.
-      WeightsError: a weight is missing, not expected, or of another shape than the flags ask for.
-    """
-    return load(CLIP, parse(flags or {}), {"text_weights": text_weights, "image_weights": image_weights})
-
-
 def parse(flags: Mapping[str, Any]) -> Flags:
-    """Flags of a dictionary; numbers may be strings, and what is left out is the release's.
-
-    Raises:
-      ConfigError: a flag that the original does not have, of another type, or with an impossible value.
-    """
+    """See `Family.parse`."""
     parsed = Flags(**values(flags, Flags()._asdict()))
     for name, value in parsed._asdict().items():
         require(value > 0, f"--flags has {name}={value}; it must be positive.")
@@ -99,30 +74,19 @@ def _spec(flags: Flags, name: str) -> DataSpec:
 
 def _data(flags: Flags, release: str | None) -> dict[str, Any]:
     """OpenMoji, which stands in for the original's pictures: they are not public."""
-    del release
     return named_data("openmoji", flags.image_size)
 
 
 def _settings(flags: Flags, data: Mapping[str, Any], batch: int) -> Settings:
-    del data
     config = defaults("clip")
     clip_training(config, batch=batch or 2_048)
     config.model.process.update(schedule="cosine", timesteps=flags.n_timesteps)
-    config.model.network.update(
-        patch=flags.patch_size,
-        width=flags.n_head_image * flags.n_head_state_image,
-        layers=flags.n_xf_blocks_image,
-        heads=flags.n_head_image,
-        embedding=flags.n_embd,
-    )
-    config.model.text.update(
-        tokenizer="clip",
-        vocab_size=flags.n_vocab,
-        context=flags.max_text_len,
-        width=flags.n_head_text * flags.n_head_state_text,
-        layers=flags.n_xf_blocks_text,
-        heads=flags.n_head_text,
-    )
+    width = flags.n_head_image * flags.n_head_state_image
+    config.model.network.update(width=width, layers=flags.n_xf_blocks_image, heads=flags.n_head_image)
+    config.model.network.update(patch=flags.patch_size, embedding=flags.n_embd)
+    width = flags.n_head_text * flags.n_head_state_text
+    config.model.text.update(width=width, layers=flags.n_xf_blocks_text, heads=flags.n_head_text)
+    config.model.text.update(tokenizer="clip", vocab_size=flags.n_vocab, context=flags.max_text_len)
     return config
 
 

@@ -12,7 +12,7 @@ from glowdiff.errors import ConfigError, require
 from glowdiff.importers import flags
 from glowdiff.importers.adm import ADM
 from glowdiff.importers.clip import CLIP
-from glowdiff.importers.family import DTYPES, Family, import_release
+from glowdiff.importers.family import DTYPES, Family, Request, import_release
 from glowdiff.importers.glide import GLIDE
 from glowdiff.importers.glow import GLOW
 from glowdiff.importers.mapping import WeightsError
@@ -29,17 +29,10 @@ def main(arguments: list[str] | None = None) -> int:
     family = FAMILIES[options.command]
     try:
         release, values = _flags(family, options)
-        ready = import_release(
-            family,
-            {file.flag: getattr(options, file.flag) for file in family.files},
-            values,
-            options.workdir,
-            release=release,
-            vocabulary=getattr(options, "vocab", None),
-            data=options.data,
-            batch=options.batch,
-            dtype=options.dtype,
-        )
+        files = {file.flag: getattr(options, file.flag) for file in family.files}
+        vocabulary = getattr(options, "vocab", None)
+        request = Request(release, options.data, options.batch, options.dtype, vocabulary)
+        ready = import_release(family, files, values, options.workdir, request)
     except (ConfigError, WeightsError, CheckpointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -18,7 +18,7 @@ from glowdiff.diffusion.build import classifying_module, clip_module, denoising_
 from glowdiff.errors import require, require_choice
 from glowdiff.flows.build import glow_module
 from glowdiff.importers import weights_files
-from glowdiff.importers.mapping import Arrays, Path, Source, WeightsError, convert, float32, leaves, nested
+from glowdiff.importers.mapping import Arrays, Path, Source, WeightsError, convert, float32, leaves
 from glowdiff.importers.workdir import check_new, facts, named_data, write
 from glowdiff.method import batch_shapes
 from glowdiff.sharding import Platform
@@ -42,6 +42,16 @@ class File(NamedTuple):
     title: str = ""  # in front of what is wrong with it
 
 
+class Request(NamedTuple):
+    """What is asked of a workdir beside the weights and their flags."""
+
+    release: str | None = None  # the release's name, if it is one
+    data: str | None = None  # a data set's name, an .npz file or a folder of images; None: see `Family.data`
+    batch: int = 0  # images per step if training goes on; 0: as published
+    dtype: str = "float32"  # of the networks' arithmetic; the originals' is float32, or float16
+    vocabulary: FilePath | None = None  # the file of the original's; None: the package that has it fetches it
+
+
 def no_averages(arrays: dict[str, np.ndarray]) -> tuple[Arrays, Arrays]:
     """All that a file holds are weights."""
     return arrays, {}
@@ -53,7 +63,9 @@ class Family:
 
     name: str  # of the command
     help: str
-    parse: Callable[[Mapping[str, Any]], Any]  # a dictionary of flags -> flags, checked
+    # A dictionary of flags, whose numbers and booleans may be strings -> flags; a `ConfigError`, if there is a flag
+    # that the original does not have, or one of another type, or they ask for what cannot be.
+    parse: Callable[[Mapping[str, Any]], Any]
     spec: Callable[[Any, str], DataSpec]  # (flags, name of the data) -> what the flags say of the images
     # (flags, the release's name or None) -> the `data` section of what it was trained on, or a `ConfigError`
     data: Callable[[Any, str | None], dict[str, Any]]
@@ -74,53 +86,30 @@ class Family:
     unused: str = ""  # weights that may have no counterpart, likewise
 
 
-def configuration(
-    family: Family,
-    flags: Any,
-    *,
-    release: str | None = None,
-    data: str | None = None,
-    batch: int = 0,
-    dtype: str = "float32",
-) -> Config:
+def configuration(family: Family, flags: Any, request: Request) -> Config:
     """The configuration of a workdir: the original's model, process and training.
-
-    Args:
-      family: the system.
-      flags: see `Family.parse`.
-      release: the release's name, if it is one.
-      data: what `--data` names; None: what it was trained on, or stands in for it.
-      batch: images per step if training goes on; 0: as published.
-      dtype: of the networks' arithmetic; the originals' is float32, or float16.
 
     Raises:
       ConfigError: the flags ask for something that is not here, or nothing says which images.
     """
-    require(batch >= 0, f"--batch is {batch}; it must be at least 1.")
-    require_choice("--dtype", dtype, DTYPES)
-    section = named_data(data, family.spec(flags, data).shape[0]) if data else family.data(flags, release)
-    config = family.settings(flags, section, batch)
-    config.data.update(section)
-    config.dtype = dtype
+    require(request.batch >= 0, f"--batch is {request.batch}; it must be at least 1.")
+    require_choice("--dtype", request.dtype, DTYPES)
+    data = named_data(request.data, family.spec(flags, "").shape[0]) if request.data else None
+    data = data or family.data(flags, request.release)
+    config = family.settings(flags, data, request.batch)
+    config.data.update(data)
+    config.dtype = request.dtype
     return parse(config)
 
 
 def load(
     family: Family, flags: Any, weights: Mapping[str, Arrays], leaf: Callable[[np.ndarray], Any] = float32
 ) -> tuple[Any, dict[str, Any]]:
-    """The original's weights as our module, in float32, and its variables.
+    """The original's weights, by the flags that name their files, as our module and its variables.
 
-    Args:
-      family: the system.
-      flags: see `Family.parse`.
-      weights: of each of its files, by the flags that name them.
-      leaf: what to keep of each array.
-
-    Raises:
-      ConfigError: the flags cannot be.
-      WeightsError: a weight is missing, not expected, or of another shape than the flags ask for.
+    For what is raised see `glowdiff.importers`; `leaf` says what to keep of each array.
     """
-    config, spec = configuration(family, flags, data=_ANY), family.spec(flags, _ANY)
+    config, spec = configuration(family, flags, Request(data=_ANY)), family.spec(flags, _ANY)
     model = config.model
     if config.method == "glow":  # whoever applies it by hand compiles more than once: loops are quick to compile
         model = dataclasses.replace(model, unroll=1)
@@ -133,12 +122,7 @@ def import_release(
     files: Mapping[str, FilePath],
     values: Mapping[str, Any],
     workdir: epath.PathLike,
-    *,
-    release: str | None = None,
-    vocabulary: FilePath | None = None,
-    data: str | None = None,
-    batch: int = 0,
-    dtype: str = "float32",
+    request: Request,
 ) -> bool:
     """Write a workdir: `config.json`, a checkpoint of step 0, and the tokenizer of what reads captions.
 
@@ -150,11 +134,7 @@ def import_release(
       files: of weights, by the flags that name them; see `glowdiff.importers.weights_files.read`.
       values: the original's flags.
       workdir: a folder that is empty or not there.
-      release: see `configuration`, as are data, batch and dtype.
-      vocabulary: a file of the original's vocabulary; None: the package that has it fetches it.
-      data: a data set's name, an .npz file or a folder of images.
-      batch: images per step if training goes on.
-      dtype: of the networks' arithmetic.
+      request: what is asked for beside.
 
     Returns:
       Whether its data set is on this machine. If not, the workdir samples and scores given images; to train on, prepare
@@ -165,53 +145,49 @@ def import_release(
     """
     check_new(workdir)
     flags = family.parse(values)
-    config = configuration(family, flags, release=release, data=data, batch=batch, dtype=dtype)
+    config = configuration(family, flags, request)
     spec, ready = family.spec(flags, config.data.name), False
-    if data or not family.unpublished:
+    if request.data or not family.unpublished:
         conditional = getattr(config.model, "class_conditional", True)
         spec, ready = facts(spec, config.data, family.classes if conditional else "")
     config.model.check_data(spec, config.data)
-    tokenizer = family.tokenizer(flags, vocabulary) if family.tokenizer else None
-    contents = {
-        file.flag: family.averages(weights_files.read(files[file.flag], f"--{file.flag}", family.unread))
-        for file in family.files
-    }
-    shapes = _shapes(config, spec)
-    variables = _variables(family, flags, {flag: weights for flag, (weights, _) in contents.items()}, shapes)
-    ema = None
-    if any(averages for _, averages in contents.values()):
-        averaged = {flag: {**weights, **averages} for flag, (weights, averages) in contents.items()}
-        strangers = sorted(key for flag, (weights, _) in contents.items() for key in {*averaged[flag]} - {*weights})
-        if strangers:
+    tokenizer = family.tokenizer(flags, request.vocabulary) if family.tokenizer else None
+    weights, averaged = {}, {}
+    for flag, *_ in family.files:
+        weights[flag], averages = family.averages(weights_files.read(files[flag], f"--{flag}", family.unread))
+        if strangers := sorted({*averages} - {*weights[flag]}):
             raise WeightsError(f"Averages of variables that are not there: {', '.join(strangers[:8])}.")
-        ema = _variables(family, flags, averaged, shapes)["params"]
+        if averages:
+            averaged[flag] = {**weights[flag], **averages}
+    shapes = _shapes(config, spec)
+    variables = _variables(family, flags, weights, shapes)
+    ema = _variables(family, flags, weights | averaged, shapes)["params"] if averaged else None
     write(workdir, config, spec, variables, ema)
     if tokenizer is not None:
         tokenizer.save(workdir)
     return ready
 
 
-def _shapes(config: Config, spec: DataSpec) -> dict[Path, Any]:
+def _shapes(config: Config, spec: DataSpec) -> dict[str, Any]:
     """Shapes and dtypes of the variables that a configuration builds."""
     method = METHODS[config.method].build(config.model, spec, config.dtype, platform=_PLATFORM)
     batch = batch_shapes(spec, config.model.init_images, method.takes)
-    return leaves(dict(jax.eval_shape(method.init, jax.random.key(0), batch)))
+    return dict(jax.eval_shape(method.init, jax.random.key(0), batch))
 
 
 def _variables(
     family: Family,
     flags: Any,
     weights: Mapping[str, Arrays],
-    shapes: Mapping[Path, Any],
+    shapes: dict[str, Any],
     leaf: Callable[[np.ndarray], Any] = float32,
 ) -> dict[str, Any]:
     """Our variables, of the weights in each file."""
-    sources = family.sources(flags, list(shapes))
-    assert {path for each in sources.values() for path in each} == {*shapes}, "every array has a source"
-    arrays: dict[Path, Any] = {}
+    expected, arrays = leaves(shapes), {}
+    sources = family.sources(flags, list(expected))
     for file in family.files:
         try:
-            arrays |= convert(weights[file.flag], sources[file.flag], shapes, leaf, family.unused)
+            arrays |= convert(weights[file.flag], sources[file.flag], expected, leaf, family.unused)
         except WeightsError as error:
             raise WeightsError(f"{file.title}: {error}" if file.title else str(error)) from error
-    return nested(arrays)
+    return jax.tree.unflatten(jax.tree.structure(shapes), [arrays[path] for path in expected])

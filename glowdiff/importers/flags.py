@@ -10,14 +10,12 @@ from typing import Any
 
 from glowdiff.errors import ConfigError, did_you_mean, likely, require
 
-_BOOLS = {
-    **dict.fromkeys(("yes", "true", "t", "y", "1"), True),
-    **dict.fromkeys(("no", "false", "f", "n", "0"), False),
-}
+_TRUE, _FALSE = ("yes", "true", "t", "y", "1"), ("no", "false", "f", "n", "0")
+_BOOLS = {word: word in _TRUE for word in (*_TRUE, *_FALSE)}
 
 
 def read(text: str, releases: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The dictionary of flags in `--flags`; a name alone, such as `learntop`, is true.
+    """The dictionary of flags in `--flags`, where a name alone is true and some `releases` may be named.
 
     Of a file with several lines of JSON, such as the `train.txt` that Glow's original logs, the first one counts.
 
@@ -25,13 +23,6 @@ def read(text: str, releases: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
     {'attention_resolutions': '32,16', 'class_cond': 'True'}
     >>> read("attention_resolutions=32,16,class_cond=True,learntop", {})
     {'attention_resolutions': '32,16', 'class_cond': 'True', 'learntop': 'true'}
-
-    Args:
-      text: what was given.
-      releases: flags of those that may be named.
-
-    Raises:
-      ConfigError: it is none of what this module's title says.
     """
     text = text.strip()
     if not text.startswith(("{", "-")) and "=" not in text:
@@ -44,20 +35,11 @@ def read(text: str, releases: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
             return json.loads(text)
         except json.JSONDecodeError as error:
             raise ConfigError(f"--flags is not JSON ({error}).") from error
-    return _command_line(text) if text.startswith("-") else _pairs(text, releases)
+    return _pairs(text, releases)
 
 
 def release(name: str, releases: Mapping[str, Mapping[str, Any]], key: str) -> dict[str, Any]:
-    """The flags of a release; `.pt` at the end of its name does not matter.
-
-    Args:
-      name: of the release.
-      releases: that there are.
-      key: the flag that names it, for messages.
-
-    Raises:
-      ConfigError: there is no such release.
-    """
+    """The flags of a release, which `key` names; `.pt` at the end of its name does not matter."""
     if not releases:
         raise ConfigError(
             f"{key} is {name!r}, where there is no file; it must be a JSON file, JSON, or key=value,key=value."
@@ -72,13 +54,7 @@ def release(name: str, releases: Mapping[str, Mapping[str, Any]], key: str) -> d
 def values(flags: Mapping[str, Any], known: Mapping[str, Any], ignored: Collection[str] = ()) -> dict[str, Any]:
     """All of `known`, with the flags' values, of the types of the defaults, in place of the defaults.
 
-    Args:
-      flags: by name; numbers and booleans may be strings.
-      known: flags and their defaults.
-      ignored: flags that say nothing here.
-
-    Raises:
-      ConfigError: a flag that is neither known nor ignored, or of another type.
+    Numbers and booleans may be strings. A flag that is neither known nor ignored, or of another type, is refused.
     """
     for name in flags:
         if name not in known and name not in ignored:
@@ -95,34 +71,27 @@ def require_positive(read: Mapping[str, Any], *names: str) -> None:
 
 
 def numbers(name: str, text: str) -> list[float]:
-    """The numbers of a flag, separated by commas.
-
-    Raises:
-      ConfigError: it holds anything else.
-    """
+    """The numbers of a flag, separated by commas."""
     try:
         return [float(part) for part in text.split(",") if part.strip()]
     except ValueError:
         raise ConfigError(f"--flags has {name}={text}; it must be numbers with commas in between.") from None
 
 
-def _command_line(text: str) -> dict[str, Any]:
+def _pairs(text: str, releases: Mapping[str, Any]) -> dict[str, str]:
     pairs = {}
-    for piece in re.split(r"[,\s]+(?=--?[A-Za-z])", text):
-        name, value, rest = re.fullmatch(r"-*(\w*)(?:[=\s]\s*(\S+))?\s*(.*)", piece, re.DOTALL).groups()  # pyright: ignore[reportOptionalMemberAccess]
-        require(bool(name) and not rest, f"--flags has {rest or piece!r}, where --name value was expected.")
-        pairs[name] = "true" if value is None else value
-    return pairs
-
-
-def _pairs(text: str, releases: Mapping[str, Any]) -> dict[str, Any]:
     # Commas also stand in values: attention_resolutions=32,16,8.
-    pieces = re.split(r"[,\s]+(?=[A-Za-z_]\w*\s*=)|,\s*(?=[A-Za-z_]\w*\s*(?:,|$))", text.rstrip(", "))
-    pairs = [piece.partition("=") for piece in pieces]
-    if not all(re.fullmatch(r"\w+\s*", name) for name, _, _ in pairs):
-        name = f", or a release's name such as {next(iter(releases))}" if releases else ""
-        raise ConfigError(f"--flags is {text!r}; it must be key=value,key=value, JSON, a file of them{name}.")
-    return {name.strip(): value.strip() if equals else "true" for name, equals, value in pairs}
+    for piece in re.split(r"[,\s]+(?=--?[A-Za-z]|[A-Za-z_]\w*\s*=)|,\s*(?=[A-Za-z_]\w*\s*(?:,|$))", text.rstrip(", ")):
+        match = re.fullmatch(r"-*(\w+)\s*(?:[=\s]\s*(.*))?", piece, re.DOTALL)
+        if match is None:
+            name = f", or a release's name such as {next(iter(releases))}" if releases else ""
+            raise ConfigError(f"--flags is {text!r}; it must be key=value,key=value, JSON, a file of them{name}.")
+        value = "true" if match[2] is None else match[2].strip()
+        if piece.startswith("-"):
+            value, *rest = value.split() or [""]
+            require(not rest, f"--flags has {' '.join(rest)!r}, where --name value was expected.")
+        pairs[match[1]] = value
+    return pairs
 
 
 def _typed(name: str, value: Any, kind: type) -> Any:

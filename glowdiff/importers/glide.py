@@ -18,15 +18,14 @@ from glowdiff.catalog.recipes import glide_training
 from glowdiff.data.sets.stock import OWN
 from glowdiff.errors import require, require_choice
 from glowdiff.importers import unet
-from glowdiff.importers.family import Family, load
+from glowdiff.importers.family import Family
 from glowdiff.importers.flags import require_positive, values
-from glowdiff.importers.mapping import Arrays, Path, Source, matrix, stacked
+from glowdiff.importers.mapping import Path, Source, matrix, stacked
 from glowdiff.importers.unet import CONSTRUCTOR, Flags
 from glowdiff.spec import DataSpec
 from glowdiff.text import tokenizer as tokenizers
 from glowdiff.text.tokenizer import Tokenizer
 
-_ENLARGES = 4  # the published upsampler, from 64 to 256 pixels
 _MULT = {256: "1,1,2,2,4,4", 128: "1,1,2,3,4", 64: "1,2,3,4"}
 # What both vocabularies have; `small_size`, the side of the small images, is no flag of the original's.
 _BOTH: dict[str, Any] = {
@@ -42,11 +41,9 @@ _OPTIONS: dict[str, Any] = _BOTH | {
 _UPSAMPLER: dict[str, Any] = {"image_size": 256, "num_res_blocks": 2, "noise_schedule": "linear"}
 # Of each network: does it inpaint, does it enlarge?
 _MODELS = {
-    "Text2ImUNet": (False, False),
-    "SuperResText2ImUNet": (False, True),
-    "InpaintText2ImUNet": (True, False),
+    "Text2ImUNet": (False, False), "SuperResText2ImUNet": (False, True), "InpaintText2ImUNet": (True, False),
     "SuperResInpaintText2ImUnet": (True, True),
-}
+}  # fmt: skip
 _IGNORED = (*unet.IGNORED, "cache_text_emb", "tokenizer")
 _TEXT = {
     "vocab_size": "n_vocab", "context": "text_ctx", "width": "xf_width", "layers": "xf_layers", "heads": "xf_heads",
@@ -70,31 +67,8 @@ _BLOCK = {
 _PARTS = ("query", "key", "value")
 
 
-def glide(weights: Arrays, flags: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """A text-conditional denoiser's weights as our module and variables.
-
-    Args:
-      weights: arrays by the keys of the original's state dict.
-      flags: the original's, see this module's title.
-
-    Returns:
-      The module and `{"params"}` for `module.apply(variables, x, t, cond)`.
-
-    Raises:
-      ConfigError: the flags cannot be.
-      WeightsError: a weight is missing, not expected, or of another shape than the flags ask for.
-    """
-    return load(GLIDE, parse(flags), {"weights": weights})
-
-
 def parse(flags: Mapping[str, Any]) -> Flags:
-    """What a dictionary of flags says; numbers and booleans may be strings.
-
-    Without `small_size` an upsampler enlarges fourfold.
-
-    Raises:
-      ConfigError: a flag that the original does not have, of another type, or a network that cannot be.
-    """
+    """See `Family.parse`; without `small_size` an upsampler enlarges fourfold."""
     constructor = "model_channels" in flags
     if constructor:
         read = values(flags, CONSTRUCTOR | _BOTH | {"model": "Text2ImUNet"}, _IGNORED)
@@ -103,8 +77,10 @@ def parse(flags: Mapping[str, Any]) -> Flags:
     else:
         # An upsampler differs from the base in more than super_res; what the flags leave out is its own.
         enlarges = values(flags, _OPTIONS, _IGNORED)["super_res"]
-        read = _named(values(flags, _OPTIONS | (_UPSAMPLER if enlarges else {}), _IGNORED))
-        inpaint = read["inpaint"]
+        read = values(flags, _OPTIONS | (_UPSAMPLER if enlarges else {}), _IGNORED)
+        inpaint, size = read["inpaint"], read["image_size"]
+        mult = read["channel_mult"] or unet.published_mult("image_size", size, _MULT)
+        read |= {"model_channels": read["num_channels"], "in_channels": 3, "out_channels": 6, "channel_mult": mult}
     return unet.constructed(
         "text",
         read | {"learn_sigma": read["out_channels"] == 2 * read["in_channels"]},
@@ -112,20 +88,8 @@ def parse(flags: Mapping[str, Any]) -> Flags:
         classes=0,
         text=_text(read),
         inpaint=inpaint,
-        small_size=(read["small_size"] or max(1, read["image_size"] // _ENLARGES)) if enlarges else None,
+        small_size=(read["small_size"] or unet.quarter(read["image_size"])) if enlarges else None,
     )
-
-
-def _named(read: dict[str, Any]) -> dict[str, Any]:
-    """The original's options as the constructor's arguments that it makes of them."""
-    size = read["image_size"]
-    require(
-        bool(read["channel_mult"]) or size in _MULT,
-        f"--flags has image_size={size}, for which the original has no channel_mult; it must be one of "
-        f"{', '.join(map(str, sorted(_MULT)))}, or give channel_mult.",
-    )
-    mult = read["channel_mult"] or _MULT[size]
-    return read | {"model_channels": read["num_channels"], "in_channels": 3, "out_channels": 6, "channel_mult": mult}
 
 
 def _text(read: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,13 +110,11 @@ def _spec(flags: Flags, name: str) -> DataSpec:
 
 def _data(flags: Flags, release: str | None) -> dict[str, Any]:
     """A folder that is not there; whoever trains on names one of captioned images."""
-    del release
     return {"name": "folder", "path": "captioned_images", "size": flags.side}
 
 
 def _settings(flags: Flags, data: Mapping[str, Any], batch: int) -> Settings:
     """With sampling as in the release."""
-    del data
     config = defaults("diffusion", text="glide")
     unet.configure(config, flags)
     config.model.text.update(tokenizer="gpt2", **(flags.text or {}))
@@ -191,13 +153,7 @@ def _text_source(path: Path, text: Mapping[str, Any]) -> Source:
 
 
 def _part(array: np.ndarray, part: int, heads: int) -> np.ndarray:
-    """Of a layer that makes queries, keys and values, head by head: one of the three, [(in,) out].
-
-    Args:
-      array: [heads * 3 * channels of a head], or the same with a second axis, [in].
-      part: 0, 1 or 2.
-      heads: of the attention.
-    """
+    """Of a layer that makes queries, keys and values, [heads * 3 * channels (, in)]: one of the three, [(in,) out]."""
     split = array.reshape(heads, 3, -1, *array.shape[1:])[:, part]
     return split.reshape(-1, *array.shape[1:]).T
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -13,7 +12,7 @@ from glowdiff.catalog.parse import Settings, defaults
 from glowdiff.catalog.recipes import EPOCH, glow_training
 from glowdiff.errors import ConfigError, require
 from glowdiff.flows.config import GlowConfig
-from glowdiff.importers.family import NAME_DATA, Family, File, load
+from glowdiff.importers.family import NAME_DATA, Family, File
 from glowdiff.importers.flags import require_positive, values
 from glowdiff.importers.mapping import Arrays, Path, Source, stacked
 from glowdiff.spec import DataSpec
@@ -22,14 +21,9 @@ _PERMUTATIONS = ("reverse", "shuffle", "conv")
 _COUPLINGS = ("additive", "affine")
 # What the original derives from `problem`: sides of the images, and classes.
 _PROBLEMS = {
-    "cifar10": (32, 10),
-    "imagenet-oord": (64, 1000),
-    "imagenet": (256, 1000),
-    "celeba": (256, 1),
-    "lsun_realnvp": (64, 1),
-    "lsun": (256, 1),
-    "mnist": (32, 10),
-}
+    "cifar10": (32, 10), "imagenet-oord": (64, 1000), "imagenet": (256, 1000), "celeba": (256, 1),
+    "lsun_realnvp": (64, 1), "lsun": (256, 1), "mnist": (32, 10),
+}  # fmt: skip
 # Flags, and what the original's log adds to them, that say nothing about the weights.
 _IGNORED = (
     "verbose", "restore_path", "logdir", "data_dir", "dal", "fmap", "pmap", "n_train", "n_test", "n_batch_test",
@@ -61,33 +55,8 @@ class Flags(NamedTuple):
     anchor_size: int = 32
 
 
-def glow(weights: Arrays, flags: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """The original's weights as our module and variables.
-
-    Args:
-      weights: arrays by the original's variable names, without scopes in front of `model/`.
-      flags: the original's command-line flags, see `Flags`.
-
-    Returns:
-      The module and `{"params", "constants"}` for `module.apply(variables, x, noise, cond, method="encode")` and
-      `method="decode"`.
-
-    Raises:
-      ConfigError: the flags cannot be.
-      WeightsError: a weight is missing, not expected, or of another shape than the flags ask for.
-    """
-    return load(GLOW, parse(flags), {"weights": weights})
-
-
 def parse(flags: Mapping[str, Any]) -> Flags:
-    """Flags of a dictionary, with what `problem` implies filled in; the original's other flags are ignored.
-
-    Args:
-      flags: by the original's names; numbers and booleans may be strings.
-
-    Raises:
-      ConfigError: a flag that the original does not have, of another type, or with an impossible value.
-    """
+    """See `Family.parse`; what `problem` implies is filled in."""
     read = values(flags, Flags()._asdict(), _IGNORED)
     problem = read["problem"]
     require(
@@ -124,7 +93,6 @@ def _spec(flags: Flags, name: str) -> DataSpec:
 
 def _data(flags: Flags, release: str | None) -> dict[str, Any]:
     """That of the original's `problem`."""
-    del release
     size, problem = flags.image_size, flags.problem
     if problem == "cifar10":
         return {"name": "cifar10", "flip": True}
@@ -142,12 +110,11 @@ def _data(flags: Flags, release: str | None) -> dict[str, Any]:
 
 def _settings(flags: Flags, data: Mapping[str, Any], batch: int) -> Settings:
     """With the original's images per step, of one device."""
-    del data
     batch = batch or max(1, flags.n_batch_train * flags.anchor_size**2 // flags.image_size**2)
     require(1 <= batch <= EPOCH, f"--batch is {batch}; it must be from 1 to {EPOCH:,}.")
     config = defaults("glow")
     glow_training(config, batch)
-    model = GlowConfig(
+    config.model.update(
         levels=flags.n_levels,
         depth=flags.depth,
         width=flags.width,
@@ -158,7 +125,6 @@ def _settings(flags: Flags, data: Mapping[str, Any], batch: int) -> Settings:
         class_weight=flags.weight_y if flags.ycond else GlowConfig.class_weight,
         n_bits=flags.n_bits_x if flags.n_bits_x < 8 else None,
     )
-    config.model.update(dataclasses.asdict(model))
     return config
 
 
@@ -181,41 +147,35 @@ def _edge(kernel: np.ndarray) -> np.ndarray:
     return kernel[:, :, -1:]
 
 
-def _actnorm(ours: str, theirs: str) -> dict[str, tuple[str, Any]]:
-    names = {"bias": "actnorm_center/b", "logs": "actnorm_scale/logs"}
-    return {f"{ours}/{leaf}": (f"{theirs}{name}", np.ravel) for leaf, name in names.items()}
+_ACTNORM = {"bias": ("actnorm_center/b", np.ravel), "logs": ("actnorm_scale/logs", np.ravel)}
+_CONV = {"kernel": ("W", _inside), "edge/kernel": ("W", _edge)}
+_OUTPUT = {"bias": ("b", np.ravel), "logs": ("logs", np.ravel)}
 
 
-def _convolution(ours: str, theirs: str) -> dict[str, tuple[str, Any]]:
-    return {f"{ours}/kernel": (f"{theirs}W", _inside), f"{ours}/edge/kernel": (f"{theirs}W", _edge)}
-
-
-def _output(ours: str, theirs: str) -> dict[str, tuple[str, Any]]:
-    return {f"{ours}/{leaf}": (f"{theirs}{name}", np.ravel) for leaf, name in (("bias", "b"), ("logs", "logs"))}
+def _rows(kind: Mapping[str, tuple[str, Any]], ours: str, theirs: str = "") -> dict[str, tuple[str, Any]]:
+    return {f"{ours}/{leaf}": (theirs + key, each) for leaf, (key, each) in kind.items()}
 
 
 # In all the steps of a level, whose arrays are stacked here.
 _STEPS = {
-    **_actnorm("steps/actnorm", ""),
-    **_convolution("steps/net/conv_in", "f1/l_1/"),
-    **_actnorm("steps/net/actnorm_in", "f1/l_1/"),
+    **_rows(_ACTNORM, "steps/actnorm"),
+    **_rows(_CONV, "steps/net/conv_in", "f1/l_1/"),
+    **_rows(_ACTNORM, "steps/net/actnorm_in", "f1/l_1/"),
     "steps/net/kernel_mid": ("f1/l_2/W", lambda kernel: kernel[0, 0]),
-    **_actnorm("steps/net/actnorm_mid", "f1/l_2/"),
-    **_convolution("steps/net/conv_out/conv", "f1/l_last/"),
-    **_output("steps/net/conv_out/output", "f1/l_last/"),
+    **_rows(_ACTNORM, "steps/net/actnorm_mid", "f1/l_2/"),
+    **_rows(_CONV, "steps/net/conv_out/conv", "f1/l_last/"),
+    **_rows(_OUTPUT, "steps/net/conv_out/output", "f1/l_last/"),
     "permutations/kernel": ("invconv/W", np.asarray),
     "permutations/indices": ("shuffle/indices", np.int32),
 }
-_SPLIT = {**_convolution("conv/conv", "conv/"), **_output("conv/output", "conv/")}
+_SPLIT = {**_rows(_CONV, "conv/conv", "conv/"), **_rows(_OUTPUT, "conv/output", "conv/")}
 # Of the top's kernel the original convolves zeros with all but the edge, which therefore says nothing.
 _TOP = {
-    "edge/kernel": ("p/W", _edge),
-    **_output("output", "p/"),
-    "label_kernel": ("y_emb/W", np.asarray),
-    **_output("label", "y_emb/"),
-}
+    "edge/kernel": ("p/W", _edge), **_rows(_OUTPUT, "output", "p/"),
+    "label_kernel": ("y_emb/W", np.asarray), **_rows(_OUTPUT, "label", "y_emb/"),
+}  # fmt: skip
 # The head that predicts the class from the top latent; zeros, as initialised, where the weights leave it out.
-_CLASSIFIER = {"classifier/kernel": ("W", np.asarray), **_output("classifier_output", "")}
+_CLASSIFIER = {"classifier/kernel": ("W", np.asarray), **_rows(_OUTPUT, "classifier_output")}
 
 
 def _sources(flags: Flags, paths: list[Path]) -> dict[str, dict[Path, Source]]:
@@ -228,14 +188,11 @@ def _source(path: Path, depth: int) -> Source:
     if block == "flows":
         key, each = _STEPS[name]
         return Source(tuple(f"model/{number}/{step}/{key}" for step in range(depth)), stacked(each))
-    if block == "splits":
-        key, each = _SPLIT[name]
-        return Source((f"model/pool{number}/{key}",), each)
-    if block == "top":
-        key, each = _TOP[name]
-        return Source((f"model/prior/{key}",), each)
-    key, each = _CLASSIFIER[f"{block}/{name}"]
-    return Source((f"model/classifier/{key}",), each, optional=True)
+    theirs, table = {"splits": (f"pool{number}", _SPLIT), "top": ("prior", _TOP)}.get(
+        block, ("classifier", _CLASSIFIER)
+    )
+    key, each = table[name if table is not _CLASSIFIER else f"{block}/{name}"]
+    return Source((f"model/{theirs}/{key}",), each, optional=table is _CLASSIFIER)
 
 
 GLOW = Family(

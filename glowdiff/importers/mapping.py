@@ -59,8 +59,8 @@ def convert(
     missing = sorted(needed - {*weights})
     extra = sorted(key for key in {*weights} - needed if not re.fullmatch(unused, key))
     if missing or extra:
-        lines = [_described("Missing", missing, extra), _described("Not expected", extra, missing)]
-        raise WeightsError("The weights do not fit the flags. " + " ".join(line for line in lines if line))
+        lines = (_described("Missing", missing, extra), _described("Not expected", extra, missing))
+        raise WeightsError("The weights do not fit the flags. " + " ".join(filter(None, lines)))
     arrays, wrong = {}, []
     for path, source in sources.items():
         array = _converted(source, weights) if path in present else np.zeros(expected[path].shape, np.float32)
@@ -78,17 +78,6 @@ def leaves(tree: Any) -> dict[Path, Any]:
     """The leaves of nested dictionaries by their paths."""
     found = jax.tree_util.tree_leaves_with_path(tree)
     return {tuple(str(entry.key) for entry in path): leaf for path, leaf in found}
-
-
-def nested(arrays: Mapping[Path, Any]) -> dict[str, Any]:
-    """The nested dictionaries of such leaves."""
-    tree: dict[str, Any] = {}
-    for path, leaf in arrays.items():
-        node = tree
-        for name in path[:-1]:
-            node = node.setdefault(name, {})
-        node[path[-1]] = leaf
-    return tree
 
 
 # ---- Axes: of PyTorch's arrays, and of layers that are scanned.

@@ -19,6 +19,10 @@ CONSTRUCTOR: dict[str, Any] = {
     "attention_resolutions": "", "dropout": 0.0, "channel_mult": "1,2,4,8", "conv_resample": True, "num_heads": 1,
     "num_head_channels": -1, "num_heads_upsample": -1, "use_scale_shift_norm": False, "resblock_updown": False,
 }  # fmt: skip
+_NETWORK = {
+    "channels": "model_channels", "res_blocks": "num_res_blocks", "heads": "num_heads", "dropout": "dropout",
+    "adagn": "use_scale_shift_norm", "updown": "resblock_updown", "new_attention_order": "use_new_attention_order",
+}  # fmt: skip
 IGNORED = ("use_fp16", "use_checkpoint", "dims")
 
 # Our layers and the original's, in a residual block, at a network's start, in its middle, and at a denoiser's end.
@@ -63,18 +67,16 @@ class Flags(NamedTuple):
 
 
 def constructed(kind: str, read: Mapping[str, Any], *, halvings: bool, classes: int, **more: Any) -> Flags:
-    """What a constructor's arguments say.
+    """What a constructor's arguments say, and the process by `Process`'s names; checked.
 
     Args:
-      kind: see `Flags`, as are `classes` and what else the system knows.
-      read: the arguments by name, and the process by `Process`'s names.
+      kind: see `Flags`.
+      read: the arguments by name.
       halvings: attention is asked for after so many halvings of the image; else at sides in pixels.
-      classes: that it is told, or tells apart.
-      **more: other fields of `Flags`, and of `network` what is not in the constructors of both systems.
-
-    Raises:
-      ConfigError: there can be no such network, or none here.
+      classes: see `Flags`, as for what else the system knows.
+      **more: of `network` what is not in the constructors of both systems.
     """
+    read = {**CONSTRUCTOR, "use_new_attention_order": False, **read}
     require_positive(read, "image_size", "model_channels", "out_channels", "num_res_blocks")
     process = Process(**{name: read[name] for name in Process._fields if name in read})
     require_choice("--flags: noise_schedule", process.noise_schedule, SCHEDULES)
@@ -83,17 +85,31 @@ def constructed(kind: str, read: Mapping[str, Any], *, halvings: bool, classes: 
         kind, read["image_size"], read["in_channels"], read["out_channels"], classes, network, process, **more
     )
     if kind != "classifier":
-        double = 2 * flags.channels
+        outputs, single, double = flags.outputs, flags.channels, 2 * flags.channels
         require(
-            flags.outputs in (flags.channels, double),
-            f"--flags has out_channels={flags.outputs}; it must be {flags.channels}, or with a learned variance "
-            f"{double}.",
+            outputs in (single, double),
+            f"--flags has out_channels={outputs}; it must be {single}, or with a learned variance {double}.",
         )
         require(
-            flags.outputs == double or not process.learn_sigma,
-            f"--flags has learn_sigma, which needs out_channels={double}, not {flags.channels}.",
+            outputs == double or not process.learn_sigma,
+            f"--flags has learn_sigma, which needs out_channels={double}, not {single}.",
         )
     return flags
+
+
+def published_mult(flag: str, size: int, table: Mapping[int, str], otherwise: str = ", or give channel_mult.") -> str:
+    """The multipliers that an original's command line takes for a size in pixels, if it has any."""
+    require(
+        size in table,
+        f"--flags has {flag}={size}, for which the originals have no channel_mult; it must be one of "
+        f"{', '.join(map(str, sorted(table)))}{otherwise}",
+    )
+    return table[size]
+
+
+def quarter(side: int) -> int:
+    """The side of the small images, where nothing says it: of a quarter as the releases', if there is one."""
+    return side // 4 if side % 4 == 0 else 1
 
 
 def spec(flags: Flags, name: str, *, captions: bool = False) -> DataSpec:
@@ -103,22 +119,11 @@ def spec(flags: Flags, name: str, *, captions: bool = False) -> DataSpec:
 
 
 def configure(config: Settings, flags: Flags) -> None:
-    """Set the `model` section.
-
-    Args:
-      config: is changed.
-      flags: of the original.
-
-    Raises:
-      ConfigError: the flags leave out what the model must know.
-    """
+    """Set the `model` section, unless the flags leave out what the model must know."""
     model, process = config.model, flags.process
     model.network.update(flags.network)
-    model.process.update(
-        schedule=process.noise_schedule,
-        timesteps=process.diffusion_steps,
-        rescale_timesteps=process.rescale_timesteps,
-    )
+    model.process.update(schedule=process.noise_schedule, timesteps=process.diffusion_steps)
+    model.process.rescale_timesteps = process.rescale_timesteps
     if flags.kind == "classifier":
         return
     require(
@@ -129,9 +134,8 @@ def configure(config: Settings, flags: Flags) -> None:
     fixed = "fixed_small" if process.sigma_small else "fixed_large"
     # At a thousand steps the original's plain loss is the hybrid one.
     hybrid = learned and (process.rescale_learned_sigmas or process.diffusion_steps == 1000)
-    model.process.update(
-        prediction="x_0" if process.predict_xstart else "eps", variance="learned" if learned else fixed
-    )
+    model.process.prediction = "x_0" if process.predict_xstart else "eps"
+    model.process.variance = "learned" if learned else fixed
     model.update(
         loss="rescaled_kl" if process.use_kl else "hybrid" if hybrid else "simple",
         class_conditional=flags.classes > 0,
@@ -148,12 +152,7 @@ def respace(config: Settings, flags: Flags) -> None:
 
 
 def sources(paths: list[Path], ends: Mapping[str, str]) -> dict[Path, Source]:
-    """Where our layers come from.
-
-    Args:
-      paths: of our arrays, all in layers of the kinds in `glowdiff.networks.blocks`.
-      ends: our layers behind the last block and the original's.
-    """
+    """Where the arrays of `glowdiff.networks.blocks` come from; `ends` names the layers behind the last block."""
     layers = {path[:-1] for path in paths}
     found: dict[Path, Source] = {}
     for path in paths:
@@ -166,12 +165,9 @@ def sources(paths: list[Path], ends: Mapping[str, str]) -> dict[Path, Source]:
 
 
 def _network(read: Mapping[str, Any], halvings: bool) -> dict[str, Any]:
-    """The `network` section.
-
-    Like the originals, ask in vain for attention where there is no level.
-    """
+    """The `network` section; like the originals, ask in vain for attention where there is no level."""
     require(
-        read["resblock_updown"] or read.get("conv_resample", True),
+        read["resblock_updown"] or read["conv_resample"],
         "--flags has conv_resample=False; networks here halve images by residual blocks or convolutions.",
     )
     heads, up = read["num_heads"], read["num_heads_upsample"]
@@ -190,17 +186,10 @@ def _network(read: Mapping[str, Any], halvings: bool) -> dict[str, Any]:
         check_unet(size, read["model_channels"], mult, attention, heads, head_channels)
     except ConfigError as error:
         raise ConfigError(f"--flags ask for a network that cannot be: {error}") from error
-    return {
-        "channels": read["model_channels"],
+    return {ours: read[theirs] for ours, theirs in _NETWORK.items()} | {
         "channel_mult": ",".join(str(each).removesuffix(".0") for each in mult),
-        "res_blocks": read["num_res_blocks"],
         "attention": ",".join(map(str, attention)),
-        "heads": heads,
         "head_channels": head_channels,
-        "adagn": read["use_scale_shift_norm"],
-        "updown": read["resblock_updown"],
-        "new_attention_order": read.get("use_new_attention_order", False),
-        "dropout": read["dropout"],
     }
 
 

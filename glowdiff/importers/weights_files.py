@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -36,10 +36,6 @@ def read(path: Path, key: str = "--weights", unread: str = "") -> dict[str, np.n
     arrays = {name: array for name, array in stored.items() if not re.fullmatch(unread, name)}
     require(bool(arrays), f"{key} is {path}, which holds no weights.")
     return {name: _numbers(path, key, name, array) for name, array in arrays.items()}
-
-
-def _npz(path: Path, key: str) -> dict[str, np.ndarray]:
-    return read_npz(path, key, _CONTENT, _TO_NPZ)
 
 
 def _safetensors(path: Path, key: str) -> dict[str, np.ndarray]:
@@ -89,12 +85,8 @@ def _torch(path: Path, key: str) -> dict[str, np.ndarray]:
         not strangers,
         f"{key} is {path}, whose {', '.join(map(str, strangers[:4]))} is no array; save the state dict itself.",
     )
-    return {name: _array(tensor, torch) for name, tensor in state.items()}
-
-
-def _array(tensor: Any, torch: Any) -> np.ndarray:
-    # NumPy has no bfloat16 of its own.
-    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    half = torch.bfloat16  # of which NumPy has none
+    return {name: (tensor.float() if tensor.dtype == half else tensor).numpy() for name, tensor in state.items()}
 
 
 def _numbers(path: Path, key: str, name: str, array: np.ndarray) -> np.ndarray:
@@ -108,4 +100,5 @@ def _numbers(path: Path, key: str, name: str, array: np.ndarray) -> np.ndarray:
     return array
 
 
+_npz = partial(read_npz, content=_CONTENT, example=_TO_NPZ)
 _READERS = {".npz": _npz, ".safetensors": _safetensors, ".json": _shards, ".pt": _torch, ".pth": _torch}

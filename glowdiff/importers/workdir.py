@@ -36,14 +36,9 @@ def check_new(workdir: epath.PathLike) -> None:
 
 
 def write(workdir: epath.PathLike, config: Config, spec: DataSpec, variables: Variables, ema: Any = None) -> None:
-    """Write `config.json` and a checkpoint of step 0; the optimiser's state is new.
+    """Write `config.json` and a checkpoint of step 0, in a workdir as of `check_new`; the optimiser's state is new.
 
-    Args:
-      workdir: see `check_new`.
-      config: of the model.
-      spec: of its data.
-      variables: of the model; those that the configuration builds, nothing else.
-      ema: averages of the parameters; None: the parameters.
+    The variables must be those that the configuration builds; `ema` are averages of the parameters, or these.
     """
     state = fresh_state(make_optimizer(config), jax.random.key(config.seed), variables, ema)
     workdirs.write(workdir, config, spec)
@@ -67,15 +62,11 @@ def named_data(data: str, size: int) -> dict[str, Any]:
 
 
 def facts(assumed: DataSpec, data: DataConfig, classes: str) -> tuple[DataSpec, bool]:
-    """The facts about the data, and whether they could be read; if not, they are `assumed`.
-
-    Args:
-      assumed: what the flags say of the data.
-      data: the configuration's section.
-      classes: the flag that says how many classes the model knows, for messages; empty: it knows none.
+    """The facts about the data, and whether they could be read; if not, they are `assumed`, what the flags say of them.
 
     Raises:
-      ConfigError: the data on this machine are not what the flags ask for.
+      ConfigError: the data on this machine are not what the flags ask for, in shape or in number of `classes`, the flag
+        that says it; empty: the model knows none.
     """
     if not datasets.is_ready(data):
         return assumed, False

@@ -15,7 +15,7 @@ import numpy as np
 import glowdiff
 from glowdiff.config.sections import Config
 from glowdiff.diffusion.build import classifying_module, denoising_module
-from glowdiff.importers.family import Family, configuration, load
+from glowdiff.importers.family import Family, Request, configuration, load
 from glowdiff.sharding import Platform
 from glowdiff.spec import DataSpec
 
@@ -94,9 +94,9 @@ def module_of(config: Config, spec: DataSpec) -> Any:
 
 
 def described(family: Family, values: dict[str, Any], **options: Any) -> tuple[Config, DataSpec]:
-    """The configuration and the data of a dictionary of flags; options are those of `configuration`."""
+    """The configuration and the data of a dictionary of flags; options are the fields of `Request`."""
     flags = family.parse(values)
-    config = configuration(family, flags, **options)
+    config = configuration(family, flags, Request(**options))
     return config, family.spec(flags, config.data.name)
 
 

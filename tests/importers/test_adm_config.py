@@ -83,7 +83,7 @@ def test_the_configuration_builds_the_network_of_the_flags(name):
     if config.method == "classifier":
         assert (module.out_channels, module.pool) == (1000, "attention")
     else:
-        assert (module.out_channels, module.classes) == (6, 1000 * flags["class_cond"])
+        assert (module.out_channels, module.classes) == (6, 1000 * flags.get("class_cond", False))
         assert module.beside == ((("low_res", 3),) if "large_size" in flags else ())
         assert config.model.low_res == flags.get("small_size")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import jax
 import numpy as np
@@ -29,7 +30,8 @@ def _precision():
 def test_denoisers(name):
     arrays, flags, weights = load_torch(name)
     module, variables = importers.glide(weights, flags)
-    text = module.apply(variables, arrays["in_tokens"].astype(np.int32), arrays["in_mask"], method="encode_text")
+    encode = jax.jit(partial(module.apply, method="encode_text"))
+    text = encode(variables, arrays["in_tokens"].astype(np.int32), arrays["in_mask"])
     assert isinstance(text, dict)
     np.testing.assert_allclose(text["text_emb"], arrays["out_xf_proj"], atol=1e-5, rtol=0)
     np.testing.assert_allclose(text["text"], np.moveaxis(arrays["out_xf_out"], 1, 2), atol=1e-5, rtol=0)
@@ -103,7 +105,7 @@ def test_wrong_weights_are_named():
         ({"xf_padding": False}, "xf_padding=False; text is read here as by the published models"),
         ({"xf_heads": 3}, "xf_heads=3, which does not divide xf_width=512"),
         ({"text_ctx": 0}, "text_ctx=0; it must be there and at least 1"),
-        ({"image_size": 32}, "image_size=32, for which the original has no channel_mult.*64, 128, 256"),
+        ({"image_size": 32}, "image_size=32, for which the originals have no channel_mult.*64, 128, 256"),
         ({"model_channels": 32, "model": "UNetModel"}, "model is 'UNetModel'; it must be one of Text2ImUNet"),
         ({"model_channels": 32}, "image_size=0; it must be there"),
         ({"num_channels": 48}, "cannot be: model.network.channels is 48"),
