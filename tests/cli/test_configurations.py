@@ -150,3 +150,9 @@ def test_some_of_them_and_one_in_full():
     assert docstring("glow/digits") in whole
     assert "--config=glow/digits" in whole
     assert "Did you mean glow/digits?" in typed(configs.main, "glwo/digits").error
+
+
+def test_the_page_of_configurations_is_what_their_docstrings_say(capsys):
+    assert configs.main(["--markdown"]) == 0
+    page = (small.ROOT / "docs/configurations.md").read_text()
+    assert capsys.readouterr().out == page, "run: python -m glowdiff configs --markdown > docs/configurations.md"
