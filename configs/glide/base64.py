@@ -2,7 +2,7 @@
 
 385.0M parameters, 76.7M of which read captions. 100 steps, classifier-free guidance at scale 3. The paper's model of
 3.5 billion parameters, which was not released, saw batches of 2,048 for 2.5M steps; with its upsampler its zero-shot
-MS-COCO: FID 12.24.
+FID on MS-COCO is 12.24.
 
 Its images never were published: name a folder of captioned ones, `--config.data.path=FOLDER`, with a `metadata.csv` or
 a `.txt` beside each image.
