@@ -92,8 +92,7 @@ def _use(workdir: str) -> str:
     run = f"--workdir={workdir}" + (' --prompt="..."' if context(method.takes) else "")
     for each in method.takes:
         if each.needed and each.image:
-            size = "x".join(map(str, each.shape[:2]))
-            return f"sample.py {run} --{each.name}=FILE enlarges pictures of {size} pixels."
+            return f"sample.py {run} --{each.name}=FILE enlarges pictures of {each.shape[0]}x{each.shape[1]} pixels."
     known = row(method.takes, "known")
     if known is not None and known.channels:
         return f"glowdiff edit inpaint {run} --image=FILE --mask=FILE paints in them."

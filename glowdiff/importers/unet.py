@@ -146,8 +146,7 @@ def configure(config: Settings, flags: Flags) -> None:
 
 def respace(config: Settings, flags: Flags) -> None:
     """Set the steps of samples to what the flags say, if they do; after the paper's own are set."""
-    steps = flags.process.timestep_respacing
-    if steps:
+    if steps := flags.process.timestep_respacing:
         config.sampling.update(steps=steps, sampler="ddim" if steps.startswith("ddim") else "ancestral")
 
 
