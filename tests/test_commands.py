@@ -71,7 +71,7 @@ MISTAKES = {
     "nothing to sample": (["sample"], "is not a workdir of glowdiff"),
     "an output of another kind": (["sample", "--out=a.jpg"], "--out is a.jpg; it must end in .png or .npz."),
     "a misspelt flag": (["sample", "--temprature=1"], "sample has no --temprature. Did you mean --temperature?"),
-    "no samples": (["sample", "--num=0"], "--num is 0; it must be 1 or more."),
+    "no samples": (["sample", "--num=0"], "--num is 0; it must be at least 1."),
     "a seed that is another's": (["sample", "--seed=4294967296"], "--seed is 4294967296; it must be from 0 to 4294967"),
     "a prompt in pieces": (
         ["sample", "--prompt=red", "heart"],

@@ -98,7 +98,7 @@ class Flag(argparse.Action):
             require_choice(self.key, value, self.known)
         if value is not None and self.low is not None:
             high = math.inf if self.high is None else self.high
-            limits = f"{self.low} or more" if self.high is None else f"from {self.low} to {self.high}"
+            limits = f"at least {self.low}" if self.high is None else f"from {self.low} to {self.high}"
             require(self.low <= value <= high, f"{self.key} is {text}; it must be {limits}.")
         return value
 

@@ -15,10 +15,16 @@ from absl import logging
 
 from glowdiff.cli.paths import expanded
 from glowdiff.errors import ConfigError
+from glowdiff.importers.mapping import WeightsError
 from glowdiff.training.loop import NonFiniteError
 from glowdiff.workdir.checkpoint import CheckpointError
 
-USER_ERRORS = (ConfigError, CheckpointError, NonFiniteError)  # what a message mends better than a traceback
+USER_ERRORS = (
+    ConfigError,
+    CheckpointError,
+    NonFiniteError,
+    WeightsError,
+)  # what a message mends better than a traceback
 INTERRUPTED = 130  # the exit status of shells after Ctrl-C
 Main = Callable[..., int]  # (arguments=None) -> exit status; None: those of the process
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from glowdiff.cli import edit_flags, evaluate, prepare, sample, train
+from glowdiff.cli import edit_flags, evaluate, import_, prepare, sample, train
 from glowdiff.cli.flags import Flags, Parsed
 from glowdiff.config.options import SampleOptions, configured
 from glowdiff.errors import ConfigError
@@ -124,6 +124,7 @@ def test_what_is_needed_is_asked_for():
 COMMANDS = {
     "train": train.flags, "sample": sample.flags, "evaluate": evaluate.flags, "prepare": prepare.flags,
     **{f"edit {name}": lambda name=name: edit_flags.flags(name) for name in edit_flags.COMMANDS},
+    **{f"import {name}": lambda family=family: import_.flags(family) for name, family in import_.FAMILIES.items()},
 }  # fmt: skip
 
 

@@ -42,7 +42,7 @@ MISTAKES = {  # what is typed after the program's name, and what the line says; 
     "no file": ("reconstruct --images=", "--images is ''; it must be names of files, such as --images=a.png,b.png."),
     "files behind an equals sign": ("reconstruct --images=a.png b.png", "write --images a.png b.png."),
     "a flag twice": ("reconstruct --count=3 --count=3", "--count is given twice"),
-    "no pictures": ("reconstruct --count=0", "--count is 0; it must be 1 or more."),
+    "no pictures": ("reconstruct --count=0", "--count is 0; it must be at least 1."),
     "a file without a name": ("reconstruct --images=a.png,", "--images is 'a.png,'; it must be names of files"),
     "no range": ("attribute --attribute=3 --alpha=-1,1", "--alpha is '-1,1'; it must be START:STOP:N, such as 0:1:6"),
     "one column": ("attribute --attribute=3 --alpha=0:1:1", "--alpha is '0:1:1'; at least 2 columns are needed."),

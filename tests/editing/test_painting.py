@@ -115,7 +115,7 @@ MISTAKES = {
     "no such sampler": ("sdedit --image=a.png --sampler=ddpm", "sampler is 'ddpm'; it must be one of"),
     "too many steps": ("sdedit --image=a.png --steps=21", "steps is '21', which asks for 21 steps"),
     "nothing to enlarge": ("sdedit --image=a.png --low_res=a.png", "it is what a super-resolution model enlarges"),
-    "one column": ("interpolate --steps=1", "--steps is 1; it must be 2 or more."),
+    "one column": ("interpolate --steps=1", "--steps is 1; it must be at least 2."),
     "another option": ("sdedit --image=a.png --percentile=90", "percentile is 90.0, but threshold is 'clip'"),
     "no such threshold": ("sdedit --image=a.png --threshold=clap", "threshold is 'clap'; it must be one of"),
 }  # fmt: skip

@@ -11,8 +11,8 @@ import pytest
 from safetensors.numpy import save_file
 
 import glowdiff
+from glowdiff.cli.import_ import main
 from glowdiff.importers.adm import RELEASES
-from glowdiff.importers.command import main
 from glowdiff.workdir import description as workdirs
 from tests import small
 from tests.importers.golden import load_torch, network_output

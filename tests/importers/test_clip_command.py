@@ -11,8 +11,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from glowdiff.catalog.methods import build_method
+from glowdiff.cli.import_ import main
 from glowdiff.importers.clip import CLIP as FAMILY
-from glowdiff.importers.command import main
 from glowdiff.method import batch_shapes
 from glowdiff.text import tokenizer as tokenizers
 from glowdiff.workdir import description as workdirs

@@ -13,7 +13,7 @@ import pytest
 import glowdiff
 from glowdiff.catalog.methods import build_method
 from glowdiff.catalog.parse import differences, parse
-from glowdiff.importers.command import main
+from glowdiff.cli.import_ import main
 from glowdiff.importers.flags import read
 from glowdiff.importers.glow import GLOW
 from glowdiff.method import batch_shapes

@@ -14,7 +14,7 @@ from glowdiff import importers
 from glowdiff.catalog.methods import build_method
 from glowdiff.catalog.parse import differences
 from glowdiff.catalog.parse import parse as parse_config
-from glowdiff.importers.command import main
+from glowdiff.cli.import_ import main
 from glowdiff.importers.glide import GLIDE, RELEASES, parse
 from glowdiff.method import batch_shapes
 from glowdiff.text import tokenizer as tokenizers
