@@ -8,12 +8,13 @@ import json
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any
-
-from ml_collections import ConfigDict, config_dict
+from typing import TYPE_CHECKING, Any
 
 from glowdiff.config.schema import Config, ConfigError
 from glowdiff.registry import METHODS
+
+if TYPE_CHECKING:  # a mapping is parsed without it: benchmarks/gpu.py runs where it is not installed
+    from ml_collections import ConfigDict
 
 # What `:smoke` shrinks of any `model` section.
 _SMOKE = {
@@ -72,7 +73,8 @@ def parse(config: ConfigDict | Mapping[str, Any]) -> Config:
     Raises:
       ConfigError: an unknown key (the likely one is suggested), a wrong type, an impossible value.
     """
-    plain = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
+    to_dict = getattr(config, "to_dict", None)  # of a ConfigDict; other mappings have none
+    plain = to_dict() if to_dict else dict(config)
     if "method" not in plain:
         raise ConfigError(f"the configuration names no method; it must be one of {', '.join(METHODS)}.")
     section = _entry(plain["method"]).config
@@ -105,6 +107,8 @@ def _entry(method: Any) -> Any:
 
 
 def _to_config_dict(section: Any) -> ConfigDict:
+    from ml_collections import ConfigDict, config_dict
+
     result = ConfigDict()
     hints = typing.get_type_hints(type(section))
     for field in dataclasses.fields(section):

@@ -1,4 +1,7 @@
-"""Data sets by name."""
+"""Data sets by name.
+
+What reads and prepares them is imported where it is needed: a model, or a benchmark on random images, needs no TFDS.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from glowdiff.config.schema import ConfigError, DataConfig
-from glowdiff.data import arrays, digits, folder, openmoji, photos, records, stock
 from glowdiff.data.prepared import data_dir
 from glowdiff.data.sources import Source
 from glowdiff.data.spec import DataSpec
@@ -39,6 +41,8 @@ def load(config: DataConfig) -> Dataset:
 
 
 def _load(config: DataConfig) -> tuple[DataSpec, Source, Source]:
+    from glowdiff.data import arrays, records, stock
+
     if config.name == "arrays":
         return arrays.read(Path(config.path or ""), config.test_fraction)
     if config.name in ("digits", "photos", "openmoji", "folder"):
@@ -54,6 +58,8 @@ def prepare(config: DataConfig) -> Path:
     """
     if config.name == "arrays":
         raise ConfigError("data.name is 'arrays', which is read as it is: there is nothing to prepare.")
+    from glowdiff.data import digits, folder, openmoji, photos, stock
+
     if config.name == "digits":
         return digits.prepare(data_dir(config.dir))
     if config.name == "photos":
@@ -71,4 +77,6 @@ def is_ready(config: DataConfig) -> bool:
     Raises:
         ConfigError: for an unknown name.
     """
+    from glowdiff.data import stock
+
     return config.name in stock.OWN or stock.is_prepared(config)

@@ -14,7 +14,6 @@ from jax.sharding import Mesh
 
 from glowdiff import captioned
 from glowdiff.config.schema import Config
-from glowdiff.data.batches import init_batch
 from glowdiff.data.dataset import Dataset
 from glowdiff.method import Method, batch_shapes
 from glowdiff.registry import build_method
@@ -52,6 +51,8 @@ class Experiment(NamedTuple):
 
     def initial_state(self) -> TrainState:
         """The state before the first step, initialised on a global batch of its own wherever the devices are."""
+        from glowdiff.data.batches import init_batch  # Grain: only here, where images are read
+
         images = self.config.model.init_images
         batch = init_batch(self.dataset, self.config.data, images=images, seed=self.config.seed)
         sharding = batch_sharding(self.mesh) if images % self.mesh.size == 0 else replicated(self.mesh)
