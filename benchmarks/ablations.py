@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.ablation import plots, tables, temperature
 from benchmarks.ablation.runs import run_all
 from benchmarks.ablation.variants import CLAIMS, Scale, Variant, variants
+from benchmarks.report import replace_section
 from glowdiff.config.schema import require, require_choice
 from glowdiff.main import initialize, run_main
 
@@ -70,7 +71,7 @@ def main(argv: list[str]) -> None:
         table = tables.table(points, CLAIMS.get(figure, ()))
     text = f"`{_command(figure)}`: {describe(figure, scale, curves)}\n\n{table}\n\n![{title}](images/{png.name})"
     print(f"\n{text}")
-    tables.replace_section(docs / "results.md", figure, text)
+    replace_section(docs / "results.md", f"ablation {figure}", text)
     print(f"\nWritten: {csv}, {png} and a section of {docs / 'results.md'}.")
 
 
