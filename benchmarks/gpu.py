@@ -35,6 +35,7 @@ from benchmarks.report import replace_section
 ROOT = Path(__file__).resolve().parents[1]
 TITLES = {
     "adm64": "ADM-64, train step as published, nothing recomputed",
+    "adm64_128": "the same, twice the batch",
     "adm64_remat": "ADM-64, train step as configured (`model.remat`)",
     "adm64_compared": "ADM-64, train step, simple loss, no dropout",
     "diffusers": "the same network and loss, diffusers, `torch.compile`",
@@ -62,29 +63,38 @@ def measurements(setting: Setting, keep: Path | None) -> list[Measurement]:
     small = TrainStep("small_unet", configuration(SMALL_UNET, toy=toy, batch=16), setting)
     other = peer.Peer(64, lambda: compared.flops, setting)
 
+    def profile(name: str, **of: TrainStep) -> Measurement:
+        traced = Profile(of, setting, keep)
+        return Measurement(name, traced.prepare, traced.measure, 0, "", 0, 15)
+
     def train(name: str, step: TrainStep, group: int, after: str = "", preparing: float = 120) -> Measurement:
         return Measurement(name, step.prepare, step.measure, group, after, preparing, 8)
 
+    def flow(name: str, **model: Any) -> TrainStep:
+        return TrainStep(name, configuration(published["glow/imagenet64"], toy=toy, batch=64, **model), setting)
+
     def glow(name: str, group: int, after: str = "", **model: Any) -> Measurement:
-        config = configuration(published["glow/imagenet64"], toy=toy, batch=64, **model)
-        return train(name, TrainStep(name, config, setting), group, after, 90)
+        return train(name, flow(name, **model), group, after, 90)
 
     def glide(name: str, plan: str, batch: int, group: int) -> Measurement:
         drawing = Glide(plan, batch, setting)
-        return Measurement(name, drawing.prepare, drawing.measure, group, "", 90, 15)
+        return Measurement(name, drawing.prepare, drawing.measure, group, "", 75, 15)
 
+    unroll1 = flow("glow64_unroll1", unroll=1)
     guided, bare = (GuidedStep(8, setting, guided=guided) for guided in (True, False))
-    profile = Profile({"adm64": adm, "adm64_remat": remat}, setting, keep)
+    big = TrainStep("adm64_128", configuration(published["adm/imagenet64"], toy=toy, batch=128, remat=False), setting)
     return [
         Measurement("diffusers", other.prepare, other.measure, 0, "", 120, 15),
         train("adm64", adm, 0),
-        glow("glow64_unroll1", 0, unroll=1),
+        train("glow64_unroll1", unroll1, 0, "", 90),
+        profile("profile_glow64", glow64_unroll1=unroll1),
         glide("glide_original", "original", 1, 0),
         train("adm64_remat", remat, 0, "adm64"),
         train("adm64_compared", compared, 0, "adm64"),
-        Measurement("profile", profile.prepare, profile.measure, 0, "", 0, 15),
+        profile("profile", adm64=adm, adm64_remat=remat),
         Measurement("adm256_guided", guided.prepare, guided.measure, 0, "", 90, 8),
         train("small_unet", small, 0, "", 60),
+        profile("profile_small_unet", small_unet=small),
         glow("glow64_unroll4", 0, "glow64_unroll1", unroll=4),
         glow("glow64_unroll2", 1, unroll=2),
         glow("glow64_unroll8", 1, unroll=8),
@@ -92,7 +102,8 @@ def measurements(setting: Setting, keep: Path | None) -> list[Measurement]:
         glow("glow64_plain1", 1, memory="plain", unroll=1),
         glow("glow64_plain8", 1, memory="plain", unroll=8),
         glide("glide_original8", "original", 8, 1),
-        Measurement("adm256", bare.prepare, bare.measure, 1, "", 90, 8),
+        train("adm64_128", big, 1),
+        Measurement("adm256", bare.prepare, bare.measure, 1, "", 60, 8),
     ]
 
 
@@ -110,7 +121,7 @@ class Record:
     def add(self, name: str, row: dict[str, Any]) -> None:
         """Save a row, and the table with it."""
         rows = self.result["rows"] | {name: row}
-        order = ["ceilings", *TITLES, "profile"]
+        order = ["ceilings", *TITLES, "profile", "profile_glow64", "profile_small_unet"]
         self.result["rows"] = {key: rows[key] for key in sorted(rows, key=order.index)}
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._path.write_text(json.dumps(self.result, indent=1) + "\n")

@@ -19,13 +19,22 @@ from benchmarks.chip.training import TrainStep
 HEAVIEST = 15
 # What a kernel does, by its name; the first that fits. Names are those of cuDNN, cuBLAS, Triton and XLA.
 _KINDS = (
-    ("attention", r"fmha|flash|sdpa|mha_"),
-    ("copies and transposes", r"nchwtonhwc|nhwctonchw|memcpy|memset|^copy|^wrapped_(copy|transpose)|transpose_fusion$"),
+    ("attention", r"fmha|flash|sdpa|mha_|dot_do_o|convert_dq"),
+    ("copies and transposes", r"nchwtonhwc|nhwctonchw|addpadding|memcpy|memset|^copy|^wrapped_(copy|transpose)"),
+    ("copies and transposes", r"transpose_fusion$"),
     ("convolutions", r"conv(?!ert)|fprop|dgrad|wgrad|implicit"),
     ("matrix products", r"gemm|nvjet|cutlass|xmma|dot(?!_product)|matmul|cublas|splitk"),
     ("random numbers", r"rng|threefry"),
     ("reductions", r"reduc|norm|softmax"),
     ("copies and transposes", r"transpose|copy"),
+)
+# Parts of a train step, by the path of an instruction.
+_PARTS = (
+    ("dropout", r"Dropout"),
+    ("norms and SiLU", r"norm|silu"),
+    ("concatenated skips", r"/concatenate"),
+    ("beside convolutions", r"conv"),
+    ("beside attention", r"attention"),
 )
 MATRIX = ("attention", "convolutions", "matrix products")
 
@@ -89,10 +98,33 @@ def read(files: Iterable[Path]) -> Iterable[Kernel]:
                     yield Kernel(event.name, str(instruction or ""), event.duration_ns / 1e9, event.start_ns / 1e9)
 
 
-def origins(text: str) -> dict[str, str]:
-    """Where in the model an instruction of a compiled program comes from, by its name."""
-    found = re.findall(r'^\s*(?:ROOT )?%?([\w.-]+) = .*op_name="([^"]*)"', text, re.MULTILINE)
-    return {name: re.sub(r"^jit\(\w+\)/", "", path) for name, path in found}
+def origins(text: str) -> dict[str, list[str]]:
+    """Where in the model an instruction of a compiled program comes from: its own path, and those that it fuses."""
+    inside: dict[str, list[str]] = collections.defaultdict(list)
+    found: dict[str, tuple[list[str], str]] = {}
+    computation = ""
+    for line in text.splitlines():
+        if opened := re.match(r"(?:ENTRY )?%?([\w.-]+) \(.*\{$", line):
+            computation = opened[1]
+        elif named := re.match(r"\s+(?:ROOT )?%?([\w.-]+) = ", line):
+            path = [re.sub(r"^jit\(\w+\)/", "", each) for each in re.findall(r'op_name="([^"]*)"', line)[:1]]
+            inside[computation] += path
+            calls = re.search(r"calls=%?([\w.-]+)", line)
+            found[named[1]] = path, calls[1] if calls else ""
+    return {name: path + inside.get(calls, []) for name, (path, calls) in found.items()}
+
+
+def part(paths: Sequence[str]) -> str:
+    """Which part of a train step instructions of such paths belong to: what most of them name."""
+    if not paths:
+        return "of no named part"
+    if not all("jvp" in path for path in paths):  # the loss is differentiated, what follows is not
+        return "optimiser, averages, layouts of gradients"
+    labels = collections.Counter(
+        next((label for label, pattern in _PARTS if re.search(pattern, path)), "") for path in paths
+    )
+    del labels[""]
+    return labels.most_common(1)[0][0] if labels else "the rest of the network"
 
 
 def kind(name: str) -> str:
@@ -101,7 +133,7 @@ def kind(name: str) -> str:
     return next((label for label, pattern in _KINDS if re.search(pattern, lower)), "elementwise")
 
 
-def summary(kernels: Sequence[Kernel], steps: int, where: dict[str, str]) -> dict[str, Any]:
+def summary(kernels: Sequence[Kernel], steps: int, where: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """The figures of a trace of so many steps, in milliseconds of one step.
 
     Raises:
@@ -112,16 +144,19 @@ def summary(kernels: Sequence[Kernel], steps: int, where: dict[str, str]) -> dic
     total = sum(kernel.seconds for kernel in kernels)
     span = max(each.start + each.seconds for each in kernels) - min(each.start for each in kernels)
     kinds: dict[str, float] = collections.defaultdict(float)
+    parts: dict[str, float] = collections.defaultdict(float)
     groups: dict[tuple[str, str], list[Kernel]] = collections.defaultdict(list)
     for kernel in kernels:
         label = kind(kernel.name)
         kinds[label] += kernel.seconds
+        if label not in MATRIX:
+            parts[part(_paths(kernel, where))] += kernel.seconds
         groups[label, kernel.name[:80]].append(kernel)
     heaviest = sorted(groups.items(), key=lambda item: -sum(each.seconds for each in item[1]))[:HEAVIEST]
     rows = []
     for (label, name), runs in heaviest:
         seconds = sum(each.seconds for each in runs)
-        sources = collections.Counter(where.get(each.instruction, "") for each in runs)
+        sources = collections.Counter(next(iter(_paths(each, where)), "") for each in runs)
         rows.append({
             "kernel": name,
             "kind": label,
@@ -136,8 +171,16 @@ def summary(kernels: Sequence[Kernel], steps: int, where: dict[str, str]) -> dic
         "span_ms": round(1e3 * span / steps, 4),
         "runs": round(len(kernels) / steps, 1),
         "matrix_share": round(sum(kinds[label] for label in MATRIX) / total, 4),
-        "kinds": {
-            label: round(seconds / total, 4) for label, seconds in sorted(kinds.items(), key=lambda item: -item[1])
-        },
+        "kinds": _shares(kinds, total),
+        "parts": _shares(parts, total),  # of what is no matrix work
         "heaviest": rows,
     }
+
+
+def _paths(kernel: Kernel, where: Mapping[str, Sequence[str]]) -> Sequence[str]:
+    """Paths of a kernel's instruction, which in a CUDA graph is named after the graph; the kernel's name says it."""
+    return where.get(re.sub(r"_(\d+)$", r".\1", kernel.name)) or where.get(kernel.instruction, ())
+
+
+def _shares(seconds: Mapping[str, float], total: float) -> dict[str, float]:
+    return {label: round(each / total, 4) for label, each in sorted(seconds.items(), key=lambda item: -item[1])}

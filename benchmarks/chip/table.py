@@ -45,8 +45,10 @@ def markdown(result: Mapping[str, Any]) -> str:
     timed = {name: row for name, row in rows.items() if "ms" in row}
     if timed:
         parts.append(_table(_COLUMNS, [_cells(name, row, titles) for name, row in timed.items()]))
-    if "heaviest" in rows.get("profile", {}):
-        parts += _profile(rows["profile"])
+    for name, row in rows.items():
+        if "heaviest" in row:
+            words, table = _profile(row)
+            parts += [words, table] if name == "profile" else [words]  # the others' kernels are in the JSON
     missing = {name: row for name, row in rows.items() if "error" in row or "skipped" in row}
     if missing:
         lines = [f"- {titles.get(name, name)}: {row.get('error', row.get('skipped'))}" for name, row in missing.items()]
@@ -66,12 +68,13 @@ def _cells(name: str, row: Mapping[str, Any], titles: Mapping[str, str]) -> list
         _percent(row["of_datasheet"]),
         "-" if size is None else f"{size / 2**30:.2f}",
         text(row.get("compile_seconds")),
-        REFERENCES.get(name, ""),
+        "; ".join(filter(None, (REFERENCES.get(name), row.get("note")))),
     ]
 
 
 def _profile(profile: Mapping[str, Any]) -> list[str]:
     shares = ", ".join(f"{label} {share:.1%}" for label, share in profile["kinds"].items())
+    others = ", ".join(f"{label} {share:.1%}" for label, share in profile["parts"].items())
     busy = profile["kernels_ms"] / profile["span_ms"]
     columns = ("kernel", "kind", "runs a step", "ms a step", "share", "from")
     rows = [
@@ -81,7 +84,7 @@ def _profile(profile: Mapping[str, Any]) -> list[str]:
     words = (
         f"Profile of `{profile['of']}`: {text(profile['kernels_ms'])} ms of kernels in {text(profile['span_ms'])} ms a "
         f"step ({busy:.0%}), {profile['runs']:,.0f} kernels; matrix work {profile['matrix_share']:.1%}. By kind: "
-        f"{shares}."
+        f"{shares}. What is no matrix work, by part: {others}."
     )
     return [words, _table(columns, rows)]
 

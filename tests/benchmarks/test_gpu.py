@@ -92,12 +92,18 @@ def test_kernels_are_told_apart_and_added_up():
     }
     assert {name: kind(name) for name in names} == names
     kernels = [Kernel(name, "fusion.1", 0.001, 0.002 * i) for i, name in enumerate(names)]
-    text = '  %fusion.1 = bf16[2]{0} fusion(%x), metadata={op_name="jit(train_step)/UNet/conv" source_line=1}\n'
+    text = '  %fusion.1 = bf16[2]{0} fusion(%x), metadata={op_name="jit(train_step)/jvp(UNet)/norm_in" source_line=1}\n'
     found = summary(kernels, 1, origins(text))
     assert found["kernels_ms"] == pytest.approx(7)
     assert found["span_ms"] == pytest.approx(13)
     assert found["matrix_share"] == pytest.approx(4 / 7, abs=1e-4)
-    assert found["heaviest"][0]["from"] == "UNet/conv"
+    assert found["heaviest"][0]["from"] == "jvp(UNet)/norm_in"
+    assert found["parts"] == {"norms and SiLU": pytest.approx(3 / 7, abs=1e-4)}
+    inner = (
+        '%fused (p: f32[2]) -> f32[2] {\n  ROOT %a.1 = f32[2]{0} add(%p, %p), metadata={op_name="jit(f)/b/add"}\n}\n'
+    )
+    outer = "ENTRY %main (p: f32[2]) -> f32[2] {\n  ROOT %loop_add_fusion.2 = f32[2]{0} fusion(%p), calls=%fused\n}\n"
+    assert origins(inner + outer)["loop_add_fusion.2"] == ["b/add"]
     with pytest.raises(ValueError, match="no kernels"):
         summary([], 1, {})
 
