@@ -110,7 +110,7 @@ def report(config: Config, devices: list[Any]) -> list[dict[str, Any]]:
 def for_tpu(config: Config) -> Config:
     """The configuration with what it leaves to the backend chosen as on a TPU, not as on this host."""
     if getattr(config.model, "unroll", 1) is None:
-        model = dataclasses.replace(config.model, unroll=DEFAULT_UNROLL.get("tpu", 1))
+        model = dataclasses.replace(config.model, unroll=DEFAULT_UNROLL.get(("tpu", config.model.memory), 1))
         return dataclasses.replace(config, model=model)
     return config
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -71,3 +72,27 @@ def sample_program(experiment: Experiment, batch: int, variables: Any = None) ->
     args = drawer.arguments(variables, cond=cond, options=experiment.config.sampling)
     # What a call of the drawer compiles: only its jitted part can be lowered for devices that are not there.
     return Program("sampler", drawer.program, args, {"size": batch}, batch)
+
+
+def model_flops(program: Program, experiment: Experiment) -> int:
+    """FLOPs of one call, without those that rematerialisation does a second time."""
+    model: Any = experiment.config.model
+    changes: dict[str, Any] = {"memory": "plain"} if getattr(model, "memory", "plain") != "plain" else {}
+    if getattr(getattr(model, "network", None), "remat", False):
+        changes["network"] = dataclasses.replace(model.network, remat=False)
+    if program.name != "train step" or not changes:
+        return program.flops()
+    config = dataclasses.replace(experiment.config, model=dataclasses.replace(model, **changes))
+    return train_program(make_experiment(config, experiment.dataset, experiment.mesh)).flops()
+
+
+def program_bytes(compiled: Any) -> tuple[int | None, int | None]:
+    """Bytes of a compiled program on each device, in all and temporaries; None: the compiler does not say.
+
+    Arguments that results overwrite are not counted twice.
+    """
+    memory = compiled.memory_analysis()
+    if not memory:
+        return None, None
+    total = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+    return total + memory.temp_size_in_bytes, memory.temp_size_in_bytes

@@ -21,7 +21,7 @@ from ml_collections import config_flags
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.main import run_main
-from benchmarks.programs import Program, make_experiment, sample_program, train_program
+from benchmarks.programs import Program, make_experiment, model_flops, program_bytes, sample_program, train_program
 from benchmarks.report import mebibytes, print_facts, print_json, text
 from benchmarks.synthetic import KNOWN, synthetic
 from benchmarks.timing import matmul_peak, milliseconds, seconds_of
@@ -148,29 +148,14 @@ def compile_program(program: Program, experiment: Experiment) -> tuple[Any, dict
     start = time.perf_counter()
     compiled = program.lower().compile()
     seconds = time.perf_counter() - start
-    memory = compiled.memory_analysis()
-    total = None
-    if memory:  # arguments that results overwrite are not counted twice
-        total = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
-        total += memory.temp_size_in_bytes
+    total, temporary = program_bytes(compiled)
     return compiled, {
         "batch": program.batch,
         "compile_seconds": round(seconds, 3),
         "program_bytes": total,
-        "temporary_bytes": memory.temp_size_in_bytes if memory else None,
+        "temporary_bytes": temporary,
         "flops": model_flops(program, experiment),
     }
-
-
-def model_flops(program: Program, experiment: Experiment) -> int:
-    """FLOPs of one call, without those that rematerialisation does a second time."""
-    model = experiment.config.model
-    keeps = {"memory": "plain", "remat": False}
-    changes = {key: value for key, value in keeps.items() if getattr(model, key, value) != value}
-    if program.name != "train step" or not changes:
-        return program.flops()
-    config = dataclasses.replace(experiment.config, model=dataclasses.replace(model, **changes))
-    return train_program(make_experiment(config, experiment.dataset, experiment.mesh)).flops()
 
 
 def _readable(facts: dict[str, Any]) -> dict[str, str]:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.datasheet import datasheet_peak
 from benchmarks.programs import make_experiment, train_program
 from benchmarks.synthetic import synthetic
 from benchmarks.timing import matmul_peak
@@ -24,8 +25,6 @@ from glowdiff.samplers import SAMPLERS
 from glowdiff.samplers.sampler import run
 from glowdiff.sharding import make_mesh, platform_of, put_batch
 from glowdiff.training.experiment import parameter_count
-
-PEAKS = {"NVIDIA H200": 989e12, "NVIDIA H100": 989e12, "NVIDIA A100": 312e12}  # bfloat16, of the makers' sheets
 
 
 class Ours:
@@ -123,8 +122,7 @@ class Ours:
         flops = self._program.flops() / seconds
         shown = matmul_peak(self._experiment.mesh, dtype)
         found = {"model GFLOP/s": flops / 1e9, "share of matrix products": flops / shown}
-        kind = jax.devices()[0].device_kind
-        known = next((peak for name, peak in PEAKS.items() if kind.startswith(name)), None)
+        known = datasheet_peak(jax.devices()[0].device_kind)
         if known and dtype == "bfloat16":
             found["MFU (share of the maker's peak)"] = flops / (known * self._experiment.mesh.size)
         return found

@@ -20,6 +20,7 @@ from absl import flags
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.main import run_main
+from benchmarks.report import replace_section
 from benchmarks.studies.ablation import plots, tables, temperature
 from benchmarks.studies.ablation.runs import run_all
 from benchmarks.studies.ablation.variants import CLAIMS, Scale, Variant, variants
@@ -71,7 +72,7 @@ def main(argv: list[str]) -> None:
         table = tables.table(points, CLAIMS.get(figure, ()))
     text = f"`{_command(figure)}`: {describe(figure, scale, curves)}\n\n{table}\n\n![{title}](images/{png.name})"
     print(f"\n{text}")
-    tables.replace_section(docs / "results.md", figure, text)
+    replace_section(docs / "results.md", f"ablation {figure}", text)
     print(f"\nWritten: {csv}, {png} and a section of {docs / 'results.md'}.")
 
 

@@ -1,4 +1,7 @@
-"""Data sets by name."""
+"""Data sets by name.
+
+What reads and prepares them is imported where it is needed: a model, or a benchmark on random images, needs no TFDS.
+"""
 
 from __future__ import annotations
 

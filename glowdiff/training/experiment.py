@@ -17,7 +17,6 @@ from jax.sharding import Mesh
 from glowdiff.catalog.methods import build_method
 from glowdiff.config.sections import Config
 from glowdiff.data import captioned
-from glowdiff.data.batches import init_batch
 from glowdiff.data.dataset import Dataset
 from glowdiff.method import Method, Variables, batch_shapes
 from glowdiff.sharding import batch_sharding, check_batch, make_mesh, platform_of, replicated, state_shardings
@@ -56,6 +55,8 @@ class Experiment(NamedTuple):
 
     def initial_state(self) -> TrainState:
         """The state before the first step, initialised on a global batch of its own wherever the devices are."""
+        from glowdiff.data.batches import init_batch  # Grain: only here, where images are read
+
         images = self.config.model.init_images
         batch = init_batch(self.dataset, self.config.data, images=images, seed=self.config.seed)
         sharding = batch_sharding(self.mesh) if images % self.mesh.size == 0 else replicated(self.mesh)
