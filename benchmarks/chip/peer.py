@@ -6,6 +6,7 @@ and XLA compile side by side and are timed one after the other.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import statistics
@@ -43,7 +44,14 @@ class Peer:
         self._process: Any = None
 
     def prepare(self) -> Sequence[Job]:
-        """Start it; it remains to wait until it has compiled."""
+        """Start it; it remains to wait until it has compiled.
+
+        Raises:
+          ModuleNotFoundError: PyTorch or diffusers is not installed.
+        """
+        for package in ("torch", "diffusers"):
+            if importlib.util.find_spec(package) is None:
+                raise ModuleNotFoundError(f"No module named {package!r}")
         command = [
             sys.executable,
             "-m",
@@ -73,22 +81,15 @@ class Peer:
         for line in self._process.stdout:
             if line.strip() == READY:
                 return
-            if line.startswith("error: "):
-                raise RuntimeError(line.removeprefix("error: ").strip())
         raise RuntimeError(f"the process ended with status {self._process.wait()} before it had compiled")
 
 
 def main(batch: int, *, toy: bool) -> None:
     """Compile, wait, time."""
-    try:
-        import torch  # pyright: ignore[reportMissingImports]
-
-        from benchmarks.peers.diffusers_unet import DiffusersUNet, build
-    except ImportError as error:
-        print(f"error: {error.name} is not installed")
-        return
     import numpy as np
+    import torch  # pyright: ignore[reportMissingImports]
 
+    from benchmarks.peers.diffusers_unet import DiffusersUNet, build
     from benchmarks.synthetic import known_spec
     from glowdiff.diffusion.build import denoising_module
     from glowdiff.sharding import Platform
