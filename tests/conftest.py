@@ -4,31 +4,74 @@ from __future__ import annotations
 
 import atexit
 import dataclasses
+import gc
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-# The subprocesses of tests inherit all of this. Tests compile many small programs and run each for a few steps, so
-# compile time is what they cost: without LLVM's optimisations it is a third, and the cache compiles each program once,
-# whichever process asks first. Neither changes what a program computes beyond rounding.
-_SCRATCH = Path(tempfile.mkdtemp(prefix="glowdiff-tests-"))
-atexit.register(shutil.rmtree, _SCRATCH, ignore_errors=True)
+# One scratch folder for all processes of a run: pytest-xdist's workers inherit the variable, and the process that makes
+# the folder removes it.
+if "GLOWDIFF_TESTS" not in os.environ:
+    os.environ["GLOWDIFF_TESTS"] = tempfile.mkdtemp(prefix="glowdiff-tests-")
+    atexit.register(shutil.rmtree, os.environ["GLOWDIFF_TESTS"], ignore_errors=True)
+# Tests compile many small programs and run each for a few steps, so compile time is what they cost. Without LLVM's
+# optimisations it is a third, without the newer emitters of fusions again a third, and a cache, kept for the next run,
+# compiles each program once, whichever process asks first. None changes what a program computes beyond rounding. The
+# subprocesses of tests inherit all of this.
+_FLAGS = "--xla_backend_optimization_level=0 --xla_backend_extra_options=xla_cpu_disable_new_fusion_emitters"
+_PROGRAMS = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "glowdiff" / "tests" / "xla"
+_PROGRAMS_BYTES = 2 * 2**30
+_MOST_RESIDENT = 2 * 2**30
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0".strip()
-os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_SCRATCH / "xla")
+if _FLAGS not in os.environ.get("XLA_FLAGS", ""):  # else a worker's programs would have other keys
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAGS}".strip()
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_PROGRAMS)
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 # Shapes that meet by accident are mistakes.
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
-os.environ["GLOWDIFF_DATA"] = str(_SCRATCH / "data")
+os.environ["GLOWDIFF_DATA"] = str(Path(os.environ["GLOWDIFF_TESTS"]) / "data")
 
+import jax  # noqa: E402
 import pytest  # noqa: E402
 
 from glowdiff.catalog import methods  # noqa: E402
 from glowdiff.config.sections import Config  # noqa: E402
 from tests import small  # noqa: E402
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Forget the programs that were not asked for the longest, once all are too many.
+
+    JAX could do it (`jax_compilation_cache_max_size`), but it then reads the whole folder for every program it adds.
+    """
+    if hasattr(session.config, "workerinput") or not _PROGRAMS.exists():
+        return
+    programs = sorted((entry.stat().st_atime, entry.stat().st_size, entry.path) for entry in os.scandir(_PROGRAMS))
+    excess = sum(size for _, size, _ in programs) - _PROGRAMS_BYTES
+    for _, size, path in programs:
+        if excess <= 0:
+            break
+        Path(path).unlink(missing_ok=True)
+        excess -= size
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _memory() -> Iterator[None]:
+    """Compiled programs are freed once a process holds many: not always, for the next module may ask for the same."""
+    yield
+    if _resident() > _MOST_RESIDENT:
+        jax.clear_caches()
+        gc.collect()
+
+
+def _resident() -> int:
+    """Bytes of memory that this process holds; 0 where the system does not tell."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
 
 
 @pytest.fixture
@@ -41,23 +84,26 @@ def toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> small.ToyData:
 class Trained:
     """A run of `train.py` on `configs/glow/digits.py:smoke`, with what it printed."""
 
-    def __init__(self, workdir: Path) -> None:
-        self.workdir = workdir
-        result = small.command("train.py", "--config=configs/glow/digits.py:smoke", f"--workdir={workdir}")
+    def __init__(self) -> None:
+        folder = small.once("digits", self._train)
+        self.workdir, self.output = folder / "run", (folder / "output").read_text()
+
+    def _train(self, folder: Path) -> None:
+        result = small.command("train.py", "--config=configs/glow/digits.py:smoke", f"--workdir={folder / 'run'}")
         assert result.returncode == 0, result.stderr
-        self.output = result.stdout
+        (folder / "output").write_text(result.stdout)
 
     @property
     def config(self) -> Config:
-        from glowdiff import workdir as workdirs
+        from glowdiff.workdir import description as workdirs
 
         return workdirs.read(self.workdir).config
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def trained() -> Trained:
     """Tests only read it."""
-    return Trained(tmp_path_factory.mktemp("trained") / "run")
+    return Trained()
 
 
 class Cascaded(NamedTuple):
@@ -69,11 +115,13 @@ class Cascaded(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def cascaded(tmp_path_factory: pytest.TempPathFactory) -> Cascaded:
-    folder = tmp_path_factory.mktemp("cascade")
-    upsampler = small.text_config(model__low_res=8, model__caption_dropout=0.0, sampling__guidance_scale=None)
-    return Cascaded(
-        small.untrained_workdir(folder / "base", small.text_config(), small.COLOURS),
-        small.untrained_workdir(folder / "upsampler", upsampler, dataclasses.replace(small.COLOURS, shape=(16, 16, 3))),
-        small.untrained_workdir(folder / "clip", small.clip_config(), small.COLOURS),
-    )
+def cascaded() -> Cascaded:
+    def make(folder: Path) -> None:
+        larger = dataclasses.replace(small.COLOURS, shape=(16, 16, 3))
+        upsampler = small.text_config(model__low_res=8, model__caption_dropout=0.0, sampling__guidance_scale=None)
+        small.untrained_workdir(folder / "base", small.text_config(), small.COLOURS)
+        small.untrained_workdir(folder / "upsampler", upsampler, larger)
+        small.untrained_workdir(folder / "clip", small.clip_config(), small.COLOURS)
+
+    folder = small.once("cascade", make)
+    return Cascaded(*(folder / name for name in Cascaded._fields))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -235,6 +237,24 @@ def toy_method(config: ToyConfig, spec: Any, dtype: str, *, platform: Any, froze
 
 
 # ---- What a run left.
+
+
+def once(name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that `make` fills when any process of this run of the tests first asks for it; all others wait.
+
+    `name` says what it holds, for it is the same folder to all who give it. They only read it.
+    """
+    folder = Path(os.environ["GLOWDIFF_TESTS"]) / "made" / name
+    made = folder.with_suffix(".made")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of a try that failed
+            folder.mkdir()
+            make(folder)
+            made.touch()
+    return folder
 
 
 def steps(workdir: epath.PathLike) -> list[int]:

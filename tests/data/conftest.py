@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,9 @@ from tests.pictures import kinds
 
 
 @pytest.fixture(scope="session")
-def store(tmp_path_factory) -> str:
+def store() -> str:
     """A data directory shared by all tests that do not look into it."""
-    return str(tmp_path_factory.mktemp("data"))
+    return os.environ["GLOWDIFF_DATA"]
 
 
 @pytest.fixture(scope="session")

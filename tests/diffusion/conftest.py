@@ -15,17 +15,13 @@ from tests import small
 
 
 @pytest.fixture(scope="session")
-def diffusion_workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    workdir = tmp_path_factory.mktemp("diffusion") / "run"
-    train(small.diffusion_config(), workdir)
-    return workdir
+def diffusion_workdir() -> Path:
+    return small.once("diffusion", lambda folder: train(small.diffusion_config(), folder / "run")) / "run"
 
 
 @pytest.fixture(scope="session")
-def classifier_workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    workdir = tmp_path_factory.mktemp("classifier") / "run"
-    train(small.classifier_config(), workdir)
-    return workdir
+def classifier_workdir() -> Path:
+    return small.once("classifier", lambda folder: train(small.classifier_config(), folder / "run")) / "run"
 
 
 @pytest.fixture(scope="session")

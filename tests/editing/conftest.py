@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 import glowdiff
+from glowdiff.config.sections import Config
 from glowdiff.data.dataset import Dataset
 from glowdiff.data.dataset import load as load_data
 from glowdiff.data.sources import Example, Source
@@ -62,21 +64,26 @@ def draw_people(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture(scope="session")
-def people(tmp_path_factory: pytest.TempPathFactory) -> People:
+def people() -> People:
     """Tests only read it."""
-    folder = tmp_path_factory.mktemp("people")
-    images, labels = draw_people(150)
-    np.savez(folder / "people.npz", images, labels)
-    config = small.glow_config(
-        data__name="arrays", data__path=str(folder / "people.npz"), data__test_fraction=0.2,
-        model__class_conditional=True, model__n_bits=5, train__steps=30, train__batch=32, train__checkpoint_every=30,
-        eval__every=0, pictures__every=0,
-    )  # fmt: skip
-    train(config, folder / "run")
-    model = glowdiff.load(folder / "run")
-    plain = load_data(config.data)
+
+    def configuration(folder: Path) -> Config:
+        return small.glow_config(
+            data__name="arrays", data__path=str(folder / "people.npz"), data__test_fraction=0.2,
+            model__class_conditional=True, model__n_bits=5, train__steps=30, train__batch=32,
+            train__checkpoint_every=30, eval__every=0, pictures__every=0,
+        )  # fmt: skip
+
+    def make(folder: Path) -> None:
+        images, labels = draw_people(150)
+        np.savez(folder / "people.npz", images, labels)
+        train(configuration(folder), folder / "run")
+
+    folder = small.once("people", make)
+    plain = load_data(configuration(folder).data)
     spec = dataclasses.replace(plain.spec, attributes=("is_person", "dark_skin"), captions=True)
-    return People(str(folder / "run"), model, Dataset(spec, Described(plain.train), Described(plain.test)))
+    dataset = Dataset(spec, Described(plain.train), Described(plain.test))
+    return People(str(folder / "run"), glowdiff.load(folder / "run"), dataset)
 
 
 @pytest.fixture(scope="session")

@@ -127,94 +127,104 @@ BIJECTIONS = {
 }
 
 
-@pytest.fixture(scope="module", params=["float32", "float64"])
+@pytest.fixture(params=["float32", "float64"])
 def dtype(request):
     with jax.enable_x64(request.param == "float64"):
         yield jnp.dtype(request.param)
 
 
-@pytest.fixture(scope="module", params=BIJECTIONS)
-def bijection(request, dtype):
-    layer = BIJECTIONS[request.param](dtype)
-    x = jax.random.normal(jax.random.key(1), (4, *SHAPE), dtype)
-    variables = jax.jit(layer.init)(jax.random.key(2), x)
-    # As if trained: zero-initialised layers and orthogonal matrices would make the test too easy.
-    noise = iter(jax.random.split(jax.random.key(3), 100))
-    params = jax.tree.map(lambda p: p + 0.03 * jax.random.normal(next(noise), p.shape, p.dtype), variables["params"]) \
-        if "params" in variables else {}  # fmt: skip
-    return layer, {**variables, "params": params}, x
+@pytest.mark.parametrize("name", BIJECTIONS)
+def test_it_inverts_itself_and_its_logdet_is_that_of_the_jacobian(name, dtype):
+    layer = BIJECTIONS[name](dtype)
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(4, *SHAPE)).astype(dtype)
 
+    @jax.jit
+    def everything(x):
+        """One program, for compiling is what takes its time."""
+        variables = layer.init(jax.random.key(2), x)
+        # As if trained: zero-initialised layers and orthogonal matrices would make the test too easy.
+        params = jax.tree.map(
+            lambda p: p + 0.03 * rng.normal(size=p.shape).astype(p.dtype), dict(variables.get("params", {}))
+        )
+        variables = {**variables, "params": params}
 
-@pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
-def test_inverse(bijection, jit):
-    layer, variables, x = bijection
-    forward, backward = (lambda x: layer.apply(variables, x)), (lambda y: layer.apply(variables, y, inverse=True))
-    if jit:
-        forward, backward = jax.jit(forward), jax.jit(backward)
-    y, logdet = forward(x)
-    back, inverse_logdet = backward(y)
+        def jacobian_logdet(x, inverse):
+            def flat(v, row):
+                # The other rows stay, so that a context that depends on the row stays too.
+                batch = x.at[row].set(v.reshape(SHAPE))
+                return layer.apply(variables, batch, inverse=inverse)[0][row].ravel()
+
+            jacobians = jax.vmap(jax.jacobian(flat))(x[:2].reshape(2, -1), jnp.arange(2))
+            return jnp.linalg.slogdet(jacobians)[1]
+
+        y, logdet = layer.apply(variables, x)
+        forward = (y, logdet, jacobian_logdet(x, inverse=False))
+        # A bijection need not take every number, so the inverse is asked about results.
+        backward = (*layer.apply(variables, y, inverse=True), jacobian_logdet(y, inverse=True))
+        return variables, forward, backward
+
+    variables, (y, logdet, expected), (back, inverse_logdet, inverse_expected) = everything(x)
     assert y.dtype == back.dtype == x.dtype
     np.testing.assert_allclose(back, x, atol=1e-5, rtol=0)
     np.testing.assert_allclose(inverse_logdet, -logdet, atol=1e-4, rtol=0)
-
-
-@pytest.mark.parametrize("inverse", [False, True], ids=["forward", "inverse"])
-def test_logdet_is_that_of_the_jacobian(bijection, inverse):
-    layer, variables, x = bijection
-    if inverse:
-        x = layer.apply(variables, x)[0]  # a bijection need not take every number
-
-    @jax.jit
-    def jacobian_logdet(example, row):
-        def flat(v):
-            # The other rows stay, so that a context that depends on the row stays too.
-            batch = x.at[row].set(v.reshape(SHAPE))
-            return layer.apply(variables, batch, inverse=inverse)[0][row].ravel()
-
-        return jnp.linalg.slogdet(jax.jacobian(flat)(example.ravel()))[1]
-
-    logdet = layer.apply(variables, x, inverse=inverse)[1]
-    expected = jnp.stack([jacobian_logdet(x[row], row) for row in range(2)])
     np.testing.assert_allclose(logdet[:2], expected, atol=1e-4, rtol=0)
+    np.testing.assert_allclose(inverse_logdet[:2], inverse_expected, atol=1e-4, rtol=0)
+    if dtype == jnp.float32:  # not jitted, it is the same
+        y, logdet = layer.apply(variables, x)
+        back, inverse_logdet = layer.apply(variables, y, inverse=True)
+        assert y.dtype == back.dtype == x.dtype
+        np.testing.assert_allclose(back, x, atol=1e-5, rtol=0)
+        np.testing.assert_allclose(inverse_logdet, -logdet, atol=1e-4, rtol=0)
 
 
 def test_actnorm_normalises_the_batch_that_initialises_it():
-    x = 3 + 5 * jax.random.normal(jax.random.key(0), (64, *SHAPE))
-    y, _ = ActNorm().init_with_output(jax.random.key(0), x)[0]
+    x = np.random.default_rng(0).normal(3, 5, (64, *SHAPE)).astype(np.float32)
+    y = np.asarray(jax.jit(ActNorm().init_with_output)(jax.random.key(0), x)[0][0])
     np.testing.assert_allclose(y.mean((0, 1, 2)), 0, atol=1e-5)
     np.testing.assert_allclose(y.std((0, 1, 2)), 1, atol=1e-4)
 
 
 def test_lu_form_is_the_same_convolution():
-    x = jax.random.normal(jax.random.key(1), (2, *SHAPE))
+    rng = np.random.default_rng(0)
+    x, kernel = (rng.normal(size=shape).astype(np.float32) for shape in ((2, *SHAPE), (1, 4, 4)))
     plain, lu = one_mixing("conv"), one_mixing("conv", lu=True)
-    kernel = jax.random.normal(jax.random.key(0), (1, 4, 4))
-    parts = decompose(kernel)
+    parts = jax.jit(decompose)(kernel)
     constants = {name: parts.pop(name) for name in ("sign", "permutation")}
     as_lu = {"params": {"mixings": parts}, "constants": {"mixings": constants}}
     as_plain = {"params": {"mixings": {"kernel": kernel}}}
     for inverse in (False, True):
-        ours, logdet = lu.apply(as_lu, x, inverse=inverse)
-        expected, expected_logdet = plain.apply(as_plain, x, inverse=inverse)
+        (ours, logdet), (expected, expected_logdet) = jax.jit(
+            lambda as_lu, as_plain, x, inverse=inverse: (
+                lu.apply(as_lu, x, inverse=inverse),
+                plain.apply(as_plain, x, inverse=inverse),
+            )
+        )(as_lu, as_plain, x)
         np.testing.assert_allclose(ours, expected, atol=1e-4)
         np.testing.assert_allclose(logdet, expected_logdet, atol=1e-4)
 
 
 def test_log_abs_det_and_its_gradient_are_linalgs():
-    kernel = jax.random.normal(jax.random.key(0), (3, 5, 5))
-    np.testing.assert_allclose(log_abs_det(kernel), jnp.linalg.slogdet(kernel)[1], atol=1e-5)
-    ours = jax.grad(lambda w: (log_abs_det(w) ** 2).sum())(kernel)
-    np.testing.assert_allclose(ours, jax.grad(lambda w: (jnp.linalg.slogdet(w)[1] ** 2).sum())(kernel), rtol=1e-3)
-    inverse, _ = invert(kernel)
-    np.testing.assert_allclose(inverse @ kernel, jnp.broadcast_to(jnp.eye(5), kernel.shape), atol=1e-4)
+    kernel = np.random.default_rng(0).normal(size=(3, 5, 5)).astype(np.float32)
+    functions = (log_abs_det, lambda w: jnp.linalg.slogdet(w)[1])
+    values, gradients, inverse = jax.jit(
+        lambda kernel: (
+            [function(kernel) for function in functions],
+            [jax.grad(lambda w, f=function: (f(w) ** 2).sum())(kernel) for function in functions],
+            invert(kernel)[0],
+        )
+    )(kernel)
+    np.testing.assert_allclose(*values, atol=1e-5)
+    np.testing.assert_allclose(*gradients, rtol=1e-3)
+    np.testing.assert_allclose(np.asarray(inverse) @ kernel, np.broadcast_to(np.eye(5), kernel.shape), atol=1e-4)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 2), (1, 4), (3, 5), (6, 7)])
 def test_edge_bias_is_that_of_a_channel_on_the_padding_ring(size):
     height, width = size
-    x = jax.random.normal(jax.random.key(0), (2, height, width, 2))
+    x = np.random.default_rng(0).normal(size=(2, height, width, 2)).astype(np.float32)
     conv = Conv3x3(4)
-    variables = conv.init(jax.random.key(1), x)
+    variables = jax.jit(conv.init)(jax.random.key(1), x)
 
     def literal(params):
         ring = jnp.pad(jnp.zeros((2, height, width, 1)), ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=1)
@@ -225,59 +235,77 @@ def test_edge_bias_is_that_of_a_channel_on_the_padding_ring(size):
     def ours(params):
         return conv.apply({"params": params}, x)
 
-    np.testing.assert_allclose(ours(variables["params"]), literal(variables["params"]), atol=1e-5)
-    found, expected = (jax.grad(lambda p, f=f: (f(p) ** 3).sum())(variables["params"]) for f in (ours, literal))
+    @jax.jit
+    def outputs_and_gradients(params):
+        return [(f(params), jax.grad(lambda p, f=f: (f(p) ** 3).sum())(params)) for f in (ours, literal)]
+
+    (y, found), (literal_y, expected) = outputs_and_gradients(variables["params"])
+    np.testing.assert_allclose(y, literal_y, atol=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5, rtol=1e-4), found, expected)
 
 
 def test_squeeze_order_and_inverse():
-    x = jnp.arange(2 * 4 * 6 * 3).reshape(2, 4, 6, 3)
-    y = squeeze(x)
+    x = np.arange(2 * 4 * 6 * 3).reshape(2, 4, 6, 3)
+    y = np.asarray(jax.jit(squeeze)(x))
     assert y.shape == (2, 2, 3, 12)
     for c, dh, dw in ((0, 0, 0), (2, 1, 0), (1, 0, 1)):
         np.testing.assert_array_equal(y[:, 1, 2, 4 * c + 2 * dh + dw], x[:, 2 + dh, 4 + dw, c])
-    np.testing.assert_array_equal(unsqueeze(y), x)
+    np.testing.assert_array_equal(jax.jit(unsqueeze)(y), x)
 
 
 def test_ordered_squeeze_halves_into_the_colours_of_a_checkerboard():
-    x = jnp.arange(2 * 4 * 6 * 3).reshape(2, 4, 6, 3)
-    y = squeeze_ordered(x)
+    x = np.arange(2 * 4 * 6 * 3).reshape(2, 4, 6, 3)
+    y = np.asarray(jax.jit(squeeze_ordered)(x))
     for offset, (dh, dw) in enumerate(((0, 0), (1, 1), (0, 1), (1, 0))):
         np.testing.assert_array_equal(y[..., 3 * offset : 3 * offset + 3], x[:, dh::2, dw::2])
-    np.testing.assert_array_equal(unsqueeze_ordered(y), x)
+    np.testing.assert_array_equal(jax.jit(unsqueeze_ordered)(y), x)
 
 
 @pytest.mark.parametrize("shape", [(3, 5, 1), (1, 1, 3), (2, 2, 1)])
 def test_nice_takes_any_number_of_entries(shape):
-    x = jax.random.normal(jax.random.key(0), (5, *shape))
+    x = np.random.default_rng(0).normal(size=(5, *shape)).astype(np.float32)
     layer = Rows(NICE(shape, depth=3, hidden_layers=1, width=4))
-    variables = layer.init(jax.random.key(1), x)
-    moved = jax.tree.map(lambda p: p + 0.1, variables["params"])
-    y, _ = layer.apply({"params": moved}, x)
-    np.testing.assert_allclose(layer.apply({"params": moved}, y, inverse=True)[0], x, atol=1e-5)
+
+    @jax.jit
+    def there_and_back(x):
+        moved = jax.tree.map(lambda p: p + 0.1, layer.init(jax.random.key(1), x))
+        return layer.apply(moved, layer.apply(moved, x)[0], inverse=True)[0]
+
+    np.testing.assert_allclose(there_and_back(x), x, atol=1e-5)
 
 
 def test_a_checkerboard_coupling_takes_odd_sides():
-    x = jax.random.normal(jax.random.key(0), (4, 3, 5, 2))
+    x = np.random.default_rng(0).normal(size=(4, 3, 5, 2)).astype(np.float32)
     layer = OneCoupling(coupling_step(jnp.float32, "checkerboard"), 1)
-    variables = layer.init(jax.random.key(1), x)
-    y, _ = layer.apply(variables, x)
+
+    @jax.jit
+    def there_and_back(x):
+        variables = layer.init(jax.random.key(1), x)
+        y, _ = layer.apply(variables, x)
+        return y, layer.apply(variables, y, inverse=True)[0]
+
+    y, back = map(np.asarray, there_and_back(x))
     kept = np.broadcast_to(checkerboard(3, 5, 1), x.shape)
     np.testing.assert_array_equal(y[kept], x[kept])
-    assert (np.asarray(y) != np.asarray(x))[~kept].all()
-    np.testing.assert_allclose(layer.apply(variables, y, inverse=True)[0], x, atol=1e-5)
+    assert (y != x)[~kept].all()
+    np.testing.assert_allclose(back, x, atol=1e-5)
 
 
 def test_batch_norm_in_training_normalises_and_leaves_the_batchs_statistics():
-    x = 3 + 2 * jax.random.normal(jax.random.key(0), (64, *SHAPE))
+    x = np.random.default_rng(0).normal(3, 2, (64, *SHAPE)).astype(np.float32)
     layer = BatchNorm()
-    variables = layer.init(jax.random.key(1), jnp.zeros((1, *SHAPE)))
-    (y, logdet), seen = layer.apply(variables, x, train=True, mutable=["batch_stats"])
+
+    @jax.jit
+    def train_and_evaluate(x):
+        variables = layer.init(jax.random.key(1), jnp.zeros((1, *SHAPE)))
+        trained, seen = layer.apply(variables, x, train=True, mutable=["batch_stats"])
+        return trained, seen, layer.apply(seen, x), layer.apply(seen, trained[0], inverse=True)[0]
+
+    (y, logdet), seen, (again, logdet_again), back = jax.tree.map(np.asarray, train_and_evaluate(x))
     np.testing.assert_allclose(y.mean((0, 1, 2)), 0, atol=1e-5)
     np.testing.assert_allclose(y.var((0, 1, 2)), 1, atol=1e-3)
     np.testing.assert_allclose(seen["batch_stats"]["mean"], x.mean((0, 1, 2)), rtol=1e-5)
     # In evaluation these statistics are the same map, to be inverted.
-    again, logdet_again = layer.apply(seen, x)
     np.testing.assert_allclose(again, y, atol=1e-5)
     np.testing.assert_allclose(logdet_again, logdet, atol=1e-4)
-    np.testing.assert_allclose(layer.apply(seen, y, inverse=True)[0], x, atol=1e-5)
+    np.testing.assert_allclose(back, x, atol=1e-5)

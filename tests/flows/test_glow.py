@@ -1,6 +1,10 @@
-"""Glow as a model: what its settings change, and what they must not."""
+"""Glow as a model: what its settings change, and what they must not.
+
+Whatever runs is jitted as a whole: eagerly, every operation of every shape is a program to compile.
+"""
 
 import math
+from functools import cache
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +24,7 @@ from glowdiff.spec import DataSpec
 CPU = Platform("cpu")
 
 
+@cache
 def make(spec=None, dtype="float32", **model):
     spec = spec or DataSpec("toy", (8, 8, 1), 17, 100, 10, tuple("0123456789"))
     config = defaults("glow")
@@ -30,24 +35,31 @@ def make(spec=None, dtype="float32", **model):
 
 
 def batch_of(spec, n=8):
-    image = jax.random.randint(jax.random.key(5), (n, *spec.shape), 0, spec.levels).astype(jnp.uint8)
-    return {"image": image, "cond": {"label": jnp.arange(n) % max(len(spec.classes), 1)}}
+    image = np.random.default_rng(5).integers(0, spec.levels, (n, *spec.shape)).astype(np.uint8)
+    return {"image": image, "cond": {"label": np.arange(n) % max(len(spec.classes), 1)}}
 
 
 def trained(method, batch, scale=0.03):
     """Variables with every zero-initialised weight moved away from zero."""
-    variables = method.init(jax.random.key(0), batch)
-    noise = iter(jax.random.split(jax.random.key(3), 200))
+    variables, rng = jax.jit(method.init)(jax.random.key(0), batch), np.random.default_rng(3)
 
     def move(p):
-        return p + scale * jax.random.normal(next(noise), p.shape, p.dtype)
+        return p + scale * rng.normal(size=p.shape).astype(p.dtype)
 
-    return {**variables, "params": jax.tree.map(move, variables["params"])}
+    return {**variables, "params": jax.tree.map(move, jax.tree.map(np.asarray, variables["params"]))}
 
 
 def round_trip(method, variables, batch):
-    latents = method.draws.encode(variables, jax.random.key(0), batch, SampleOptions())
-    return method.draws.sample(variables, jax.random.key(0), latents, batch["cond"], SampleOptions())
+    @jax.jit
+    def there_and_back(variables, batch):
+        latents = method.draws.encode(variables, jax.random.key(0), batch, SampleOptions())
+        return method.draws.sample(variables, jax.random.key(0), latents, batch["cond"], SampleOptions())
+
+    return there_and_back(variables, batch)
+
+
+def bits_of(method, variables, batch):
+    return jax.jit(method.bits_per_dim)(variables, jax.random.key(0), batch)
 
 
 @pytest.mark.parametrize("levels", [17, 256, 2])
@@ -75,11 +87,11 @@ def test_bits_of_an_untrained_model_count_every_channel():
     module = glow_module(parse(config).model, spec, "float32", platform=CPU)
     method = flow_method(module, spec.shape)
     batch = batch_of(spec)
-    noise = jnp.full(batch["image"].shape, 0.5 / 256)
-    variables = method.init(jax.random.key(0), batch)
-    identity = jax.tree.map(jnp.zeros_like, variables["params"])
+    noise = np.full(batch["image"].shape, 0.5 / 256, np.float32)
+    variables = trained(method, batch)
+    zeros = jax.tree.map(np.zeros_like, variables["params"])
     # An affine coupling of zeros scales its half by sigmoid(2).
-    module_bits = method.bits_per_dim({**variables, "params": identity}, jax.random.key(0), batch | {"noise": noise})
+    module_bits = bits_of(method, {**variables, "params": zeros}, batch | {"noise": noise})
     x = np.asarray(batch["image"], np.float64) / 256 - 0.5 + 0.5 / 256
     sigma = 1 / (1 + math.exp(-2))
     z = x.reshape(8, 1, 2, 1, 2, 3).transpose(0, 1, 3, 5, 2, 4).reshape(8, 12)[:, ::-1].copy()
@@ -89,12 +101,12 @@ def test_bits_of_an_untrained_model_count_every_channel():
 
 
 def test_unroll_and_remat_change_nothing_but_speed():
-    plain, spec = make(depth=3)
+    plain, spec = make(levels=1, depth=3)
     batch = batch_of(spec)
     variables = trained(plain, batch)
 
     def gradient(method):
-        return jax.grad(lambda p: method.loss({**variables, "params": p}, jax.random.key(1), batch)[0])
+        return jax.jit(jax.grad(lambda p: method.loss({**variables, "params": p}, jax.random.key(1), batch)[0]))
 
     expected = gradient(plain)(variables["params"])
     for changes in (
@@ -103,7 +115,7 @@ def test_unroll_and_remat_change_nothing_but_speed():
         {"memory": "reversible"},
         {"memory": "reversible", "unroll": 2},
     ):
-        found = gradient(make(depth=3, **changes)[0])(variables["params"])
+        found = gradient(make(levels=1, depth=3, **changes)[0])(variables["params"])
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5, rtol=1e-3), found, expected)
 
 
@@ -120,9 +132,9 @@ def test_bfloat16_nets_keep_the_likelihood_in_float32():
     fast, _ = make(dtype="bfloat16")
     batch = batch_of(spec)
     variables = trained(exact, batch)
-    bits = fast.bits_per_dim(variables, jax.random.key(0), batch)
+    bits = bits_of(fast, variables, batch)
     assert bits.dtype == jnp.float32
-    np.testing.assert_allclose(bits, exact.bits_per_dim(variables, jax.random.key(0), batch), atol=0.05)
+    np.testing.assert_allclose(bits, bits_of(exact, variables, batch), atol=0.05)
     np.testing.assert_array_equal(round_trip(fast, variables, batch), batch["image"])
 
 
@@ -132,8 +144,10 @@ def test_gradient_of_the_loss_is_that_of_finite_differences():
         batch = batch_of(spec)
         variables = trained(method, batch)
         loss = jax.jit(lambda p: method.loss({**variables, "params": p}, jax.random.key(1), batch)[0])
-        direction = jax.tree.map(lambda p: jax.random.normal(jax.random.key(7), p.shape, p.dtype), variables["params"])
-        products = jax.tree.map(lambda g, d: (g * d).sum(), jax.grad(loss)(variables["params"]), direction)
+        rng = np.random.default_rng(7)
+        direction = jax.tree.map(lambda p: rng.normal(size=p.shape), variables["params"])
+        gradient = jax.jit(jax.grad(loss))(variables["params"])
+        products = jax.tree.map(lambda g, d: (np.asarray(g) * d).sum(), gradient, direction)
         slope = sum(jax.tree.leaves(products))
 
         def moved(h):
@@ -147,54 +161,64 @@ class TestClassConditional:
         method, spec = make(class_conditional=True, class_weight=0.01)
         assert classes(method.takes) == 10
         batch = batch_of(spec)
-        variables = method.init(jax.random.key(0), batch)
-        loss, aux = method.loss(variables, jax.random.key(1), batch)
+        variables = jax.jit(method.init)(jax.random.key(0), batch)
+        loss, aux = jax.jit(method.loss)(variables, jax.random.key(1), batch)
         # Untrained, the classifier says 1/10 to every class.
         np.testing.assert_allclose(loss, aux.metrics["bits_per_dim"] + 0.01 * math.log2(10), rtol=1e-5)
         variables = trained(method, batch)
-        latents = method.draws.latents(jax.random.key(2), 8)
-        pictures = [
-            method.draws.sample(variables, jax.random.key(0), latents, {"label": jnp.full(8, y)}, SampleOptions())
-            for y in (0, 1)
-        ]
+        draw = jax.jit(
+            lambda variables, label: method.draws.sample(
+                variables,
+                jax.random.key(0),
+                method.draws.latents(jax.random.key(2), 8),
+                {"label": label},
+                SampleOptions(),
+            )
+        )
+        pictures = [draw(variables, np.full(8, y)) for y in (0, 1)]
         assert (np.asarray(pictures[0]) != np.asarray(pictures[1])).any()
         other = batch | {"cond": {"label": (batch["cond"]["label"] + 1) % 10}}
-        bits = [method.bits_per_dim(variables, jax.random.key(0), b) for b in (batch, other)]
+        bits = [bits_of(method, variables, b) for b in (batch, other)]
         assert not np.allclose(*bits, atol=1e-3)
 
     def test_a_missing_label_is_said(self):
         method, spec = make(class_conditional=True)
-        batch = batch_of(spec)
-        variables = method.init(jax.random.key(0), batch)
+        variables = jax.eval_shape(method.init, jax.random.key(0), batch_of(spec))
+
+        def draw(variables):
+            latents = method.draws.latents(jax.random.key(0), 2)
+            return method.draws.sample(variables, jax.random.key(0), latents, {}, SampleOptions())
+
         with pytest.raises(ValueError, match="class-conditional: give cond"):
-            method.draws.sample(
-                variables, jax.random.key(0), method.draws.latents(jax.random.key(0), 2), {}, SampleOptions()
-            )
+            jax.eval_shape(draw, variables)
 
 
 def test_example_noise_depends_on_the_index_alone():
     method, spec = make()
     batch = batch_of(spec)
     variables = trained(method, batch)
-    whole = method.bits_per_dim(variables, jax.random.key(0), batch)
-    part = {"image": batch["image"][3:5], "cond": {}, "index": jnp.array([3, 4])}
-    np.testing.assert_allclose(method.bits_per_dim(variables, jax.random.key(0), part), whole[3:5], atol=1e-5)
+    whole = bits_of(method, variables, batch)
+    part = {"image": batch["image"][3:5], "cond": {}, "index": np.array([3, 4])}
+    np.testing.assert_allclose(bits_of(method, variables, part), whole[3:5], atol=1e-5)
 
 
 def test_latents_are_standard_normal_and_one_per_example():
     method, _ = make()
-    latents = method.draws.latents(jax.random.key(0), 500)
+    latents_of = jax.jit(method.draws.latents, static_argnums=1)
+    latents = latents_of(jax.random.key(0), 500)
     flat = np.concatenate([np.asarray(eps).reshape(500, -1) for eps in latents], axis=1)
     assert abs(flat.mean()) < 0.02
     assert abs(flat.std() - 1) < 0.02
-    first = method.draws.latents(jax.random.key(0), 3)
-    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b[:3]), first, latents)
+    first = latents_of(jax.random.key(0), 3)
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, np.asarray(b)[:3]), first, latents)
 
 
 def test_condition_number_is_reported():
     for lu in (False, True):
         method, spec = make(lu=lu)
-        found = method.diagnostics(method.init(jax.random.key(0), batch_of(spec)))
+        found = jax.jit(lambda batch, method=method: method.diagnostics(method.init(jax.random.key(0), batch)))(
+            batch_of(spec)
+        )
         np.testing.assert_allclose(found["condition_number"], 1, atol=1e-4)  # rotations, at first
 
 

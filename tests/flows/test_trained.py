@@ -16,7 +16,7 @@ from glowdiff.errors import ConfigError
 from glowdiff.training.loop import train
 from tests import small
 
-STEPS = 80
+STEPS, BATCH = 60, 16  # what the steps cost is the batch: tests compile without optimisations
 MODELS = {
     "glow": {"levels": 2, "depth": 4, "width": 16, "unroll": 1},
     "realnvp": {"levels": 2, "depth": 2, "width": 6, "blocks": 1, "unroll": 1, "memory": "reversible"},
@@ -28,7 +28,7 @@ ONE_LEVEL = {"levels": 1, "depth": 2, "memory": "plain"}  # compiles three times
 def configuration(method: str, steps: int = STEPS, **model):
     config = defaults(method)
     config.model.update(init_images=64, **(MODELS[method] | model))
-    config.train.update(steps=steps, batch=32, log_every=20, checkpoint_every=40)
+    config.train.update(steps=steps, batch=BATCH, log_every=20, checkpoint_every=STEPS // 2)
     config.eval.update(every=0, images=64)
     config.pictures.update(every=0, images=4)
     config.optimizer.learning_rate = 2e-3
@@ -36,10 +36,8 @@ def configuration(method: str, steps: int = STEPS, **model):
 
 
 @pytest.fixture(scope="module", params=MODELS)
-def workdir(request, tmp_path_factory):
-    path = tmp_path_factory.mktemp(request.param)
-    train(configuration(request.param), path)
-    return path
+def workdir(request):
+    return small.once(f"trained {request.param}", lambda path: train(configuration(request.param), path))
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +65,8 @@ def both_bits(method, variables, images, levels):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    path = tmp_path_factory.mktemp("one_level")
-    train(configuration("realnvp", **ONE_LEVEL), path)
-    return path
+def run():
+    return small.once("trained realnvp of one level", lambda path: train(configuration("realnvp", **ONE_LEVEL), path))
 
 
 class TestMovingStatistics:
@@ -107,14 +103,14 @@ from glowdiff.config.sections import MeshConfig
 from glowdiff.data.batches import train_batches
 from glowdiff.training.experiment import build
 from glowdiff.training.feed import Feed
-from tests.flows.test_trained import ONE_LEVEL, both_bits, configuration
+from tests.flows.test_trained import BATCH, ONE_LEVEL, both_bits, configuration
 
 found = {}
 for name, shape in (("one", (1, 1)), ("four", (2, 2))):
     run = build(configuration("realnvp", **ONE_LEVEL))
     run = run._replace(mesh=sharding.make_mesh(MeshConfig(*shape), jax.devices()[: shape[0] * shape[1]]))
     state, step = run.initial_state(), run.train_step()
-    feed = Feed(train_batches(run.dataset, run.config.data, batch=32, seed=0), run.mesh)
+    feed = Feed(train_batches(run.dataset, run.config.data, batch=BATCH, seed=0), run.mesh)
     losses = []
     for _ in range(40):
         state, metrics = step(state, feed.next())

@@ -56,7 +56,7 @@ def assert_resumes_to(uninterrupted: Path, workdir: Path) -> str:
 
 
 def assert_equal(uninterrupted: Path, workdir: Path) -> None:
-    from glowdiff import workdir as workdirs
+    from glowdiff.workdir import description as workdirs
 
     config = workdirs.read(uninterrupted).config
     assert small.steps(workdir)[-1] == small.steps(uninterrupted)[-1] == config.train.steps
