@@ -188,7 +188,7 @@ def test_samples_as_arrays(outputs):
 
 def test_a_label_for_a_model_without_labels_is_an_error(outputs):
     assert outputs[0]["label"].error == (
-        "error: label is given, but it was not trained with labels (model.class_conditional).\n"
+        "error: label is given, but this model was not trained with labels (model.class_conditional).\n"
     )
     assert not (outputs[1] / "label.npz").exists()
 
