@@ -76,8 +76,8 @@ def convert(
 
 def leaves(tree: Any) -> dict[Path, Any]:
     """The leaves of nested dictionaries by their paths."""
-    found = jax.tree_util.tree_leaves_with_path(tree)
-    return {tuple(str(entry.key) for entry in path): leaf for path, leaf in found}
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {tuple(str(entry.key) for entry in path): leaf for path, leaf in leaves}
 
 
 # ---- Axes: of PyTorch's arrays, and of layers that are scanned.

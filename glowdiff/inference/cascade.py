@@ -72,9 +72,9 @@ def chain(methods: Sequence[Method]) -> Chain:
         for k, ((draws, small), chosen) in enumerate(zip(stages, (options, *options.upsamplers), strict=True)):
             assert draws is not None
             own = {name.removeprefix(f"{k}/"): value for name, value in cond.items() if name.startswith(f"{k}/")}
-            told = {**shared, **own} | ({small.name: images} if small and k else {})
+            stage_cond = {**shared, **own} | ({small.name: images} if small and k else {})
             keys = stage_keys(key, jax.tree.leaves(latents)[0].shape[0], k)
-            images = draws.sample(variables[str(k)], keys, latents[k], told, chosen)
+            images = draws.sample(variables[str(k)], keys, latents[k], stage_cond, chosen)
         return images
 
     labels = [label for method in methods if (label := row(method.takes, "label"))]

@@ -72,8 +72,8 @@ class Model:
         if self._drawer is None:
             require(False, f"{self.config.method} draws no samples: it is a guide for others.")
         assert self._drawer is not None
-        asked = request(self.trained, n, choices)
-        return self._drawer(self.variables, check_key(key, n), n, cond=asked.cond, options=asked.options, batch=batch)
+        cond, options = request(self.trained, n, choices)
+        return self._drawer(self.variables, check_key(key, n), n, cond=cond, options=options, batch=batch)
 
     def encode(self, images: np.ndarray, **choices: Any) -> Latents:
         """Latents of images uint8 [N, H, W, C].
@@ -96,8 +96,8 @@ class Model:
         """Images uint8 [N, H, W, C] of latents, without any randomness; choices as of `encode`."""
         require(self._sample is not None, f"{self.config.method} draws no samples: it is a guide for others.")
         assert self._sample is not None
-        asked = self._inverse(jax.tree.leaves(latents)[0].shape[0], choices)
-        return np.asarray(self._sample(self.variables, jax.random.key(0), latents, asked.cond, asked.options))
+        cond, options = self._inverse(jax.tree.leaves(latents)[0].shape[0], choices)
+        return np.asarray(self._sample(self.variables, jax.random.key(0), latents, cond, options))
 
     def decode_unrounded(self, latents: Latents, **choices: Any) -> np.ndarray:
         """Images float [N, H, W, C] of latents before they are rounded, on the scale of `decode`'s integers.
@@ -107,8 +107,8 @@ class Model:
         """
         require(self._unrounded is not None, f"{self.config.method} gives no images before rounding.")
         assert self._unrounded is not None
-        asked = self._inverse(jax.tree.leaves(latents)[0].shape[0], choices)
-        return np.asarray(self._unrounded(self.variables, latents, asked.cond))
+        cond, _ = self._inverse(jax.tree.leaves(latents)[0].shape[0], choices)
+        return np.asarray(self._unrounded(self.variables, latents, cond))
 
     def bits_per_dim(self, images: np.ndarray, *, key: jax.Array | None = None, **choices: Any) -> np.ndarray:
         """Negative log-likelihood of images uint8 [N, H, W, C], in bits per dimension [N]: exact, or an upper bound.
@@ -134,8 +134,9 @@ class Model:
     def _inverse(self, n: int, choices: dict[str, Any], *, drawn: bool = False, whole: bool = True) -> Request:
         """What is asked of n images, to go there and back, as of `request`."""
         assert self.method.draws is not None
-        asked = request(self.trained, n, {**self.method.draws.inverse, **choices}, drawn=drawn, whole=whole)
-        return Request(asked.cond, as_float32(asked.options))
+        choices = {**self.method.draws.inverse, **choices}
+        cond, options = request(self.trained, n, choices, drawn=drawn, whole=whole)
+        return Request(cond, as_float32(options))
 
     def _batch(self, images: np.ndarray, choices: dict[str, Any]) -> tuple[dict[str, Any], SampleOptions]:
         images = np.asarray(images)
@@ -148,8 +149,8 @@ class Model:
             f"images are {images.dtype} from {images.min()} to {images.max()}; this model takes integers 0 to "
             f"{self.spec.levels - 1}.",
         )
-        asked = self._inverse(len(images), choices, whole=False)
-        return {"image": images.astype(np.uint8), "cond": asked.cond}, asked.options
+        cond, options = self._inverse(len(images), choices, whole=False)
+        return {"image": images.astype(np.uint8), "cond": cond}, options
 
 
 def load(

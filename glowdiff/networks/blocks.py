@@ -70,14 +70,14 @@ class ResBlock(nn.Module):
         if self.resample is not None:
             h, x = self.resample(h), self.resample(x)
         h = conv3x3(self.channels, *kinds, name="conv_in")(h)
-        told = dense(self.channels * (2 if self.adagn else 1), emb.dtype, self.param_dtype, "embed")(nn.silu(emb))
-        told = told[:, None, None, :]
+        time = dense(self.channels * (2 if self.adagn else 1), emb.dtype, self.param_dtype, "embed")(nn.silu(emb))
+        time = time[:, None, None, :]  # and class
         norm = group_norm(*kinds, name="norm_out")
         if self.adagn:
-            scale, shift = jnp.split(told, 2, -1)
+            scale, shift = jnp.split(time, 2, -1)
             h = norm(h) * (1 + scale) + shift
         else:
-            h = norm(h + told)
+            h = norm(h + time)
         h = nn.silu(h).astype(self.dtype)
         h = nn.Dropout(self.dropout)(h, deterministic=not train)
         h = conv3x3(self.channels, *kinds, name="conv_out", zero=True)(h)

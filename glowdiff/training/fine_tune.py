@@ -42,24 +42,24 @@ def start_from(state: TrainState, experiment: Experiment, workdir: str) -> Train
         f"train.init_from is {workdir}, a model of method {other.config.method}; this one is of method "
         f"{experiment.config.method}.",
     )
-    wanted, found = (_flat(params) for params in (state.variables["params"], other.variables["params"]))
-    if _FIRST in found and _FIRST in wanted:
+    ours, theirs = (_flat(params) for params in (state.variables["params"], other.variables["params"]))
+    if _FIRST in theirs and _FIRST in ours:
         channels = experiment.dataset.spec.shape[-1]
-        theirs, ours = ([("x", channels), *_beside(each.takes)] for each in (other.method, experiment.method))
-        found[_FIRST] = _widened(found[_FIRST], theirs, ours, workdir)
+        before, now = ([("x", channels), *_beside(each.takes)] for each in (other.method, experiment.method))
+        theirs[_FIRST] = _widened(theirs[_FIRST], before, now, workdir)
     differing = [
-        f"{name} ({found[name].shape if name in found else 'missing'}, here {wanted[name].shape})"
-        for name in wanted
-        if name not in found or found[name].shape != wanted[name].shape
+        f"{name} ({theirs[name].shape if name in theirs else 'missing'}, here {ours[name].shape})"
+        for name in ours
+        if name not in theirs or theirs[name].shape != ours[name].shape
     ]
-    differing += [f"{name} (not here)" for name in found if name not in wanted]
+    differing += [f"{name} (not here)" for name in theirs if name not in ours]
     require(
         not differing,
         f"train.init_from is {workdir}, whose model is another one: {len(differing)} weights do not fit, such as "
         f"{'; '.join(differing[:3])}. Give this one the same model section.",
     )
-    names, tree = list(wanted), jax.tree.structure(state.variables["params"])
-    placed = [jax.device_put(found[name].astype(wanted[name].dtype), wanted[name].sharding) for name in names]
+    names, tree = list(ours), jax.tree.structure(state.variables["params"])
+    placed = [jax.device_put(theirs[name].astype(ours[name].dtype), ours[name].sharding) for name in names]
     params = jax.tree.unflatten(tree, placed)
     copy = jax.tree.map(jnp.copy, params)
     return state._replace(variables={**state.variables, "params": params}, ema=copy)
