@@ -14,67 +14,42 @@ from __future__ import annotations
 
 import sys
 import time
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.flops import count_flops
+from benchmarks import glide_programs
+from benchmarks.datasheet import A100, datasheet_peak
+from benchmarks.flops import jaxpr_flops
+from benchmarks.glide_programs import PLANS, PUBLISHED_SECONDS, Stage, calls, draw
+from benchmarks.main import run_main
+from benchmarks.random_weights import random_weights
 from benchmarks.report import text, write_report
 from benchmarks.timing import matmul_peak, seconds_of
-from glowdiff.catalog.methods import build_method
 from glowdiff.catalog.parse import parse
-from glowdiff.cli.main import initialize, run_main
-from glowdiff.config.sections import Config, MeshConfig
-from glowdiff.inference.drawer import Sampler, as_float32, resolve
-from glowdiff.method import Method, batch_shapes
+from glowdiff.cli.main import initialize
+from glowdiff.config.sections import MeshConfig
 from glowdiff.sharding import make_mesh
-from glowdiff.spec import DataSpec
 
 _SIZE = flags.DEFINE_enum("size", "full", ["full", "tiny"], "tiny: to try this script on a CPU.")
 _FLOPS = flags.DEFINE_bool("flops", False, "Count only; nothing is compiled.")
-_PLANS = flags.DEFINE_multi_enum("plan", ["original", "dpmpp_2m"], ["original", "dpmpp_2m"], "How to sample.")
+_PLANS = flags.DEFINE_multi_enum("plan", list(PLANS), list(PLANS), "How to sample.")
 _BATCHES = flags.DEFINE_list("batches", ["1", "16"], "Pictures at a time.")
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Calls that are timed, after one that is not.", lower_bound=1)
 _WEIGHTS = flags.DEFINE_enum("weights", "bfloat16", ["bfloat16", "float32"], "How weights lie in memory.")
 _OUT = flags.DEFINE_string("out", "runs/glide_seconds", "Files to write, without their endings.")
 
-# By name: what is changed of the configurations' sampling, for the base and for the upsampler.
-PLANS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "original": (
-        {"sampler": "ancestral", "steps": "100", "guidance_scale": 3.0},
-        {"sampler": "ddim", "steps": "fast27", "temperature": 0.997},
-    ),
-    "dpmpp_2m": (
-        {"sampler": "dpmpp_2m", "steps": "20", "spacing": "log_snr", "guidance_scale": 3.0},
-        {"sampler": "dpmpp_2m", "steps": "10", "spacing": "log_snr", "temperature": 0.997},
-    ),
-}
-WORDS = 12  # tokens of a prompt
-PUBLISHED_SECONDS, A100 = 15.0, 312e12
-# Dense products in bfloat16, FLOP/s, as published, by a part of the device's kind; the first that fits counts.
-CHIPS = {
-    "H200": 989e12, "H100": 989e12, "A100": A100, "L40S": 362e12, "L4": 121e12, "TPU v6 lite": 918e12,
-    "TPU v5 lite": 197e12, "TPU v5p": 459e12, "TPU v5": 459e12, "TPU v4": 275e12,
-}  # fmt: skip
 _TINY = {
     "channels": 32, "channel_mult": "1,1,1,1", "res_blocks": 1, "attention": "8", "head_channels": 16,
     "vocab_size": 300, "text_context": 16, "text_width": 32, "text_layers": 1, "text_heads": 2,
 }  # fmt: skip
-
-
-class Stage(NamedTuple):
-    """A model, and the shapes of its weights."""
-
-    config: Config
-    method: Method
-    variables: Any
 
 
 def main(argv: list[str]) -> None:
@@ -82,7 +57,7 @@ def main(argv: list[str]) -> None:
     del argv
     initialize()
     stages, device = (stage("base64"), stage("upsample64_256")), jax.devices()[0]
-    known = next((rate for name, rate in CHIPS.items() if name in device.device_kind), None)
+    known = datasheet_peak(device.device_kind)
     facts: dict[str, Any] = {"device": device.device_kind, "size": _SIZE.value, "weights": _WEIGHTS.value}
     for name, each in zip(("base", "upsampler"), stages, strict=True):
         leaves = jax.tree.leaves(each.variables["params"])
@@ -120,40 +95,17 @@ def stage(name: str) -> Stage:
         settings.model.update(**_TINY)
         if settings.model.low_res is not None:
             settings.model.low_res //= 4
-    settings.dtype, settings.model.remat = "bfloat16", False  # nothing is trained here
-    config = parse(settings)
-    side = settings.data.size
-    spec = DataSpec("captioned pictures", (side, side, 3), 256, 1, 1, captions=True)
-    method = build_method(config, spec)
-    shapes = jax.eval_shape(method.init, jax.random.key(0), batch_shapes(spec, 1, config.model.context))
-    kept = jnp.dtype(_WEIGHTS.value)
-    return Stage(config, method, jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, kept), dict(shapes)))
-
-
-def random_weights(shapes: Any) -> Any:
-    """Small normal numbers, on the device; what is multiplied decides what power a chip draws, so no zeros."""
-    rng = np.random.default_rng(0)
-    draw = lambda leaf: jnp.asarray(0.02 * rng.standard_normal(leaf.shape, np.float32), leaf.dtype)  # noqa: E731
-    return jax.tree.map(draw, shapes)
+    settings.dtype, settings.model.network.remat = "bfloat16", False  # nothing is trained here
+    return glide_programs.stage(parse(settings), _WEIGHTS.value)
 
 
 def measure(
     plan: str, batch: int, stages: tuple[Stage, Stage], weights: list[Any], rates: dict[str, float | None]
 ) -> dict[str, Any]:
     """A row of the table: one call draws `batch` small pictures and enlarges them."""
-    mesh = make_mesh(MeshConfig(), jax.devices()[:1])
-    rng, programs, options, given = np.random.default_rng(0), [], [], []
-    for each, choices in zip(stages, PLANS[plan], strict=True):
-        programs.append(Sampler(each.method, mesh).program)
-        options.append(as_float32(resolve(each.config, **choices)))
-        shape = (batch, each.config.model.context)
-        tokens = rng.integers(each.config.model.vocab_size, size=shape, dtype=np.int32)
-        given.append({"tokens": tokens, "mask": np.arange(shape[1])[None] < np.full((batch, 1), WORDS)})
-    side = stages[1].config.model.low_res
-    given[1]["low_res"] = np.zeros((batch, side, side, 3), np.uint8)
-    key, first = jax.random.key(1), np.int32(0)
-    calls = [(weights[i], key, first, given[i], options[i]) for i in (0, 1)]
-    flops = [count_flops(program, *call, size=batch) for program, call in zip(programs, calls, strict=True)]
+    made = calls(plan, batch, stages, weights)
+    traced = [call.trace() for call in made]
+    flops = [round(jaxpr_flops(each.jaxpr)) for each in traced]
     row = {
         "sampling": plan,
         "steps": " + ".join(choices["steps"] for choices in PLANS[plan]),
@@ -164,21 +116,13 @@ def measure(
     if _FLOPS.value:
         return row | {"s per picture": None, "of published rate": None}
     start = time.perf_counter()
-    base, upsampler = (
-        program.lower(*call, size=batch).compile() for program, call in zip(programs, calls, strict=True)
-    )
+    compiled = [each.lower().compile() for each in traced]
     print(f"{plan}, batch {batch}: compiled in {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
 
-    def small() -> jax.Array:
-        return base(*calls[0])[0]
-
-    def large(low_res: jax.Array) -> jax.Array:
-        return upsampler(weights[1], key, first, {**given[1], "low_res": low_res}, options[1])[0]
-
-    jax.block_until_ready(large(small()))
+    jax.block_until_ready(draw(compiled, made, weights))
     seconds = [
-        float(np.median(seconds_of(function, _ROUNDS.value)))
-        for function in (small, lambda: large(small()))  # the small pictures never leave the device
+        float(np.median(seconds_of(partial(draw, compiled, made, weights, enlarge=enlarge), _ROUNDS.value)))
+        for enlarge in (False, True)
     ]
     shares = {f"of {name} rate": rate and sum(flops) / seconds[1] / rate for name, rate in rates.items()}
     return row | {

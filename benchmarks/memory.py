@@ -23,11 +23,11 @@ from absl import flags, logging
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.main import run_main
 from benchmarks.programs import make_experiment, train_program
 from benchmarks.report import print_json, print_rows
 from glowdiff.catalog.methods import build_method
 from glowdiff.catalog.parse import defaults, parse
-from glowdiff.cli.main import run_main
 from glowdiff.config.sections import Config
 from glowdiff.data import dataset as datasets
 from glowdiff.data.batches import train_batches

@@ -26,11 +26,11 @@ from ml_collections import config_flags
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.hlo import Collective, dense_algebra_in_loops, find_collectives
+from benchmarks.main import run_main
 from benchmarks.programs import Program, make_experiment, sample_program, train_program
 from benchmarks.report import mebibytes, print_facts, print_json, print_rows
 from benchmarks.synthetic import known_spec, nothing_in
 from glowdiff.catalog.parse import parse
-from glowdiff.cli.main import run_main
 from glowdiff.config.sections import Config
 from glowdiff.errors import ConfigError
 from glowdiff.flows.build import DEFAULT_UNROLL
@@ -88,7 +88,7 @@ def report(config: Config, devices: list[Any]) -> list[dict[str, Any]]:
     where = f"{mesh.size} x {devices[0].device_kind} ({_TOPOLOGY.value}), mesh {dict(mesh.shape)}"
     results = []
     programs = [train_program(experiment)]
-    if experiment.method.sample is not None:
+    if experiment.method.draws is not None:
         programs.append(sample_program(experiment, samples))
     for program in programs:
         try:
@@ -110,7 +110,7 @@ def report(config: Config, devices: list[Any]) -> list[dict[str, Any]]:
 def for_tpu(config: Config) -> Config:
     """The configuration with what it leaves to the backend chosen as on a TPU, not as on this host."""
     if getattr(config.model, "unroll", 1) is None:
-        model = dataclasses.replace(config.model, unroll=DEFAULT_UNROLL.get("tpu", 1))
+        model = dataclasses.replace(config.model, unroll=DEFAULT_UNROLL.get(("tpu", config.model.memory), 1))
         return dataclasses.replace(config, model=model)
     return config
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -11,7 +13,8 @@ from benchmarks.flops import count_flops
 from glowdiff.config.sections import Config
 from glowdiff.data.dataset import Dataset
 from glowdiff.errors import ConfigError
-from glowdiff.inference.drawer import Sampler, resolve
+from glowdiff.inference.drawer import Drawer
+from glowdiff.method import conditions_of
 from glowdiff.sharding import check_batch
 from glowdiff.training.experiment import Experiment, build_method
 from glowdiff.training.optimizer import learning_rate, make_optimizer
@@ -59,15 +62,37 @@ def sample_program(experiment: Experiment, batch: int, variables: Any = None) ->
     Raises:
       ConfigError: the method draws nothing.
     """
-    if experiment.method.sample is None:
+    if experiment.method.draws is None:
         raise ConfigError(
             f"method is {experiment.config.method!r}, which draws no samples; only its training is timed."
         )
     variables = experiment.abstract_state().variables if variables is None else variables
-    sampler = Sampler(experiment.method, experiment.mesh)
-    cond: dict[str, Any] = {}
-    if experiment.method.conditions is not None:
-        cond = jax.eval_shape(experiment.method.conditions, experiment.example_batch(batch))
-    args = sampler.arguments(variables, cond=cond, options=resolve(experiment.config))
-    # What a call of the sampler compiles: only its jitted part can be lowered for devices that are not there.
-    return Program("sampler", sampler.program, args, {"size": batch}, batch)
+    drawer = Drawer(experiment.method, experiment.mesh)
+    cond = jax.eval_shape(partial(conditions_of, experiment.method.takes), experiment.example_batch(batch))
+    args = drawer.arguments(variables, cond=cond, options=experiment.config.sampling)
+    # What a call of the drawer compiles: only its jitted part can be lowered for devices that are not there.
+    return Program("sampler", drawer.program, args, {"size": batch}, batch)
+
+
+def model_flops(program: Program, experiment: Experiment) -> int:
+    """FLOPs of one call, without those that rematerialisation does a second time."""
+    model: Any = experiment.config.model
+    changes: dict[str, Any] = {"memory": "plain"} if getattr(model, "memory", "plain") != "plain" else {}
+    if getattr(getattr(model, "network", None), "remat", False):
+        changes["network"] = dataclasses.replace(model.network, remat=False)
+    if program.name != "train step" or not changes:
+        return program.flops()
+    config = dataclasses.replace(experiment.config, model=dataclasses.replace(model, **changes))
+    return train_program(make_experiment(config, experiment.dataset, experiment.mesh)).flops()
+
+
+def program_bytes(compiled: Any) -> tuple[int | None, int | None]:
+    """Bytes of a compiled program on each device, in all and temporaries; None: the compiler does not say.
+
+    Arguments that results overwrite are not counted twice.
+    """
+    memory = compiled.memory_analysis()
+    if not memory:
+        return None, None
+    total = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+    return total + memory.temp_size_in_bytes, memory.temp_size_in_bytes

@@ -11,6 +11,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from glowdiff.errors import ConfigError
+
 _console = Console(highlight=False, width=None if Console().is_terminal else 200)
 
 
@@ -48,6 +50,26 @@ def write_report(path: Path, tables: Mapping[str, Sequence[Mapping[str, Any]]], 
     path.with_suffix(".md").write_text("\n\n".join(parts) + "\n")
     path.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
     print_json(result)
+
+
+def replace_section(path: Path, name: str, body: str) -> None:
+    """Put `body` between `<!-- NAME -->` and `<!-- end -->` in a Markdown file.
+
+    Where the file has no such section, it is added at the end.
+
+    Raises:
+      ConfigError: the section begins and does not end.
+    """
+    begin, end = f"<!-- {name} -->", "<!-- end -->"
+    text = path.read_text() if path.exists() else ""
+    section = f"{begin}\n{body.strip()}\n{end}"
+    before, found, rest = text.partition(begin)
+    if not found:
+        path.write_text(f"{text.rstrip()}\n\n{section}\n".lstrip())
+        return
+    if end not in rest:
+        raise ConfigError(f"{path} has {begin} without {end} after it; put it back.")
+    path.write_text(before + section + rest.partition(end)[2])
 
 
 def text(value: Any) -> str:

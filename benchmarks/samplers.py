@@ -19,10 +19,10 @@ from absl import flags
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.exact import CLEANEST, NOISIEST, TWO, error
+from benchmarks.main import run_main
 from benchmarks.report import print_json, print_rows
 from benchmarks.studies.ablation import plots
 from benchmarks.studies.ablation.tables import write_csv
-from glowdiff.cli.main import run_main
 from glowdiff.samplers import SAMPLERS
 from glowdiff.samplers.levels import Step, make_grid
 

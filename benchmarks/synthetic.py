@@ -69,7 +69,7 @@ def synthetic(config: Config) -> Dataset:
     dataset = Dataset(spec, source, source)
     if not config.model.context:
         return dataset
-    return with_tokens(dataset, _RandomTokens(config.model.vocab_size), config.model.context)
+    return with_tokens(dataset, _RandomTokens(config.model.text.vocab_size), config.model.context)
 
 
 class _RandomTokens:

@@ -14,21 +14,24 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from absl import flags
 from ml_collections import config_flags
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.programs import Program, make_experiment, sample_program, train_program
+from benchmarks.main import run_main
+from benchmarks.programs import Program, make_experiment, model_flops, program_bytes, sample_program, train_program
 from benchmarks.report import mebibytes, print_facts, print_json, text
 from benchmarks.synthetic import KNOWN, synthetic
 from benchmarks.timing import matmul_peak, milliseconds, seconds_of
 from glowdiff.catalog.parse import parse
-from glowdiff.cli.main import initialize, run_main
+from glowdiff.cli.main import initialize
 from glowdiff.config.sections import Config
-from glowdiff.data.batches import test_batches, train_batches
+from glowdiff.data.batches import eval_batches, train_batches
 from glowdiff.errors import ConfigError
-from glowdiff.inference.drawer import Sampler, resolve
+from glowdiff.inference.drawer import Drawer
+from glowdiff.method import conditions_of
 from glowdiff.sharding import make_mesh
 from glowdiff.training.experiment import Experiment, build, parameter_count
 from glowdiff.training.feed import Feed
@@ -36,7 +39,7 @@ from glowdiff.training.feed import Feed
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The configuration, such as configs/glow/digits.py.")
 _MODE = flags.DEFINE_enum("mode", "train", ["train", "sample"], "What to time.")
 _BATCH = flags.DEFINE_integer(
-    "batch", None, "Images at a time; default: train.batch or sampling.images.", lower_bound=1
+    "batch", None, "Images at a time; default: train.batch or pictures.images.", lower_bound=1
 )
 _STEPS = flags.DEFINE_integer("steps", 50, "Steps, or calls of the sampler, that are timed.", lower_bound=1)
 _WARMUP = flags.DEFINE_integer("warmup", 3, "Steps before those.", lower_bound=1)
@@ -123,18 +126,16 @@ def train(experiment: Experiment) -> dict[str, Any]:
 def sample(experiment: Experiment) -> dict[str, Any]:
     """Time calls of the sampler, from key to pixels in the host's memory."""
     config, mesh = experiment.config, experiment.mesh
-    n = -(-(_BATCH.value or config.sampling.images) // mesh.size) * mesh.size
+    n = -(-(_BATCH.value or config.pictures.images) // mesh.size) * mesh.size
     variables = experiment.initial_state().variables
     program = sample_program(experiment, n)
     _, figures = compile_program(program, experiment)
-    sampler, key = Sampler(experiment.method, mesh), jax.random.key(config.seed)
-    options = resolve(config)
-    cond: dict[str, Any] = {}
-    if experiment.method.conditions is not None:
-        cond = dict(experiment.method.conditions(next(test_batches(experiment.dataset, batch=n, limit=n))))
+    drawer, key = Drawer(experiment.method, mesh), jax.random.key(config.seed)
+    first = next(eval_batches(experiment.dataset, batch=n, limit=n))
+    cond = {name: np.asarray(array) for name, array in conditions_of(experiment.method.takes, first).items()}
 
     def draw() -> Any:
-        return sampler(variables, key, n, cond=cond, options=options).images
+        return drawer(variables, key, n, cond=cond, options=config.sampling).images
 
     seconds_of(draw, _WARMUP.value)
     timed = seconds_of(draw, _STEPS.value)
@@ -147,29 +148,14 @@ def compile_program(program: Program, experiment: Experiment) -> tuple[Any, dict
     start = time.perf_counter()
     compiled = program.lower().compile()
     seconds = time.perf_counter() - start
-    memory = compiled.memory_analysis()
-    total = None
-    if memory:  # arguments that results overwrite are not counted twice
-        total = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
-        total += memory.temp_size_in_bytes
+    total, temporary = program_bytes(compiled)
     return compiled, {
         "batch": program.batch,
         "compile_seconds": round(seconds, 3),
         "program_bytes": total,
-        "temporary_bytes": memory.temp_size_in_bytes if memory else None,
+        "temporary_bytes": temporary,
         "flops": model_flops(program, experiment),
     }
-
-
-def model_flops(program: Program, experiment: Experiment) -> int:
-    """FLOPs of one call, without those that rematerialisation does a second time."""
-    model = experiment.config.model
-    keeps = {"memory": "plain", "remat": False}
-    changes = {key: value for key, value in keeps.items() if getattr(model, key, value) != value}
-    if program.name != "train step" or not changes:
-        return program.flops()
-    config = dataclasses.replace(experiment.config, model=dataclasses.replace(model, **changes))
-    return train_program(make_experiment(config, experiment.dataset, experiment.mesh)).flops()
 
 
 def _readable(facts: dict[str, Any]) -> dict[str, str]:

@@ -19,12 +19,12 @@ from absl import flags
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.main import run_main
 from benchmarks.programs import make_experiment, train_program
 from benchmarks.report import print_json, print_rows
 from benchmarks.synthetic import synthetic
 from configs.glow import digits
 from glowdiff.catalog.parse import parse
-from glowdiff.cli.main import run_main
 from glowdiff.sharding import make_mesh, put_batch
 from glowdiff.training.experiment import Experiment
 

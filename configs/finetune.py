@@ -24,5 +24,5 @@ def get_config(mode: str = "") -> Settings:
     config.optimizer.update(learning_rate=min(config.optimizer.learning_rate, 1e-4), warmup_steps=10, decay="constant")
     config.optimizer.decay_steps = None
     config.eval.update(every=100)
-    config.sampling.update(every=100, images=16)
+    config.pictures.update(every=100, images=16)
     return config

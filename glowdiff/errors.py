@@ -20,9 +20,22 @@ def require_choice(key: str, value: str, choices: Iterable[str]) -> None:
     """Raise `ConfigError` unless `value` is one of `choices`."""
     known = tuple(choices)
     if value not in known:
-        close = difflib.get_close_matches(str(value), known, 1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
+        hint = "".join(f" Did you mean {name!r}?" for name in likely(value, known))
         raise ConfigError(f"{key} is {value!r}; it must be one of {', '.join(known)}.{hint}")
+
+
+def likely(name: object, known: Iterable[str], most: int = 1) -> list[str]:
+    """The names that were probably meant by an unknown one, the likeliest first; none if nothing is like it.
+
+    Args:
+      name: what was asked for.
+      known: what there is.
+      most: so many at most.
+
+    >>> likely("cifar01", ["digits", "cifar10", "cifar100"], most=3)
+    ['cifar10', 'cifar100']
+    """
+    return difflib.get_close_matches(str(name), list(known), most)
 
 
 def did_you_mean(name: object, known: Iterable[str], *, prefix: str = "") -> str:
@@ -39,5 +52,5 @@ def did_you_mean(name: object, known: Iterable[str], *, prefix: str = "") -> str
     'Known: batch, steps.'
     """
     known = list(known)
-    close = difflib.get_close_matches(str(name), known, 1)
+    close = likely(name, known)
     return f"Did you mean {prefix}{close[0]}?" if close else f"Known: {', '.join(known)}."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -10,16 +10,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from glowdiff.config.options import SampleOptions
 from glowdiff.spec import DataSpec
 
 PyTree = Any
-Variables = Mapping[str, PyTree]  # {"params": trained, decayed and averaged, other collections: changed by Aux.updates}
+# {"params": trained, decayed and averaged, "frozen": of other models that serve this one, the rest: see `Aux.updates`}
+Variables = Mapping[str, PyTree]
 Batch = Mapping[str, Any]  # {"image": uint8 [B,H,W,C], "cond": {...}}, and "noise" where a test fixes it
-Cond = Mapping[str, jax.Array]  # label int32 [B], tokens int32 [B, L] and mask bool [B, L] of captions, ...
+Cond = Mapping[str, jax.Array]  # conditions by name, arrays [B, ...]
 Latents = PyTree  # arrays with a leading axis [B]
-
-
-TOKENS = {"tokens": jnp.int32, "mask": jnp.bool_}  # conditions [B, L] that hold captions
 
 
 class Aux(NamedTuple):
@@ -29,6 +28,27 @@ class Aux(NamedTuple):
     updates: dict[str, PyTree]  # new values of collections other than params
 
 
+class Condition(NamedTuple):
+    """One thing that a model is told beside noise or image; a new condition is a new row, and what reads it.
+
+    From its row follow the shapes of batches, the checks of what a caller gives, what is withheld in training and
+    guided away from, the pictures in training, which stage of a cascade makes it, and how fine-tunes widen.
+    """
+
+    name: str
+    shape: tuple[int, ...]  # of one example, without the batch axis
+    dtype: Any
+    values: int = 0  # of integers: 0 ... values - 1 are known; 0: any
+    none: int | None = None  # the value of "not told", drawn apart by classifier-free guidance; None: always told
+    withheld: float = 0.0  # the share of the examples in training that are not told
+    of_data: bool = False  # data sets know it of their images: batches hold it
+    # (batch, keys [B]) -> [B, *shape], made of real images where batches do not hold it; may be fractions of integers
+    of_images: Callable[[Batch, jax.Array], jax.Array] | None = None
+    needed: bool = False  # no sample without it; of labels: one is drawn where none is given
+    image: bool = False  # integers on the levels of the data, scaled as the images themselves are
+    channels: int = 0  # that the first convolution sees of it beside x; fine-tunes widen by them
+
+
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Guide:
@@ -36,69 +56,130 @@ class Guide:
 
     variables: Variables
     scale: float | jax.Array  # of the gradient of the log-probability
-    # (variables, x_t [B, ...], t [B], cond) -> log p(cond | x_t) [B]; see `Method.log_prob`
+    # (variables, x_t [B, ...], t [B], cond) -> log p(cond | x_t) [B]; see `Guides.log_prob`
     log_prob: Callable[..., jax.Array] = field(metadata={"static": True})
-    labels: int = field(default=0, metadata={"static": True})  # classes that it knows
-    embed: Callable[..., Any] | None = field(default=None, metadata={"static": True})  # see `Method.embed`
+    takes: tuple[Condition, ...] = field(default=(), metadata={"static": True})  # what it is told
+    embed: Callable[..., Any] | None = field(default=None, metadata={"static": True})  # see `Guides.embed`
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class SampleOptions:
-    """Options of `Method.sample`, `Method.film` and `Method.encode`.
-
-    Numbers are traced: another value compiles nothing. What is marked static decides what is compiled, and so does
-    whether an optional number is None. A method takes the options that `Method.options` names and ignores the others.
-    """
-
-    temperature: float | jax.Array = 1.0  # standard deviation of the latents
-    eta: float | jax.Array = 0.0  # share of the ancestral sampler's noise that DDIM adds
-    guidance_scale: float | jax.Array | None = None  # s of u + s (c - u), classifier-free; None: only c is computed
-    guidance_interval: tuple[float | jax.Array, float | jax.Array] = (0.0, 1.0)  # share of the timesteps it acts in
-    guidance_rescale: float | jax.Array = 0.0  # phi of Lin et al. (2023): how much of the contrast is taken back
-    percentile: float | jax.Array = 99.5  # of |x_0|, where threshold is dynamic
-    guides: tuple[Guide, ...] = ()
-    sampler: str = field(default="ancestral", metadata={"static": True})  # a name of glowdiff.samplers.SAMPLERS
-    steps: str = field(default="250", metadata={"static": True})  # or sections "10,10,5", "ddim50", "fast27"
-    spacing: str = field(default="even", metadata={"static": True})  # even | trailing | log_snr | karras
-    threshold: str = field(default="clip", metadata={"static": True})  # of x_0: clip | dynamic | none
-    frames: int = field(default=8, metadata={"static": True})  # of a film
-    strength: float = field(default=1.0, metadata={"static": True})  # share of the noise that cond["source"] is given
-
-
-class Method(NamedTuple):
-    """Pure functions of arrays and a key; nothing holds state.
+class Draws(NamedTuple):
+    """How samples are drawn.
 
     Example i of `latents` and `sample` depends on `fold_in(key, i)` alone, so neither batch size nor the number of
     devices changes a sample. Where a batch is not the first one, its keys are given instead: `key` may be an array [n].
     """
 
-    init: Callable[[jax.Array, Batch], Variables]  # (key, batch); data-dependent where the model is
-    loss: Callable[[Variables, jax.Array, Batch], tuple[jax.Array, Aux]]  # (variables, key, batch)
-    latents: Callable[[jax.Array, int], Latents] | None = None  # (key, n) -> latents of n examples
-    # (variables, key, latents, cond, options) -> uint8 [B, H, W, C]
-    sample: Callable[[Variables, jax.Array, Latents, Cond, SampleOptions], jax.Array] | None = None
-    encode: Callable[[Variables, jax.Array, Batch, SampleOptions], Latents] | None = None  # -> latents
-    bits_per_dim: Callable[..., jax.Array] | None = None  # (variables, key, batch, options=...) -> [B]
-    diagnostics: Callable[[Variables], dict[str, jax.Array]] | None = None  # scalars worth watching, at evaluations
-    labels: int = 0  # classes that `sample` needs a label of; 0: it takes none
-    null_label: bool = False  # whether label `labels`, one past the last, stands for none of them
+    latents: Callable[[jax.Array, int], Latents]  # (key, n) -> latents of n examples
+    # (variables, key, latents, cond, options) -> uint8 [B, H, W, C]; with `options.frames` a film,
+    # [B, frames, H, W, C]: what the samples were going to be, along the way
+    sample: Callable[[Variables, jax.Array, Latents, Cond, SampleOptions], jax.Array]
+    # (variables, key, batch, options) -> latents
+    encode: Callable[[Variables, jax.Array, Batch, SampleOptions], Latents] | None = None
+    options: tuple[str, ...] = ("temperature",)  # what of `SampleOptions` the samples depend on
+    inverse: Mapping[str, Any] = MappingProxyType({"temperature": 1.0})  # options under which `sample` undoes `encode`
     # (variables, latents, cond) -> what `sample` would round, float [B, H, W, C]: a pixel of value v is near v
     unrounded: Callable[[Variables, Latents, Cond], jax.Array] | None = None
     coarsen: int = 1  # neighbouring pixel values that the model takes for one, named by the lowest of them
-    options: tuple[str, ...] = ("temperature",)  # what of `SampleOptions` it takes: keys of `sampling`, and "guides"
-    inverse: Mapping[str, Any] = MappingProxyType({"temperature": 1.0})  # options under which `sample` undoes `encode`
-    # As `sample`, -> uint8 [B, options.frames, H, W, C]: what the samples were going to be, along the way
-    film: Callable[[Variables, jax.Array, Latents, Cond, SampleOptions], jax.Array] | None = None
-    # What `sample` needs, made of real images, their labels among it; None: nothing but labels
-    conditions: Callable[[Batch], Cond] | None = None
+
+
+class Guides(NamedTuple):
+    """How other models' samples are guided."""
+
+    log_prob: Callable[..., jax.Array]  # (variables, x_t, t [B], cond) -> [B]
+    # (variables, cond) -> cond, with what depends on it alone computed, once per call and not at every step
+    embed: Callable[[Variables, Cond], Cond] | None = None
+
+
+class Method(NamedTuple):
+    """What training needs, and whatever else the model can do: pure functions of arrays and a key."""
+
+    init: Callable[[jax.Array, Batch], Variables]  # (key, batch); data-dependent where the model is
+    loss: Callable[[Variables, jax.Array, Batch], tuple[jax.Array, Aux]]  # (variables, key, batch)
     # (variables, key, batch) -> named figures of each image [B], cheap enough for evaluations in training
     scores: Callable[[Variables, jax.Array, Batch], dict[str, jax.Array]] | None = None
-    log_prob: Callable[..., jax.Array] | None = None  # of guides: (variables, x_t, t [B], cond) -> [B]
-    # Of guides: (variables, cond) -> cond, with what depends on it alone computed, once per call and not at every step
-    embed: Callable[[Variables, Cond], Cond] | None = None
-    context: int = 0  # tokens of a caption that it reads; 0: it reads none
-    inputs: tuple[tuple[str, int], ...] = ()  # of denoisers: what the first convolution sees, with channels, in order
+    # (variables, key, batch, options=...) -> [B]: exact, or an upper bound over the steps of the options
+    bits_per_dim: Callable[..., jax.Array] | None = None
+    takes: tuple[Condition, ...] = ()  # what it is told
+    draws: Draws | None = None
+    guides: Guides | None = None
+    diagnostics: Callable[[Variables], dict[str, jax.Array]] | None = None  # scalars worth watching, at evaluations
+
+
+class Frozen(NamedTuple):
+    """A model that serves another one as it is; its variables are `variables["frozen"][name]` of that one."""
+
+    method: Method
+    spec: DataSpec  # of what it was trained on
+
+
+# ---- Conditions.
+
+
+def label_row(spec: DataSpec, *, withheld: float = 0.0) -> Condition:
+    """The class of an image; where some are withheld in training, one label more stands for none."""
+    none = len(spec.classes) if withheld else None
+    return Condition("label", (), jnp.int32, len(spec.classes), none, withheld, of_data=True)
+
+
+def caption_rows(context: int, vocabulary: int, *, withheld: float = 0.0) -> tuple[Condition, Condition]:
+    """A caption: its tokens, and a mask of which are its own; with a mask of zeros it says nothing.
+
+    Args:
+      context: tokens that are read of it.
+      vocabulary: tokens that there are.
+      withheld: the share of captions that are withheld in training.
+    """
+    tokens = Condition("tokens", (context,), jnp.int32, vocabulary, of_data=True)
+    return tokens, Condition("mask", (context,), jnp.bool_, 2, 0, withheld, of_data=True)
+
+
+def row(takes: Iterable[Condition], name: str) -> Condition | None:
+    """The row of a condition, if it is among those that are taken."""
+    return next((each for each in takes if each.name == name), None)
+
+
+def classes(takes: Iterable[Condition]) -> int:
+    """Labels that are known, 0 where there is no label."""
+    label = row(takes, "label")
+    return label.values if label else 0
+
+
+def context(takes: Iterable[Condition]) -> int:
+    """Tokens that are read of a caption, 0 where no caption is read."""
+    tokens = row(takes, "tokens")
+    return tokens.shape[0] if tokens else 0
+
+
+def made_of_images(takes: Iterable[Condition], batch: Batch, keys: jax.Array) -> dict[str, jax.Array]:
+    """The conditions of a batch [B]: what it holds, and what is made of its images.
+
+    Args:
+      takes: the rows.
+      batch: real images.
+      keys: [B], of what is drawn at random.
+    """
+    cond = {}
+    for each in takes:
+        if each.name in batch["cond"]:
+            cond[each.name] = batch["cond"][each.name]
+        elif each.of_images is not None:
+            cond[each.name] = each.of_images(batch, keys)
+    return cond
+
+
+def conditions_of(takes: Iterable[Condition], batch: Batch) -> dict[str, jax.Array]:
+    """What samples are told beside noise, made of real images, as a caller would give it."""
+    rows = {each.name: each for each in takes}
+    made = made_of_images(rows.values(), batch, image_keys(jax.random.key(0), batch))
+    return {name: _as_given(jnp.asarray(array), rows[name].dtype) for name, array in made.items()}
+
+
+def _as_given(array: jax.Array, dtype: Any) -> jax.Array:
+    integers = jnp.issubdtype(dtype, jnp.integer) and jnp.issubdtype(array.dtype, jnp.floating)
+    return (jnp.round(array) if integers else array).astype(dtype)
+
+
+# ---- Keys and shapes.
 
 
 def example_keys(key: jax.Array, n: int, start: int | jax.Array = 0) -> jax.Array:
@@ -122,9 +203,10 @@ def image_keys(key: jax.Array, batch: Batch) -> jax.Array:
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
 
 
-def batch_shapes(spec: DataSpec, size: int, context: int = 0) -> Any:
-    """Shapes and dtypes of a batch of `size` images of a data set, with captions of `context` tokens if there are."""
-    cond = {"label": jax.ShapeDtypeStruct((size,), jnp.int32)} if spec.classes else {}
-    if context:
-        cond |= {name: jax.ShapeDtypeStruct((size, context), kind) for name, kind in TOKENS.items()}
+def batch_shapes(spec: DataSpec, size: int, takes: Iterable[Condition] = ()) -> Any:
+    """Shapes and dtypes of a batch of `size` images of a data set, with what it knows of the rows that are taken."""
+    rows = [each for each in takes if each.of_data]
+    if spec.classes and row(rows, "label") is None:  # data sets tell their labels, whoever listens
+        rows.append(label_row(spec))
+    cond = {each.name: jax.ShapeDtypeStruct((size, *each.shape), each.dtype) for each in rows}
     return {"image": jax.ShapeDtypeStruct((size, *spec.shape), jnp.uint8), "cond": cond}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -15,6 +15,25 @@ from glowdiff.errors import ConfigError
 BATCH = PartitionSpec(("data", "fsdp"))  # every batch is split over all devices
 REPLICATED = PartitionSpec()
 MIN_SHARDED_SIZE = 2**12  # elements; smaller parameters cost less to keep everywhere than to gather
+
+
+class Platform(NamedTuple):
+    """What programs are compiled for; kernels are chosen by it, never by the machine that happens to compile."""
+
+    name: str  # cpu | gpu | tpu
+    capability: int = 0  # of GPUs by NVIDIA, the major one
+
+    @property
+    def fused(self) -> bool:
+        """Whether cuDNN's attention is there."""
+        return self.name == "gpu" and self.capability >= 8
+
+
+def platform_of(mesh: Mesh | None = None) -> Platform:
+    """What a mesh is made of; without one, JAX's default."""
+    device = jax.devices()[0] if mesh is None else mesh.devices.flat[0]
+    major = str(getattr(device, "compute_capability", "")).partition(".")[0]
+    return Platform(device.platform, int(major) if major.isdigit() else 0)
 
 
 def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:

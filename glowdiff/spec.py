@@ -23,7 +23,7 @@ class DataSpec:
 
 
 def spec_to_json(spec: DataSpec) -> dict[str, Any]:
-    """Return `spec` as a dict that `json.dumps` accepts.
+    """`spec` as a dict that `json.dumps` accepts.
 
     >>> spec_to_json(DataSpec("digits", (8, 8, 1), 17, 1437, 360))["shape"]
     [8, 8, 1]
@@ -33,7 +33,7 @@ def spec_to_json(spec: DataSpec) -> dict[str, Any]:
 
 
 def spec_from_json(fields: dict[str, Any]) -> DataSpec:
-    """Return the `DataSpec` of which `spec_to_json` made `fields`, perhaps before there were attributes and captions.
+    """The `DataSpec` of which `spec_to_json` made `fields`, perhaps before there were attributes and captions.
 
     >>> spec = DataSpec("digits", (8, 8, 1), 17, 1437, 360, classes=("0", "1"))
     >>> spec_from_json(spec_to_json(spec)) == spec

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -11,8 +11,8 @@ from jax.sharding import Mesh
 
 from glowdiff.catalog.methods import build_method
 from glowdiff.config.sections import Config, MeshConfig
-from glowdiff.method import Method, Variables, batch_shapes
-from glowdiff.sharding import make_mesh, state_shardings
+from glowdiff.method import Frozen, Method, Variables, batch_shapes
+from glowdiff.sharding import make_mesh, platform_of, state_shardings
 from glowdiff.spec import DataSpec
 from glowdiff.text import tokenizer as tokenizers
 from glowdiff.text.tokenizer import Tokenizer
@@ -48,11 +48,10 @@ def restore(
       CheckpointError: there is no such checkpoint, or it is damaged.
     """
     config, spec = description.read(workdir)
-    method = build_method(config, spec)
     mesh = make_mesh(MeshConfig(), devices)
-    shapes = jax.eval_shape(
-        method.init, jax.random.key(0), batch_shapes(spec, config.model.init_images, config.model.context)
-    )
+    parts = {name: restore(part_folder(workdir, name), devices=devices) for name in config.model.frozen()}
+    method = build_method(config, spec, platform_of(mesh), frozen(parts))
+    shapes = jax.eval_shape(method.init, jax.random.key(0), batch_shapes(spec, config.model.init_images, method.takes))
     like = {"variables": dict(shapes)} | ({"ema": shapes["params"]} if ema else {})
     if ema:
         del like["variables"]["params"]
@@ -66,5 +65,67 @@ def restore(
     variables = dict(restored.state["variables"])
     if ema:
         variables["params"] = restored.state["ema"]
-    tokenizer = tokenizers.load(workdir, config.model.tokenizer) if config.model.context else None
+    if parts:
+        variables["frozen"] = {name: part.variables for name, part in parts.items()}
+    captions = config.model.captions
+    tokenizer = tokenizers.load(workdir, captions.tokenizer) if captions else None
     return Trained(method, variables, config, spec, mesh, restored.step, tokenizer)
+
+
+def keep(trained: Trained, workdir: epath.PathLike) -> None:
+    """Write what `restore` reads, without the state of an optimiser; every process must call it.
+
+    Args:
+      trained: the model; its parameters count as averages.
+      workdir: a folder that is empty or not there, or one in which this was interrupted.
+
+    Raises:
+      CheckpointError: it cannot be written.
+    """
+    if jax.process_index() == 0:
+        description.write(workdir, trained.config, trained.spec)
+        if trained.tokenizer is not None:
+            trained.tokenizer.save(workdir)
+    rest = {name: value for name, value in trained.variables.items() if name not in ("params", "frozen")}
+    with Checkpoints(workdir) as checkpoints:
+        checkpoints.save(trained.step, {"variables": rest, "ema": trained.variables["params"]}, {}, {})
+
+
+def keep_parts(config: Config, workdir: epath.PathLike) -> None:
+    """Copy the frozen models of a configuration, once, into `workdir/parts/NAME`: a workdir stays whole wherever it is.
+
+    Args:
+      config: names their workdirs.
+      workdir: of the run.
+
+    Raises:
+      ConfigError: one of them is not a workdir.
+      CheckpointError: one of them cannot be read, or its copy not be written.
+    """
+    for name, source in config.model.frozen().items():
+        if not _holds_model(part_folder(workdir, name)):
+            keep(restore(source), part_folder(workdir, name))
+
+
+def parts_of(config: Config, workdir: epath.PathLike | None) -> dict[str, Trained]:
+    """The frozen models of a configuration: the copies of a workdir, or else those that the configuration names."""
+    parts = {}
+    for name, source in config.model.frozen().items():
+        copied = workdir is not None and _holds_model(part_folder(workdir, name))
+        parts[name] = restore(part_folder(workdir, name) if copied and workdir else source)
+    return parts
+
+
+def _holds_model(folder: epath.PathLike) -> bool:
+    with Checkpoints(folder) as checkpoints:
+        return bool(checkpoints.steps())
+
+
+def part_folder(workdir: epath.PathLike, name: str) -> epath.Path:
+    """Where a workdir keeps a frozen model."""
+    return epath.Path(workdir) / "parts" / name
+
+
+def frozen(parts: Mapping[str, Trained]) -> dict[str, Frozen]:
+    """What of frozen models builds the method that they serve."""
+    return {name: Frozen(part.method, part.spec) for name, part in parts.items()}

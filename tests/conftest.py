@@ -113,7 +113,7 @@ class Trained:
 
     @property
     def config(self) -> Config:
-        from glowdiff import workdir as workdirs
+        from glowdiff.workdir import description as workdirs
 
         return workdirs.read(self.workdir).config
 

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,17 +21,17 @@ import numpy as np
 from etils import epath
 
 from glowdiff.catalog.methods import build_method
-from glowdiff.catalog.parse import defaults, parse
+from glowdiff.catalog.parse import defaults, override, parse, settings_of
+from glowdiff.config.options import SampleOptions
 from glowdiff.config.sections import Config, MeshConfig, ModelConfig
 from glowdiff.data.holdout import held_out
-from glowdiff.importers.workdir import write as write_workdir
 from glowdiff.inference.model import Model
-from glowdiff.method import Aux, Method, SampleOptions, batch_shapes, example_keys
+from glowdiff.method import Aux, Draws, Method, batch_shapes, example_keys
 from glowdiff.sharding import make_mesh
 from glowdiff.spec import DataSpec
 from glowdiff.text import tokenizer as tokenizers
 from glowdiff.text.tokenizer import Tokenizer
-from glowdiff.trained import Trained
+from glowdiff.trained import Trained, keep
 from glowdiff.training.experiment import build
 from glowdiff.workdir.checkpoint import Checkpoints
 from glowdiff.workdir.checksum import key_data, leaves_by_path
@@ -51,28 +52,28 @@ TINY = {
     "eval.every": 2,
     "eval.images": 16,
     "eval.batch": 8,
-    "sampling.every": 2,
-    "sampling.images": 4,
+    "pictures.every": 2,
+    "pictures.images": 4,
 }
 TINY_GLOW = {"model.levels": 1, "model.depth": 2, "model.width": 8, "optimizer.name": "adamax"}
 
 # Two residual blocks and an attention: what noise, guidance and sharding need.
 TINY_UNET = {
-    "model.schedule": "cosine", "model.channels": 32, "model.channel_mult": "1", "model.res_blocks": 1,
-    "model.attention": "", "model.timesteps": 20,
+    "model.process.schedule": "cosine", "model.process.timesteps": 20, "model.network.channels": 32,
+    "model.network.channel_mult": "1", "model.network.res_blocks": 1, "model.network.attention": "",
 }  # fmt: skip
 TINY_DIFFUSION = {
-    "model.variance": "learned", "model.loss": "hybrid", "model.class_conditional": True, "model.label_dropout": 0.2,
-    "sampling.sampler": "ddim", "sampling.steps": "4", "train.ema_decay": 0.9,
+    "model.process.variance": "learned", "model.loss": "hybrid", "model.class_conditional": True,
+    "model.label_dropout": 0.2, "sampling.sampler": "ddim", "sampling.steps": "4", "train.ema_decay": 0.9,
 }  # fmt: skip
 
 TINY_TEXT = {
-    "model.init_images": 1, "model.text_context": 32, "model.vocab_size": 300, "model.text_width": 16,
-    "model.text_layers": 1, "model.text_heads": 2,
+    "model.init_images": 1, "model.text.context": 32, "model.text.vocab_size": 300, "model.text.width": 16,
+    "model.text.layers": 1, "model.text.heads": 2,
 }  # fmt: skip
 GUIDED = {
-    "model.text": True, "model.caption_dropout": 0.2, "model.prediction": "v", "sampling.sampler": "ddim",
-    "sampling.steps": "4", "sampling.guidance_scale": 3.0, "train.ema_decay": 0.9,
+    "model.text.name": "glide", "model.caption_dropout": 0.2, "model.process.prediction": "v",
+    "sampling.sampler": "ddim", "sampling.steps": "4", "sampling.guidance_scale": 3.0, "train.ema_decay": 0.9,
 }  # fmt: skip
 COLOURS = DataSpec("toy", (8, 8, 3), 256, 8, 8, captions=True)
 CAPTIONS = ("a red heart", "flag of Japan", "a blue circle", "waving hand: dark skin tone")
@@ -80,42 +81,47 @@ CAPTIONS = ("a red heart", "flag of Japan", "a blue circle", "waving hand: dark 
 
 def diffusion_config(**changes: Any) -> Config:
     """A class-conditional diffusion model of digits with learned variances; changes as of `glow_config`."""
-    return _config("diffusion", TINY | TINY_UNET | TINY_DIFFUSION | {"model.init_images": 1}, changes)
+    return config("diffusion", TINY | TINY_UNET | TINY_DIFFUSION | {"model.init_images": 1}, changes)
 
 
 def classifier_config(**changes: Any) -> Config:
     """A classifier of noised digits, to guide that one; changes as of `glow_config`."""
-    base = {"model.head_channels": 32, "model.updown": False, "model.init_images": 1}
-    return _config("classifier", TINY | TINY_UNET | base, changes)
+    base = {"model.network.head_channels": 32, "model.network.updown": False, "model.init_images": 1}
+    return config("classifier", TINY | TINY_UNET | base, changes)
 
 
 def text_config(**changes: Any) -> Config:
     """A diffusion model that reads captions of colour pictures; its data are not there. Changes as of `glow_config`."""
-    return _config("diffusion", TINY | TINY_UNET | TINY_TEXT | GUIDED, changes)
+    return config("diffusion", TINY | TINY_UNET | TINY_TEXT | GUIDED, changes)
 
 
 def clip_config(**changes: Any) -> Config:
     """A CLIP of such pictures, to guide that one; changes as of `glow_config`."""
-    base = {"model.timesteps": 20, "model.patch": 4, "model.image_width": 16, "model.image_heads": 2}
-    return _config("clip", TINY | TINY_TEXT | base | {"model.image_layers": 1, "model.embedding": 8}, changes)
+    base = {
+        "model.process.timesteps": 20,
+        "model.network.patch": 4,
+        "model.network.width": 16,
+        "model.network.heads": 2,
+    }
+    return config("clip", TINY | TINY_TEXT | base | {"model.network.layers": 1, "model.network.embedding": 8}, changes)
 
 
 def untrained_workdir(path: Path, config: Config, spec: DataSpec) -> Path:
     """A workdir of an `untrained` model; if it reads captions, `CAPTIONS`."""
-    write_workdir(path, config, spec, untrained(config, spec, deviation=0.3).variables)
-    if config.model.context:
-        tokenizers.train(CAPTIONS, config.model.vocab_size).save(path)
+    captions = config.model.captions
+    tokenizer = tokenizers.train(CAPTIONS, captions.vocab_size) if captions else None
+    keep(untrained(config, spec, tokenizer, deviation=0.3).trained, path)
     return path
 
 
 def glow_config(**changes: Any) -> Config:
     """A Glow on digits; changes are keys with `__` for the dots, such as `train__steps=3`."""
-    return _config("glow", TINY | TINY_GLOW, changes)
+    return config("glow", TINY | TINY_GLOW, changes)
 
 
 def toy_config(data: ToyData, **changes: Any) -> Config:
     """The toy on its pictures; changes as of `glow_config`."""
-    return _config(
+    return config(
         "toy", TINY | {"data.name": "arrays", "data.path": str(data.path), "data.test_fraction": 0.2}, changes
     )
 
@@ -125,18 +131,33 @@ def flags(changes: dict[str, Any]) -> list[str]:
     return [f"--config.{key.replace('__', '.')}={value}" for key, value in changes.items()]
 
 
-def _config(method: str, base: dict[str, Any], changes: dict[str, Any]) -> Config:
-    config = defaults(method)
-    for key, value in (base | {key.replace("__", "."): value for key, value in changes.items()}).items():
-        section, _, name = key.rpartition(".")
-        setattr(config[section] if section else config, name, value)
+def replaced(config: Config, **changes: Any) -> Config:
+    """A configuration with changes as of `glow_config`."""
+    settings = settings_of(config)
+    for key, value in changes.items():
+        override(settings, key.replace("__", "."), str(value))
+    return parse(settings)
+
+
+def config(method: str, base: dict[str, Any], changes: dict[str, Any]) -> Config:
+    values = base | {key.replace("__", "."): value for key, value in changes.items()}
+    parts = {key.split(".")[1]: values.pop(key) for key in list(values) if re.fullmatch(r"model\.\w+\.name", key)}
+    config = defaults(method, **parts)
+    if parts.get("text") == "none":
+        values = {key: value for key, value in values.items() if not key.startswith("model.text.")}
+    for key, value in values.items():
+        *sections, name = key.split(".")
+        section = config
+        for each in sections:
+            section = section[each]
+        setattr(section, name, value)
     return parse(config)
 
 
 def untrained(config: Config, spec: DataSpec, tokenizer: Tokenizer | None = None, deviation: float = 0.1) -> Model:
     """A model of images of `spec` with random parameters: none is zero, so all that it is told makes a difference."""
     method = build_method(config, spec)
-    shapes = jax.eval_shape(method.init, jax.random.key(0), batch_shapes(spec, 1, config.model.context))
+    shapes = jax.eval_shape(method.init, jax.random.key(0), batch_shapes(spec, 1, method.takes))
     rng = np.random.default_rng(0)
     variables = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(0, deviation, leaf.shape), leaf.dtype), dict(shapes))
     return Model(Trained(method, variables, config, spec, make_mesh(MeshConfig()), 0, tokenizer))
@@ -151,6 +172,10 @@ class ToyConfig(ModelConfig):
 
     init_images: int = 8
     fail_from: int = -1  # good steps after which the loss is infinite for ever; -1: never
+    teacher: str | None = None  # the workdir of another toy, whose mean picture is learnt instead
+
+    def frozen(self) -> dict[str, str]:
+        return {} if self.teacher is None else {"teacher": self.teacher}
 
 
 class ToyData:
@@ -176,8 +201,9 @@ class ToyData:
         np.savez(self.path, arr_0=self.images, levels=np.int32(17))
 
 
-def toy_method(config: ToyConfig, spec: Any, dtype: str) -> Method:
+def toy_method(config: ToyConfig, spec: Any, dtype: str, *, platform: Any, frozen: Any = None) -> Method:
     """Learns the mean picture; its loss draws noise, counts good steps in a collection, and can be made to fail."""
+    assert set(frozen or {}) == set(config.frozen())
 
     def scaled(batch: Any) -> jax.Array:
         return batch["image"].astype(dtype) / 16
@@ -187,7 +213,10 @@ def toy_method(config: ToyConfig, spec: Any, dtype: str) -> Method:
 
     def loss(variables: Any, key: jax.Array, batch: Any) -> tuple[jax.Array, Aux]:
         mean, good = variables["params"]["mean"], variables["state"]["good"]
-        bits = jnp.mean((scaled(batch) - mean[None]) ** 2) + jnp.mean(mean * jax.random.normal(key, mean.shape)) / 10
+        pictures = scaled(batch)
+        if "frozen" in variables:
+            pictures = jnp.broadcast_to(variables["frozen"]["teacher"]["params"]["mean"][None], pictures.shape)
+        bits = jnp.mean((pictures - mean[None]) ** 2) + jnp.mean(mean * jax.random.normal(key, mean.shape)) / 10
         filled = batch["image"].reshape(batch["image"].shape[0], -1)
         poisoned = jnp.any(jnp.all(filled == POISON, 1)) | ((config.fail_from >= 0) & (good >= config.fail_from))
         spike = jnp.any(jnp.all(filled == SPIKE, 1))
@@ -204,7 +233,7 @@ def toy_method(config: ToyConfig, spec: Any, dtype: str) -> Method:
     def bits_per_dim(variables: Any, key: jax.Array, batch: Any) -> jax.Array:
         return jnp.mean((scaled(batch) - variables["params"]["mean"][None]) ** 2, axis=(1, 2, 3))
 
-    return Method(init, loss, latents, sample, None, bits_per_dim)
+    return Method(init, loss, bits_per_dim=bits_per_dim, draws=Draws(latents, sample))
 
 
 # ---- What a run left.

@@ -1,119 +1,106 @@
-"""train.py, evaluate.py and sample.py, as a person runs them."""
+"""train, evaluate and sample, as a person types them."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from glowdiff.cli import evaluate, sample, train
 from tests import small
+from tests.cli.typed import Result, typed
 
-
-class Result(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-# Importing takes seconds: it is done once, and a child per command goes on from there.
-FORKS = """
-import json, os, runpy, sys, tempfile, traceback
-import absl.app, ml_collections, glowdiff, glowdiff.training.loop
-
-results = []
-for line in json.loads(sys.argv[1]):
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        child = os.fork()
-        if not child:
-            os.dup2(out.fileno(), 1), os.dup2(err.fileno(), 2)
-            code, sys.argv = 0, line
-            try:
-                runpy.run_path(line[0], run_name="__main__")
-            except SystemExit as stop:
-                code = stop.code or 0
-            except BaseException:
-                traceback.print_exc()
-                code = 70
-            sys.stdout.flush(), sys.stderr.flush()
-            os._exit(code)
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        out.seek(0), err.seek(0)
-        results.append([code, out.read(), err.read()])
-print(json.dumps(results))
+MAINS = {"train": train.main, "sample": sample.main, "evaluate": evaluate.main}
+FOUR = """
+import json, sys
+from tests.cli.typed import typed
+from tests.test_commands import MAINS
+print(json.dumps([typed(MAINS[name], *words) for name, *words in json.loads(sys.argv[1])]))
 """
 
 
-def run_all(lines: list[list[str]], **environment: str) -> list[Result]:
-    result = small.command("-c", FORKS, json.dumps(lines), **environment)
-    assert result.returncode == 0, result.stderr
-    return [Result(*fields) for fields in json.loads(result.stdout)]
+def run(name: str, *words: str) -> Result:
+    return typed(MAINS[name], *words)
 
 
 DIGITS = "--config=configs/glow/digits.py:smoke"
 MISTAKES = {
-    "a misspelt key": (["train.py", DIGITS, "--config.train.stpes=3"], "there is no stpes. Did you mean steps?"),
+    "a misspelt key": (["train", DIGITS, "--config.train.stpes=3"], "there is no train.stpes. Did you mean train.st"),
     "a misspelt key of the model": (
-        ["train.py", DIGITS, "--config.model.dept=3"],
-        "there is no dept. Did you mean depth?",
+        ["train", DIGITS, "--config.model.dept=3"],
+        "there is no model.dept. Did you mean model.depth?",
     ),
-    "a word for a number": (["train.py", DIGITS, "--config.train.steps=many"], "steps"),
+    "a word for a number": (["train", DIGITS, "--config.train.steps=many"], "steps"),
     "a value that does not exist": (
-        ["train.py", DIGITS, "--config.optimizer.name=sgd"],
+        ["train", DIGITS, "--config.optimizer.name=sgd"],
         "optimizer.name is 'sgd'; it must be one of adam, adamw, adamax.",
     ),
-    "a data set that does not exist": (["train.py", DIGITS, "--config.data.name=digts"], "did you mean digits"),
+    "a data set that does not exist": (["train", DIGITS, "--config.data.name=digts"], "did you mean digits"),
     "images that cannot be halved": (
-        ["train.py", DIGITS, "--config.model.levels=4"],
+        ["train", DIGITS, "--config.model.levels=4"],
         "model.levels=4 cannot halve 4 times: the nearest sizes that work are 16, and model.levels=3 works as it is.",
     ),
     "a batch that the micro-batches do not divide": (
-        ["train.py", DIGITS, "--config.train.accumulate=3"],
+        ["train", DIGITS, "--config.train.accumulate=3"],
         "train.batch is 8, which train.accumulate=3 does not divide.",
     ),
     "a batch that the devices cannot share": (
-        ["train.py", DIGITS, "--config.train.batch=10"],
+        ["train", DIGITS, "--config.train.batch=10"],
         "train.batch is 10, which 4 devices cannot share evenly; nearest that work: 8 or 12.",
     ),
     "a mesh of more devices than there are": (
-        ["train.py", DIGITS, "--config.mesh.fsdp=3"],
+        ["train", DIGITS, "--config.mesh.fsdp=3"],
         "mesh.fsdp=3 does not make the 4 devices there are; with mesh.data=-1, mesh.fsdp may be any divisor of 4.",
     ),
-    "double precision that is off": (["train.py", DIGITS, "--config.dtype=float64"], "JAX_ENABLE_X64=1"),
+    "double precision that is off": (["train", DIGITS, "--config.dtype=float64"], "JAX_ENABLE_X64=1"),
     "a variant that does not exist": (
-        ["train.py", "--config=configs/glow/digits.py:smok"],
+        ["train", "--config=configs/glow/digits.py:smok"],
         "this configuration has no variant 'smok'; there is only :smoke.",
     ),
-    "a configuration that does not exist": (["train.py", "--config=configs/glow/digit.py"], "configs/glow/digit.py"),
+    "a configuration that does not exist": (
+        ["train", "--config=configs/glow/digit.py"],
+        "configs/glow/digit.py, which is neither a file nor the name",
+    ),
     "nothing to evaluate": (
-        ["evaluate.py"],
+        ["evaluate"],
         "is not a workdir of glowdiff: it holds no config.json. Did train.py write it?",
     ),
-    "nothing to sample": (["sample.py"], "is not a workdir of glowdiff"),
-    "an output of another kind": (["sample.py", "--out=a.jpg"], "--out is a.jpg; it must end in .png or .npz."),
-    "a misspelt flag": (["sample.py", "--temprature=1"], "Unknown command line flag 'temprature'"),
-    "no samples": (["sample.py", "--num=0"], "num"),
+    "nothing to sample": (["sample"], "is not a workdir of glowdiff"),
+    "an output of another kind": (["sample", "--out=a.jpg"], "--out is a.jpg; it must end in .png or .npz."),
+    "a misspelt flag": (["sample", "--temprature=1"], "sample has no --temprature. Did you mean --temperature?"),
+    "no samples": (["sample", "--num=0"], "--num is 0; it must be at least 1."),
+    "a seed that is another's": (["sample", "--seed=4294967296"], "--seed is 4294967296; it must be from 0 to 4294967"),
+    "a prompt in pieces": (
+        ["sample", "--prompt=red", "heart"],
+        "If it belongs to --prompt, put the whole in quotes: --prompt='red heart'.",
+    ),
+    "a word too many": (["train", DIGITS, "extra"], "what is 'extra'? It belongs to no flag of glowdiff train"),
+    "a workdir twice": (["evaluate", "--workdir=a"], "--workdir is given twice"),
+    "a scale without a guide": (["sample", "--clip_scale=2"], "--clip_scale is given, but no --clip."),
+    "a temperature that is none": (["sample", "--temperature=none"], "--temperature is 'none'; it must be a number."),
 }
+
+
+OF_DEVICES = {name for name, (_, message) in MISTAKES.items() if "4 devices" in message}
 
 
 @pytest.fixture(scope="module")
 def mistakes(tmp_path_factory) -> tuple[dict[str, Result], Path]:
     folder = tmp_path_factory.mktemp("mistakes")
-    lines = [[*line, f"--workdir={folder / 'none'}"] for line, _ in MISTAKES.values()]
-    return dict(zip(MISTAKES, run_all(lines, **small.with_devices(4)), strict=True)), folder
+    lines = {name: [*line, f"--workdir={folder / 'none'}"] for name, (line, _) in MISTAKES.items()}
+    many = json.dumps([lines[name] for name in OF_DEVICES])
+    process = small.command("-c", FOUR, many, **small.with_devices(4))
+    assert process.returncode == 0, process.stderr
+    results = dict(zip(OF_DEVICES, (Result(*fields) for fields in json.loads(process.stdout)), strict=True))
+    return results | {name: run(*line) for name, line in lines.items() if name not in OF_DEVICES}, folder
 
 
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_is_one_line_that_says_what_to_change(mistakes, name):
-    result, message = mistakes[0][name], MISTAKES[name][1]
-    assert result.code == 1
-    assert result.out == ""
-    assert result.err.startswith("error: ")
-    assert len(result.err.splitlines()) == 1
-    assert message in result.err
+    assert MISTAKES[name][1] in mistakes[0][name].error
 
 
 def test_a_mistake_leaves_nothing_behind(mistakes):
@@ -144,19 +131,19 @@ def test_training_leaves_everything_in_the_workdir(trained):
 @pytest.fixture(scope="module")
 def outputs(trained, tmp_path_factory) -> tuple[dict[str, Result], Path]:
     folder = tmp_path_factory.mktemp("outputs")
-    sample = ["sample.py", f"--workdir={trained.workdir}"]
+    sample = ["sample", f"--workdir={trained.workdir}"]
     lines = {
-        "evaluate": ["evaluate.py", f"--workdir={trained.workdir}"],
-        "in batches": ["evaluate.py", f"--workdir={trained.workdir}", "--batch=50"],
-        "raw": ["evaluate.py", f"--workdir={trained.workdir}", "--noema", "--step=2"],
-        "no step": ["evaluate.py", f"--workdir={trained.workdir}", "--step=99"],
+        "evaluate": ["evaluate", f"--workdir={trained.workdir}"],
+        "in batches": ["evaluate", f"--workdir={trained.workdir}", "--batch=50"],
+        "raw": ["evaluate", f"--workdir={trained.workdir}", "--noema", "--step=2"],
+        "no step": ["evaluate", f"--workdir={trained.workdir}", "--step=99"],
         "png": [*sample, "--num=9", f"--out={folder}/deep/er/samples.png", "--temperature=0.7"],
         "npz": [*sample, "--num=9", f"--out={folder}/samples.npz"],
         "small batches": [*sample, "--num=9", f"--out={folder}/batches.npz", "--batch=4"],
         "seed": [*sample, "--num=9", f"--out={folder}/seed.npz", "--seed=5"],
         "label": [*sample, "--num=9", f"--out={folder}/label.npz", "--label=3"],
     }
-    return dict(zip(lines, run_all(list(lines.values())), strict=True)), folder
+    return {name: run(*line) for name, line in lines.items()}, folder
 
 
 def test_evaluation_prints_the_figure_of_the_whole_test_set(outputs):
@@ -170,10 +157,9 @@ def test_evaluation_prints_the_figure_of_the_whole_test_set(outputs):
 
 
 def test_a_step_that_is_not_there_is_an_error_that_names_those_that_are(outputs):
-    result = outputs[0]["no step"]
-    assert result.code == 1
-    assert result.err.startswith("error: There is no step 99 in ")
-    assert "it holds [2, 4]" in result.err
+    error = outputs[0]["no step"].error
+    assert error.startswith("error: There is no step 99 in ")
+    assert "it holds [2, 4]" in error
 
 
 def test_samples_as_a_picture(outputs):
@@ -201,41 +187,29 @@ def test_samples_as_arrays(outputs):
 
 
 def test_a_label_for_a_model_without_labels_is_an_error(outputs):
-    result = outputs[0]["label"]
-    assert result.code == 1
-    assert result.err == (
-        "error: a label was given, but this model was not trained with labels (model.class_conditional).\n"
+    assert outputs[0]["label"].error == (
+        "error: label is given, but this model was not trained with labels (model.class_conditional).\n"
     )
     assert not (outputs[1] / "label.npz").exists()
 
 
 def test_rerunning_another_configuration_is_an_error_that_names_the_keys(trained):
     arguments = [
-        "train.py",
+        "train",
         DIGITS,
         f"--workdir={trained.workdir}",
         "--config.train.batch=16",
         "--config.model.lu=False",
     ]
     before = {path: path.read_bytes() for path in trained.workdir.rglob("*") if path.is_file()}
-    (result,) = run_all([arguments])
-    assert result.code == 1
-    assert "model.lu was True, now False; train.batch was 8, now 16" in result.err
-    assert len(result.err.splitlines()) == 1
+    assert "model.lu was True, now False; train.batch was 8, now 16" in run(*arguments).error
     assert {path: path.read_bytes() for path in trained.workdir.rglob("*") if path.is_file()} == before
 
 
 def test_a_dry_run_checks_and_shows_the_table_and_writes_nothing(tmp_path):
-    result = small.command("train.py", DIGITS, f"--workdir={tmp_path / 'run'}", "--dry_run")
-    assert result.returncode == 0, result.stderr
+    result = run("train", DIGITS, f"--workdir={tmp_path / 'run'}", "--dry_run")
+    assert result.code == 0, result.err
     for expected in ("parameters", "state per device", "8 images, 8 per device"):
-        assert expected in result.stdout
-    assert "step 1" not in result.stdout
+        assert expected in result.out
+    assert "step 1" not in result.out
     assert list(tmp_path.iterdir()) == []
-
-
-def test_help_shows_how_to_use_each_command():
-    names = ["train.py", "sample.py", "evaluate.py"]
-    for name, result in zip(names, run_all([[name, "--helpshort"] for name in names]), strict=True):
-        assert f"python {name}" in result.out
-        assert "--workdir" in result.out

@@ -6,31 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from glowdiff.cli import sample
 from tests import small
-
-# Every command in one process, as if it were started anew; one line of each: what it says, or its error.
-COMMANDS = """
-import sys
-from absl import flags
-import sample
-for line in sys.argv[1:]:
-    try:
-        flags.FLAGS.unparse_flags()
-        for name in flags.FLAGS:
-            flags.FLAGS[name].unparse()
-        flags.FLAGS(["sample.py", *line.split(";")])
-        sample.main([])
-    except Exception as error:
-        print(type(error).__name__, error)
-"""
-
-
-def run(*lines: list[str]) -> list[str]:
-    result = small.command("-c", COMMANDS, *(";".join(line) for line in lines))
-    assert result.returncode == 0, result.stderr
-    found = result.stdout.strip().splitlines()
-    assert len(found) == len(lines), result.stdout
-    return found
+from tests.cli.typed import typed
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +17,14 @@ def drawn(cascaded, tmp_path_factory):
     folder = tmp_path_factory.mktemp("drawn")
     (folder / "prompts.txt").write_text("a red heart\n\nflag of Japan\n")
     cascade = [f"--workdir={cascaded.base}", f"--upsampler={cascaded.upsampler}", "--upsampler_steps=3"]
-    said = run(
+    for line in (
         [*cascade, f"--prompts={folder}/prompts.txt", f"--out={folder}/grid.png"],
         [*cascade, "--prompt=a red heart", "--prompt=flag of Japan", "--guidance_scale=1", f"--out={folder}/two.npz"],
         [f"--workdir={cascaded.base}", "--prompt=a red heart", "--num=2", f"--clip={cascaded.clip}", "--clip_scale=2",
          f"--out={folder}/clip.npz"],
-    )  # fmt: skip
-    assert [line.split(" of")[0] for line in said] == ["2 samples"] * 3, said
+    ):  # fmt: skip
+        result = typed(sample.main, *line)
+        assert result.out.startswith("2 samples of "), result
     return folder
 
 
@@ -73,22 +52,25 @@ REFUSED = {
     "--upsampler is given, and --low_res: it enlarges what --workdir draws": ["--upsampler=UP", "--low_res=a.png"],
     "--upsampler is given, and --film: a cascade draws no films": ["--upsampler=UP", "--film=a.gif"],
     "the upsampler is no super-resolution model": ["--upsampler=BASE"],
-    "the CLIP is a model of method diffusion, not clip": ["--prompt=a", "--clip=BASE"],
+    "this model needs --low_res=FILE: what a super-resolution model enlarges": ["--workdir=UP"],
+    "a model of method diffusion, not clip": ["--prompt=a", "--clip=BASE"],
     "prompt is given, but this model reads no captions": ["--workdir=PLAIN", "--prompt=a"],
     "but the model reads 32": ["--prompt=" + "heart " * 40],
+    "of method clip, which draws no samples": ["--workdir=CLIP"],
 }
 
 
-def test_what_does_not_fit_is_refused(cascaded, tmp_path):
-    plain = small.text_config(model__text=False, model__caption_dropout=0.0, sampling__guidance_scale=None)
-    small.untrained_workdir(tmp_path / "plain", plain, small.COLOURS)
-    places = {"BASE": cascaded.base, "UP": cascaded.upsampler, "CLIP": cascaded.clip, "PLAIN": tmp_path / "plain"}
+@pytest.fixture(scope="module")
+def places(cascaded, tmp_path_factory):
+    plain = small.text_config(model__text__name="none", model__caption_dropout=0.0, sampling__guidance_scale=None)
+    workdir = small.untrained_workdir(tmp_path_factory.mktemp("plain") / "run", plain, small.COLOURS)
+    return {"BASE": cascaded.base, "UP": cascaded.upsampler, "CLIP": cascaded.clip, "PLAIN": workdir}
 
-    def filled(flag: str) -> str:
-        name, _, value = flag.partition("=")
-        return f"{name}={places.get(value, value)}"
 
-    lines = run(*([f"--workdir={cascaded.base}", *map(filled, given)] for given in REFUSED.values()))
-    for line, message in zip(lines, REFUSED, strict=True):
-        assert line.startswith("ConfigError")
-        assert message in line
+@pytest.mark.parametrize("message", REFUSED)
+def test_what_does_not_fit_is_refused(places, message):
+    words = [name_and_value.partition("=") for name_and_value in REFUSED[message]]
+    filled = [f"{name}={places.get(value, value)}" for name, _, value in words]
+    if not filled[0].startswith("--workdir"):
+        filled.append(f"--workdir={places['BASE']}")
+    assert message in typed(sample.main, *filled).error

@@ -28,10 +28,11 @@ from absl import flags
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from benchmarks.main import run_main
 from benchmarks.peers.adm_ours import Ours
 from benchmarks.report import print_json, print_rows
 from glowdiff.catalog.parse import defaults, parse
-from glowdiff.cli.main import initialize, run_main
+from glowdiff.cli.main import initialize
 from glowdiff.config.sections import Config
 from glowdiff.errors import ConfigError
 
@@ -109,7 +110,8 @@ def configuration(size: str, batch: int | None, dtype: str) -> Config:
     settings.data.update(name=DATA[image], size=image)
     settings.model.update(schedule="linear", timesteps=1000, **model)
     settings.train.update(batch=batch or usual, ema_decay=0.9999)
-    settings.sampling.update(sampler="ddim", steps="ddim50", images=batch or usual)
+    settings.sampling.update(sampler="ddim", steps="ddim50")
+    settings.pictures.images = batch or usual
     settings.dtype = dtype
     return parse(settings)
 

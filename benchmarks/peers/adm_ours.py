@@ -9,24 +9,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.datasheet import datasheet_peak
 from benchmarks.programs import make_experiment, train_program
 from benchmarks.synthetic import synthetic
 from benchmarks.timing import matmul_peak
+from glowdiff.config.options import SampleOptions
 from glowdiff.config.sections import Config
-from glowdiff.diffusion.build import network, unet_module
-from glowdiff.diffusion.denoise import denoiser
+from glowdiff.diffusion.build import denoising_module, network
+from glowdiff.diffusion.guided import guided
 from glowdiff.diffusion.process import Process
-from glowdiff.diffusion.schedules import alpha_bars
 from glowdiff.diffusion.timesteps import uniform
-from glowdiff.inference.drawer import Sampler, resolve
-from glowdiff.method import SampleOptions
+from glowdiff.inference.drawer import Drawer
 from glowdiff.networks.unet import UNet
 from glowdiff.samplers import SAMPLERS
 from glowdiff.samplers.sampler import run
-from glowdiff.sharding import make_mesh, put_batch
+from glowdiff.sharding import make_mesh, platform_of, put_batch
 from glowdiff.training.experiment import parameter_count
-
-PEAKS = {"NVIDIA H200": 989e12, "NVIDIA H100": 989e12, "NVIDIA A100": 312e12}  # bfloat16, of the makers' sheets
 
 
 class Ours:
@@ -36,7 +34,9 @@ class Ours:
         self.config = config
         self._dataset = synthetic(config)
         self._experiment = make_experiment(config, self._dataset, make_mesh(config.mesh))
-        self.net: UNet = unet_module(config.model, self._dataset.spec, config.dtype)
+        self.net: UNet = denoising_module(
+            config.model, self._dataset.spec, config.dtype, platform=platform_of(self._experiment.mesh)
+        )
         state = self._experiment.initial_state()
         # A new network's output is zero. This one's layers all act.
         params = _awake(state.variables["params"])
@@ -49,8 +49,8 @@ class Ours:
         self.labels = cond["label"] if self.net.classes else None
         self._batch = put_batch({"image": self.images, "cond": cond}, self._experiment.mesh)
         self._program = train_program(self._experiment)
-        self._sampler = Sampler(self._experiment.method, self._experiment.mesh)
-        self._process = Process(alpha_bars(config.model.schedule, config.model.timesteps))
+        self._drawer = Drawer(self._experiment.method, self._experiment.mesh)
+        self._process = Process(config.model.process.alpha_bars())
         self._cond = {} if self.labels is None else {"label": jnp.asarray(self.labels)}
         self._one = jax.jit(functools.partial(self._walk, rows=slice(24, 25)))
 
@@ -90,10 +90,11 @@ class Ours:
 
     def sample(self, times: int) -> None:
         """So many batches of images, 50 steps each, into the host's memory."""
-        options = resolve(self.config)
+        options = self.config.sampling
+        cond = {} if self.labels is None else {"label": self.labels}
         for i in range(times):
             key = jax.random.key(i)
-            self._sampler(self._variables, key, len(self.images), label=self.labels, options=options)
+            self._drawer(self._variables, key, len(self.images), cond=cond, options=options)
 
     def output(self, x: jax.Array, t: jax.Array) -> jax.Array:
         """What the network makes of x at timesteps t [B]."""
@@ -107,7 +108,7 @@ class Ours:
         """A training step's timesteps, its noise, and what it reports: loss and norm of the gradient."""
         # What the train step and the loss make of the state's key.
         t_key, noise_key, *_ = jax.random.split(jax.random.fold_in(self._state.key, self._state.step), 4)
-        t, _ = uniform(t_key, len(self.images), self.config.model.timesteps)
+        t, _ = uniform(t_key, len(self.images), self.config.model.process.timesteps)
         noise = jax.random.normal(noise_key, self.images.shape)
         self._state, metrics = self._step(self._state, self._batch)
         return t, noise, float(metrics["loss"]), float(metrics["grad_norm"])
@@ -121,15 +122,14 @@ class Ours:
         flops = self._program.flops() / seconds
         shown = matmul_peak(self._experiment.mesh, dtype)
         found = {"model GFLOP/s": flops / 1e9, "share of matrix products": flops / shown}
-        kind = jax.devices()[0].device_kind
-        known = next((peak for name, peak in PEAKS.items() if kind.startswith(name)), None)
+        known = datasheet_peak(jax.devices()[0].device_kind)
         if known and dtype == "bfloat16":
             found["MFU (share of the maker's peak)"] = flops / (known * self._experiment.mesh.size)
         return found
 
     def _walk(self, variables: Any, x: jax.Array, rows: slice = slice(None)) -> jax.Array:
         net = network(self.net, self.config.dtype)
-        denoise = denoiser(net, self._process, variables, self._cond, SampleOptions(), None, {})
+        denoise = guided(net, self._process, variables, self._cond, SampleOptions(), None, {})
         grid = jax.tree.map(lambda table: table[rows], self._process.grid("ddim50"))
         unused = jax.random.split(jax.random.key(0), x.shape[0])  # with eta 0 no noise is drawn
         return run(SAMPLERS["ddim"], denoise, x, grid, unused)[0]

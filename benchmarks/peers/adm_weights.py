@@ -24,9 +24,10 @@ import torch  # pyright: ignore[reportMissingImports]
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import glowdiff
+from benchmarks.main import run_main
 from benchmarks.report import print_rows
-from glowdiff.cli.main import initialize, run_main
-from glowdiff.importers.__main__ import main as importer
+from glowdiff.cli.import_ import main as importer
+from glowdiff.cli.main import initialize
 from tests.importers.golden import load_torch, network_output
 
 NAMES = ("adm_unet_plain", "adm_unet_updown", "adm_superres", "adm_classifier_attention")

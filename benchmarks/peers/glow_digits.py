@@ -22,14 +22,15 @@ from absl import flags
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from benchmarks.main import run_main
 from benchmarks.report import print_json, print_rows
 from configs.glow import digits
 from glowdiff.catalog.parse import parse
-from glowdiff.cli.main import initialize, run_main
+from glowdiff.cli.main import initialize
 from glowdiff.config.sections import Config
 from glowdiff.data.batches import train_batches
 from glowdiff.errors import ConfigError
-from glowdiff.inference.drawer import Sampler
+from glowdiff.inference.drawer import Drawer
 from glowdiff.sharding import put_batch
 from glowdiff.training.experiment import Experiment, build, parameter_count
 
@@ -51,7 +52,7 @@ class Ours:
     def __init__(self, experiment: Experiment) -> None:
         self._experiment = experiment
         self._state = experiment.initial_state()
-        self._sampler = Sampler(experiment.method, experiment.mesh)
+        self._drawer = Drawer(experiment.method, experiment.mesh)
         start = time.perf_counter()
         shapes = experiment.example_batch(experiment.config.train.batch)
         self._step = experiment.train_step().lower(self._state, shapes).compile()
@@ -82,7 +83,7 @@ class Ours:
 
     def sample(self, n: int) -> np.ndarray:
         """Images uint8 [n, H, W, C]."""
-        return self._sampler({**self._state.variables, "params": self._state.ema}, jax.random.key(0), n).images
+        return self._drawer({**self._state.variables, "params": self._state.ema}, jax.random.key(0), n).images
 
 
 def main(argv: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Glow's ablations at a size for two CPU cores: `python benchmarks/ablations.py permutation|models|depth|temperature`.
+"""Glow's ablations at a size for two CPU cores: `python benchmarks/studies/ablations.py FIGURE`, one of four.
 
 permutation: reverse, shuffle and 1x1 convolution, additive and affine (Glow, figure 3). models: NICE, RealNVP and Glow
 with as many parameters (Glow, table 2). depth: L = 2, 3, 4, with K steps per level each. temperature: samples of the
@@ -19,10 +19,12 @@ from absl import flags
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from benchmarks.main import run_main
+from benchmarks.report import replace_section
 from benchmarks.studies.ablation import plots, tables, temperature
 from benchmarks.studies.ablation.runs import run_all
 from benchmarks.studies.ablation.variants import CLAIMS, Scale, Variant, variants
-from glowdiff.cli.main import initialize, run_main
+from glowdiff.cli.main import initialize
 from glowdiff.errors import require, require_choice
 
 FIGURES = {
@@ -70,7 +72,7 @@ def main(argv: list[str]) -> None:
         table = tables.table(points, CLAIMS.get(figure, ()))
     text = f"`{_command(figure)}`: {describe(figure, scale, curves)}\n\n{table}\n\n![{title}](images/{png.name})"
     print(f"\n{text}")
-    tables.replace_section(docs / "results.md", figure, text)
+    replace_section(docs / "results.md", f"ablation {figure}", text)
     print(f"\nWritten: {csv}, {png} and a section of {docs / 'results.md'}.")
 
 
@@ -100,7 +102,7 @@ def _pixels(scale: Scale) -> str:
 def _command(figure: str) -> str:
     changed = [f"--{key}={flag.value}" for key, flag in _FLAGS.items() if flag.value != flag.default]
     changed += [f"--seeds={_SEEDS.value}"] if _SEEDS.value != _SEEDS.default else []
-    return " ".join(["python benchmarks/ablations.py", figure, *changed])
+    return " ".join(["python benchmarks/studies/ablations.py", figure, *changed])
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Bounds in bits/dim of learned and fixed variances over few and many steps, on the test digits.
 
-`python benchmarks/digits_bound.py --learned=runs/iddpm_digits --fixed=runs/iddpm_fixed`: a run of
-configs/iddpm/digits.py, and one with `--config.model.variance=fixed_large --config.model.loss=simple`, whose network
-serves both fixed variances.
+`python benchmarks/studies/digits_bound.py --learned=runs/iddpm_digits --fixed=runs/iddpm_fixed`: a run of
+configs/iddpm/digits.py, and one with `--config.model.process.variance=fixed_large --config.model.loss=simple`, whose
+network serves both fixed variances.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from absl import flags
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import glowdiff
+from benchmarks.main import run_main
 from benchmarks.report import print_json, print_rows
 from glowdiff.catalog.methods import build_method
-from glowdiff.cli.main import initialize, run_main
-from glowdiff.data.batches import test_batches
+from glowdiff.cli.main import initialize
+from glowdiff.config.options import as_float32, changed
+from glowdiff.data.batches import eval_batches
 from glowdiff.data.dataset import load
-from glowdiff.inference.drawer import as_float32, resolve
 from glowdiff.metrics.bits_per_dim import make_evaluator
 
 _LEARNED = flags.DEFINE_string("learned", None, "A run with learned variances.", required=True)
@@ -46,10 +47,13 @@ def main(argv: list[str]) -> None:
 
 def bits(model: glowdiff.Model, variance: str, steps: str) -> float:
     """The bound of a model with one of the variances that its network allows."""
-    config = dataclasses.replace(model.config, model=dataclasses.replace(model.config.model, variance=variance))
+    process = dataclasses.replace(model.config.model.process, variance=variance)
+    config = dataclasses.replace(model.config, model=dataclasses.replace(model.config.model, process=process))
     method = build_method(config, model.spec)
-    evaluate = make_evaluator(method, model.mesh, options=as_float32(resolve(config, steps=steps)))
-    return evaluate(model.variables, test_batches(load(config.data), batch=120))
+    evaluate = make_evaluator(
+        method, model.mesh, options=as_float32(changed(config.sampling, config.model.options, {"steps": steps}))
+    )
+    return evaluate(model.variables, eval_batches(load(config.data), batch=120))
 
 
 if __name__ == "__main__":

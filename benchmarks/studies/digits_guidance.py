@@ -1,8 +1,8 @@
 """Whether guided diffusion draws the digit that was asked for, in the eyes of a classifier of real digits.
 
-`python benchmarks/digits_guidance.py --workdir=runs/ddpm_digits --classifier=runs/classifier_digits`, trained with
-configs/ddpm/digits.py and configs/adm/classifier_digits.py. A support vector machine of scikit-learn, trained on the
-real training digits, names each sample. Unguided samples have no label at all: their histogram should be the data's.
+`python benchmarks/studies/digits_guidance.py --workdir=runs/ddpm_digits --classifier=runs/classifier_digits`, trained
+with configs/ddpm/digits.py and configs/adm/classifier_digits.py. A support vector machine of scikit-learn, trained on
+the real training digits, names each sample. Unguided samples have no label: their histogram should be the data's.
 Distances to the nearest training digit, beside those of the test digits, tell copies from new digits.
 """
 
@@ -20,8 +20,9 @@ from sklearn.svm import SVC
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import glowdiff
+from benchmarks.main import run_main
 from benchmarks.report import print_json, print_rows
-from glowdiff.cli.main import initialize, run_main
+from glowdiff.cli.main import initialize
 from glowdiff.data.dataset import load
 from glowdiff.data.sources import Source
 from glowdiff.pictures.files import write_png
@@ -60,7 +61,7 @@ def main(argv: list[str]) -> None:
     dataset = load(model.config.data)
     (train, train_labels), (test, test_labels) = pixels(dataset.train), pixels(dataset.test)
     judge = SVC(gamma=0.001).fit(train, train_labels)  # pyright: ignore[reportArgumentType]
-    asked = np.arange(_NUM.value) % 10
+    labels = np.arange(_NUM.value) % 10
     rows = [
         {
             "digits": "test set",
@@ -70,17 +71,17 @@ def main(argv: list[str]) -> None:
         }
     ]
     for kind, options in KINDS.items():
-        chosen = dict(options)
-        label = chosen.pop("label", asked)
-        classifier = guide if "classifier_scale" in chosen else None
-        images = model.sample(jax.random.key(0), _NUM.value, label=label, classifier=classifier, **chosen)
+        label = options.get("label", labels)
+        guides = [(guide, options["classifier_scale"])] if "classifier_scale" in options else []
+        rest = {name: value for name, value in options.items() if name not in ("label", "classifier_scale")}
+        images = model.sample(jax.random.key(0), _NUM.value, label=label, guides=guides, **rest)
         flat = images.reshape(len(images), -1).astype(float)
-        named = judge.predict(flat)
+        names = judge.predict(flat)
         rows.append(
             {
                 "digits": kind,
-                "as asked": None if kind == UNLABELLED else float((named == asked).mean()),
-                "histogram off by": histogram_distance(named, train_labels),
+                "as asked": None if kind == UNLABELLED else float((names == labels).mean()),
+                "histogram off by": histogram_distance(names, train_labels),
                 **distances(flat, train),
             }
         )

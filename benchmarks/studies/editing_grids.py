@@ -1,6 +1,6 @@
 """Inpainting and SDEdit with models of OpenMoji: grids to look at, and what must hold of them.
 
-`python benchmarks/editing_grids.py --base=runs/glide_openmoji --inpaint=runs/glide_inpaint --out=docs/data/editing`:
+`python benchmarks/studies/editing_grids.py --base=runs/glide_openmoji --inpaint=runs/glide_inpaint`:
 test pictures with a part erased, painted anew by the model that was trained for it (--inpaint, if there is one) and by
 pasting into the base's steps; and sketches varied at rising strengths. Checked: known pixels come back to the level.
 Measured: how far painted parts are from the picture's own, how much pixels differ across the border of what was known,
@@ -20,10 +20,11 @@ from absl import flags
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import glowdiff
+from benchmarks.main import run_main
 from benchmarks.report import write_report
 from benchmarks.studies.emoji import UNSEEN, emoji_of
 from benchmarks.studies.sketches import SKETCHES, sketches
-from glowdiff.cli.main import initialize, run_main
+from glowdiff.cli.main import initialize
 from glowdiff.errors import require
 from glowdiff.pictures.files import write_png
 from glowdiff.pictures.labelled import labelled_grid
@@ -96,12 +97,12 @@ def inpainting(models: dict[str, glowdiff.Model], out: Path) -> list[dict[str, A
 def sdedit(model: glowdiff.Model, out: Path) -> list[dict[str, Any]]:
     """Vary sketches; a row for each strength."""
     side = model.spec.shape[0]
-    drawn = sketches(side).repeat(_EACH.value, 0)
+    sources = sketches(side).repeat(_EACH.value, 0)
     captions = np.repeat(list(SKETCHES), _EACH.value).tolist()
-    rows, columns, before = [], [drawn], None
+    rows, columns, before = [], [sources], None
     for strength in map(float, _STRENGTHS.value):
-        images = model.sample(jax.random.key(0), len(drawn), prompt=captions, source=drawn, strength=strength)
-        each = np.array([distance(image, sketch) for image, sketch in zip(images, drawn, strict=True)])
+        images = model.sample(jax.random.key(0), len(sources), prompt=captions, source=sources, strength=strength)
+        each = np.array([distance(image, sketch) for image, sketch in zip(images, sources, strict=True)])
         farther = None if before is None else float((each > before).mean())
         rows.append({"strength": strength, "distance, in levels": float(each.mean()), "farther than before": farther})
         columns.append(images)
@@ -129,11 +130,11 @@ def distance(images: np.ndarray, others: np.ndarray) -> float:
 
 def across_border(images: np.ndarray, erased: np.ndarray) -> float:
     """Mean absolute difference of neighbouring pixels of which one was known and the other painted."""
-    found = []
+    steps = []
     for axis in (1, 2):
-        steps = np.abs(np.diff(images.astype(float), axis=axis)).mean(-1)
-        found.append(steps[np.diff(erased, axis=axis)])
-    return float(np.concatenate(found).mean())
+        differences = np.abs(np.diff(images.astype(float), axis=axis)).mean(-1)
+        steps.append(differences[np.diff(erased, axis=axis)])
+    return float(np.concatenate(steps).mean())
 
 
 def write_grid(path: str, model: glowdiff.Model, images: np.ndarray, **labels: Any) -> None:

@@ -59,14 +59,14 @@ def emoji_of(model: glowdiff.Model) -> Emoji:
             "of runs of configs/glide/openmoji32_cpu.py and its like."
         )
     dataset = load(data)
-    trained, tested = _captions(dataset.train), _captions(dataset.test)
-    held = {" ".join(caption.split()) for caption in data.hold_out.split("|")}
+    train, test = _captions(dataset.train), _captions(dataset.test)
+    exceptions = {" ".join(caption.split()) for caption in data.hold_out.split("|")}
     groups = {
-        TRAINING: trained,
-        HELD_OUT: [caption for caption in tested if caption in held],
-        UNSEEN: [caption for caption in tested if caption not in held],
+        TRAINING: train,
+        HELD_OUT: [caption for caption in test if caption in exceptions],
+        UNSEEN: [caption for caption in test if caption not in exceptions],
     }
-    return Emoji(dataset, groups, {caption: row for row, caption in enumerate([*trained, *tested])})
+    return Emoji(dataset, groups, {caption: row for row, caption in enumerate([*train, *test])})
 
 
 def _captions(source: Source) -> list[str]:

@@ -13,6 +13,7 @@ import glowdiff
 from glowdiff.diffusion.build import clip_module, towers
 from glowdiff.diffusion.scaling import to_unit
 from glowdiff.errors import ConfigError
+from glowdiff.sharding import platform_of
 
 _BATCH = 128  # of every call, so that one program does for all
 
@@ -29,8 +30,9 @@ class Judge:
         if model.config.method != "clip" or model.tokenizer is None:
             raise ConfigError(f"--judge is a run of method {model.config.method}; it must be one of method clip.")
         self._model, self._tokenizer = model, model.tokenizer
-        self._context = model.config.model.context
-        both, levels = towers(clip_module(model.config.model, model.spec, model.config.dtype)), model.spec.levels
+        self._context = model.config.model.captions.context
+        module = clip_module(model.config.model, model.spec, model.config.dtype, platform=platform_of(model.mesh))
+        both, levels = towers(module), model.spec.levels
 
         def image(variables: Any, images: jax.Array) -> jax.Array:
             x = to_unit(images, levels, both.dtype)
@@ -48,11 +50,11 @@ class Judge:
         return self._batches(self._text, read.tokens, read.mask)
 
     def _batches(self, function: Any, *arrays: np.ndarray) -> np.ndarray:
-        n, found = len(arrays[0]), []
+        n, embeddings = len(arrays[0]), []
         for start in range(0, n, _BATCH):
             rows = np.resize(np.arange(start, min(start + _BATCH, n)), _BATCH)  # repeats fill the last batch
-            found.append(np.asarray(function(self._model.variables, *(array[rows] for array in arrays))))
-        return np.concatenate(found)[:n]
+            embeddings.append(np.asarray(function(self._model.variables, *(array[rows] for array in arrays))))
+        return np.concatenate(embeddings)[:n]
 
 
 def ranks(z_images: np.ndarray, z_captions: np.ndarray, own: np.ndarray) -> np.ndarray:
@@ -98,7 +100,9 @@ def kernel_distance(z: np.ndarray, others: np.ndarray) -> float:
     y of variance 1, so that x y / E is their cosine. Unlike Frechet's distance it has no bias where pictures are few;
     it may come out below 0.
     """
-    kernel = lambda a, b: (a @ b.T + 1) ** 3  # noqa: E731
+
+    def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return (a @ b.T + 1) ** 3
 
     def within(a: np.ndarray) -> float:
         between = kernel(a, a)

@@ -1,6 +1,6 @@
 """Whether a text-conditional model of OpenMoji draws what it is asked for, guided and unguided.
 
-`python benchmarks/openmoji_text.py --base=runs/glide_openmoji --judge=runs/clip_judge --out=docs/data/openmoji_text`:
+`python benchmarks/studies/openmoji_text.py --base=runs/glide_openmoji --judge=runs/clip_judge`:
 a base of configs/glide/openmoji32_cpu.py, and as a judge a CLIP of configs/glide/openmoji_clip32_cpu.py with another
 seed than the one that guides (--clip, if that shall be measured too). Captions are of three kinds: training captions,
 the combinations of a drawing and a skin tone that were held out, and drawings of the test set. Measured are the place
@@ -22,11 +22,12 @@ from absl import flags
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import glowdiff
+from benchmarks.main import run_main
 from benchmarks.report import write_report
 from benchmarks.studies.emoji import HELD_OUT, TRAINING, UNSEEN, Emoji, emoji_of
 from benchmarks.studies.judge import Judge, agreement
 from benchmarks.studies.tones import tone_accuracy
-from glowdiff.cli.main import initialize, run_main
+from glowdiff.cli.main import initialize
 from glowdiff.pictures.files import write_png
 from glowdiff.pictures.labelled import labelled_grid
 
@@ -66,16 +67,16 @@ def main(argv: list[str]) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     write_png(out.with_suffix(".png"), picture(model, emoji, kinds), attribution=model.spec.attribution)
     if _CLIP.value:
-        clip = {"guidance_scale": 1.0, "clip": glowdiff.load(_CLIP.value), "clip_scale": _CLIP_SCALE.value}
+        clip = {"guidance_scale": 1.0, "guides": [(glowdiff.load(_CLIP.value), _CLIP_SCALE.value)]}
         kinds[f"CLIP, scale {_CLIP_SCALE.value:g}"] = clip
     rows = measure(model, judge, emoji, kinds)
-    sampling, tested = model.config.sampling, emoji.groups[UNSEEN]
+    sampling, unseen = model.config.sampling, emoji.groups[UNSEEN]
     title = (
         f"{len(emoji.rows):,} captions; step {model.step:,}, {sampling.sampler}, {sampling.steps} steps; {_NUM.value} "
         "pictures of each kind:"
     )
     # How far the colours are to be trusted: the palette is made of training pictures.
-    trusted = tone_accuracy(emoji.pictures(tested), tested, emoji.colours())
+    trusted = tone_accuracy(emoji.pictures(unseen), unseen, emoji.colours())
     tables = {title: rows, "Tones of all real test pictures that have one, by colour:": [trusted]}
     write_report(out, tables, {"step": model.step, "captions": len(emoji.rows), "rows": rows, "tones": trusted})
 
@@ -93,10 +94,10 @@ def measure(
         others = np.random.default_rng(number).integers(len(z_captions), size=len(own))
         chance = agreement(judge.images(real), z_captions, others)
         key = jax.random.fold_in(jax.random.key(0), number)
-        found = {"real pictures": real}
+        images_by_kind = {"real pictures": real}
         for kind, options in kinds.items():
-            found[kind] = model.sample(key, len(captions), prompt=captions, batch=_BATCH.value, **options)
-        for kind, images in found.items():
+            images_by_kind[kind] = model.sample(key, len(captions), prompt=captions, batch=_BATCH.value, **options)
+        for kind, images in images_by_kind.items():
             near = agreement(judge.images(images), z_captions, own)
             rows.append({"captions": group, "pictures": kind, **near, **tone_accuracy(images, captions, colours)})
         nothing = tone_accuracy(real[:0], [], colours)

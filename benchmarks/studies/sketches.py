@@ -48,9 +48,9 @@ SKETCHES: dict[str, Callable[[ImageDraw.ImageDraw], None]] = {
 
 def sketches(side: int) -> np.ndarray:
     """All of `SKETCHES` on white, uint8 [N, side, side, 3]."""
-    drawn = []
+    images = []
     for sketch in SKETCHES.values():
         canvas = Image.new("RGB", (_SIDE, _SIDE), "white")
         sketch(ImageDraw.Draw(canvas))
-        drawn.append(np.asarray(canvas.resize((side, side), Image.Resampling.BOX)))
-    return np.stack(drawn)
+        images.append(np.asarray(canvas.resize((side, side), Image.Resampling.BOX)))
+    return np.stack(images)

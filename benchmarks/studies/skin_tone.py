@@ -1,4 +1,4 @@
-"""Does the vector of dark skin darken skin? `python benchmarks/skin_tone.py --workdir=runs/openmoji`.
+"""Does the vector of dark skin darken skin? `python benchmarks/studies/skin_tone.py --workdir=runs/openmoji`.
 
 The vector of `dark_skin` among people with a skin tone, from the training images, is added to the latents of held-out
 people. Per alpha: the mean brightness of the pixels that were skin, over all these pictures, and the share of pictures
@@ -16,11 +16,11 @@ from absl import flags
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import glowdiff
+from benchmarks.main import run_main
 from benchmarks.report import print_json, print_rows
-from glowdiff.cli.main import run_main
+from glowdiff.cli.edit_flags import read_range
 from glowdiff.data import dataset as datasets
 from glowdiff.editing.latents import add_direction
-from glowdiff.editing.options import read_range
 from glowdiff.editing.vectors import attribute_vector
 from glowdiff.errors import ConfigError
 

@@ -20,8 +20,8 @@ def tone_of(caption: str) -> int | None:
     >>> TONES[tone_of("waving hand: medium-dark skin tone")]
     'medium-dark'
     """
-    found = set(_TONE.findall(caption))
-    return TONES.index(found.pop()) if len(found) == 1 else None
+    tones = set(_TONE.findall(caption))
+    return TONES.index(tones.pop()) if len(tones) == 1 else None
 
 
 def palette(images: np.ndarray, tones: np.ndarray) -> np.ndarray:
@@ -36,11 +36,11 @@ def palette(images: np.ndarray, tones: np.ndarray) -> np.ndarray:
     owner = np.repeat(tones, flat.shape[1])
     counts = np.zeros((len(TONES), len(colours)), np.int64)
     np.add.at(counts, (owner, which.reshape(-1)), 1)
-    chosen = []
+    rows = []
     for tone in range(len(TONES)):
         rest = np.delete(counts, tone, axis=0).max(0)
-        chosen.append(colours[(counts[tone] - rest).argmax()])
-    return np.array(chosen, np.int64)
+        rows.append(colours[(counts[tone] - rest).argmax()])
+    return np.array(rows, np.int64)
 
 
 def seen_tones(images: np.ndarray, colours: np.ndarray) -> np.ndarray:
@@ -59,9 +59,9 @@ def seen_tones(images: np.ndarray, colours: np.ndarray) -> np.ndarray:
 
 def tone_accuracy(images: np.ndarray, captions: Sequence[str], colours: np.ndarray) -> dict[str, float | int | None]:
     """Of how many pictures whose captions ask for one tone there are, and the share that shows it; chance is 0.2."""
-    wanted = [tone_of(caption) for caption in captions]
-    rows = [row for row, tone in enumerate(wanted) if tone is not None]
+    tones = [tone_of(caption) for caption in captions]
+    rows = [row for row, tone in enumerate(tones) if tone is not None]
     if not rows:
         return {"of a tone": 0, "right tone": None}
-    right = seen_tones(images[rows], colours) == np.array([wanted[row] for row in rows])
+    right = seen_tones(images[rows], colours) == np.array([tones[row] for row in rows])
     return {"of a tone": len(rows), "right tone": float(right.mean())}

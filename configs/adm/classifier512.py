@@ -1,7 +1,6 @@
 """ADM's classifier of noised ImageNet at 512x512 as published (Dhariwal & Nichol, 2021, section 4 and appendix H).
 
-54.4M parameters. It guides `adm/imagenet512`. Needs the data set prepared once: `python -m glowdiff.data prepare
-imagenet2012`.
+54.4M parameters. It guides `adm/imagenet512`. Needs the data set prepared once: `glowdiff prepare imagenet2012`.
 """
 
 from glowdiff.catalog.parse import Settings, defaults, variant
@@ -11,6 +10,7 @@ from glowdiff.catalog.recipes import classifier_training
 def get_config(mode: str = "") -> Settings:
     config = defaults("classifier")
     config.data.update(name="imagenet2012", size=512, test_split="validation", flip=True, shift=32)
-    config.model.update(schedule="linear", res_blocks=2)
+    config.model.process.schedule = "linear"
+    config.model.network.res_blocks = 2
     classifier_training(config, steps=300_000)
     return variant(config, mode)

@@ -1,6 +1,6 @@
 """ADM on LSUN bedrooms at 256x256 as published (Dhariwal & Nichol, 2021, table 5): FID 1.90, 552.8M parameters.
 
-1,000 steps. Needs the data set prepared once: `python -m glowdiff.data prepare lsun/bedroom`.
+1,000 steps. Needs the data set prepared once: `glowdiff prepare lsun/bedroom`.
 """
 
 from glowdiff.catalog.parse import Settings, defaults, variant
@@ -11,7 +11,7 @@ def get_config(mode: str = "") -> Settings:
     config = defaults("diffusion")
     config.data.update(name="lsun/bedroom", size=256, test_split="validation", flip=True)
     adm_model(config)
-    config.model.update(channels=256, res_blocks=2, dropout=0.1)
+    config.model.network.update(channels=256, res_blocks=2, dropout=0.1)
     adm_training(config, steps=750_000)
     config.sampling.steps = "1000"
     return variant(config, mode)

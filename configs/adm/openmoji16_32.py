@@ -9,11 +9,13 @@ from glowdiff.catalog.parse import Settings, defaults, variant
 def get_config(mode: str = "") -> Settings:
     config = defaults("diffusion")
     config.data.update(name="openmoji", size=32)
-    config.model.update(
-        schedule="linear", variance="learned", loss="hybrid", channels=64, channel_mult="1,2,2", res_blocks=1,
-        attention="8", head_channels=32, updown=True, low_res=16,
+    config.model.process.update(schedule="linear", variance="learned")
+    config.model.network.update(
+        channels=64, channel_mult="1,2,2", res_blocks=1, attention="8", head_channels=32, updown=True,
     )  # fmt: skip
+    config.model.update(loss="hybrid", low_res=16)
     config.train.update(steps=20_000, batch=64, ema_decay=0.999)
     config.optimizer.update(learning_rate=3e-4, warmup_steps=500)
-    config.sampling.update(sampler="dpmpp_2m", steps="20", spacing="log_snr", images=16)
+    config.sampling.update(sampler="dpmpp_2m", steps="20", spacing="log_snr")
+    config.pictures.images = 16
     return variant(config, mode)

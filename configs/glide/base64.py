@@ -13,9 +13,9 @@ from glowdiff.catalog.recipes import glide_model, glide_training
 
 
 def get_config(mode: str = "") -> Settings:
-    config = defaults("diffusion")
+    config = defaults("diffusion", text="glide")
     config.data.update(name="folder", path="captioned_images", size=64)
     glide_model(config)
-    config.model.update(res_blocks=3)
+    config.model.network.res_blocks = 3
     glide_training(config, steps=2_500_000, batch=2048)
     return variant(config, mode)

@@ -12,6 +12,7 @@ from glowdiff.catalog.recipes import clip_training
 def get_config(mode: str = "") -> Settings:
     config = defaults("clip")
     config.data.update(name="openmoji", size=64)
-    config.model.update(tokenizer="clip", remat=True)
+    config.model.network.remat = True
+    config.model.text.tokenizer = "clip"
     clip_training(config, batch=2_048)
     return variant(config, mode)

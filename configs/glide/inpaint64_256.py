@@ -13,9 +13,10 @@ from glowdiff.catalog.recipes import glide_model, glide_training
 
 
 def get_config(mode: str = "") -> Settings:
-    config = defaults("diffusion")
+    config = defaults("diffusion", text="glide")
     config.data.update(name="folder", path="captioned_images", size=256)
     glide_model(config, schedule="linear")
-    config.model.update(res_blocks=2, low_res=64, inpaint=True)
+    config.model.network.res_blocks = 2
+    config.model.update(low_res=64, inpaint=True)
     glide_training(config, steps=500_000, batch=512)
     return variant(config, mode)

@@ -8,7 +8,7 @@ from glowdiff.catalog.parse import Settings, defaults, variant
 
 
 def get_config(mode: str = "") -> Settings:
-    config = defaults("diffusion")
+    config = defaults("diffusion", text="glide")
     openmoji_glide(config)
     config.train.update(steps=10_000, batch=128, ema_decay=0.999)
     config.optimizer.update(name="adamw", learning_rate=3e-4, warmup_steps=500, decay="cosine")

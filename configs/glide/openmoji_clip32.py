@@ -11,10 +11,8 @@ def get_config(mode: str = "") -> Settings:
     config = defaults("clip")
     openmoji_data(config, 32)
     config.data.shift = 2
-    config.model.update(
-        patch=4, image_width=256, image_layers=6, image_heads=4, embedding=256,
-        text_context=24, text_width=256, text_layers=4, text_heads=4, vocab_size=2_048,
-    )  # fmt: skip
+    config.model.network.update(patch=4, width=256, layers=6, heads=4, embedding=256)
+    config.model.text.update(context=24, width=256, layers=4, heads=4, vocab_size=2_048)
     config.train.update(steps=6_000, batch=256, clip=1.0)
     config.optimizer.update(learning_rate=5e-4, warmup_steps=300, decay="cosine")
     config.eval.update(batch=256)

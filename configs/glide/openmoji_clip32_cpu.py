@@ -11,10 +11,8 @@ def get_config(mode: str = "") -> Settings:
     config = defaults("clip")
     openmoji_data(config, 32)
     config.data.shift = 2
-    config.model.update(
-        patch=8, image_width=128, image_layers=3, image_heads=4, embedding=128,
-        text_context=24, text_width=128, text_layers=2, text_heads=4, vocab_size=2_048,
-    )  # fmt: skip
+    config.model.network.update(patch=8, width=128, layers=3, heads=4, embedding=128)
+    config.model.text.update(context=24, width=128, layers=2, heads=4, vocab_size=2_048)
     config.train.update(steps=2_000, batch=64, clip=1.0)
     config.optimizer.update(learning_rate=1e-3, warmup_steps=100, decay="cosine")
     config.eval.update(batch=256)

@@ -9,7 +9,7 @@ from glowdiff.catalog.parse import Settings, defaults, variant
 
 
 def get_config(mode: str = "") -> Settings:
-    config = defaults("diffusion")
+    config = defaults("diffusion", text="glide")
     openmoji_glide(config)
     config.model.inpaint = True
     config.train.update(steps=3_000, batch=128, ema_decay=0.999, init_from="runs/glide_openmoji32")

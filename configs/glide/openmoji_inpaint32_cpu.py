@@ -8,7 +8,7 @@ from glowdiff.catalog.parse import Settings, defaults, variant
 
 
 def get_config(mode: str = "") -> Settings:
-    config = defaults("diffusion")
+    config = defaults("diffusion", text="glide")
     openmoji_glide_cpu(config)
     config.model.inpaint = True
     config.train.update(steps=600, batch=32, ema_decay=0.995, checkpoint_every=200)

@@ -12,9 +12,10 @@ from glowdiff.catalog.recipes import glide_model, glide_training
 
 
 def get_config(mode: str = "") -> Settings:
-    config = defaults("diffusion")
+    config = defaults("diffusion", text="glide")
     config.data.update(name="folder", path="captioned_images", size=256)
     glide_model(config, schedule="linear")
-    config.model.update(res_blocks=2, low_res=64)
+    config.model.network.res_blocks = 2
+    config.model.low_res = 64
     glide_training(config, steps=1_600_000, batch=512)
     return variant(config, mode)

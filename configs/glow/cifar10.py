@@ -1,7 +1,7 @@
 """Glow on CIFAR-10 as published (Kingma & Dhariwal, 2018, table 2): 3.35 bits/dim, 44.6M parameters.
 
-The paper's batch is 64 per device, and it took about 1,300 GPU-hours. Needs the data set prepared once:
-`python -m glowdiff.data prepare cifar10`.
+The paper's batch is 64 per device, and it took about 1,300 GPU-hours. Needs the data set prepared once: `glowdiff
+prepare cifar10`.
 """
 
 from glowdiff.catalog.parse import Settings, defaults, variant

@@ -1,7 +1,6 @@
 """Glow on ImageNet at 32x32 as published (Kingma & Dhariwal, 2018, table 2): 4.09 bits/dim, 66.8M parameters.
 
-The paper's batch is 64 per device. Needs the data set prepared once:
-`python -m glowdiff.data prepare downsampled_imagenet/32x32`.
+The paper's batch is 64 per device. Needs the data set prepared once: `glowdiff prepare downsampled_imagenet/32x32`.
 """
 
 from glowdiff.catalog.parse import Settings, defaults, variant

@@ -1,7 +1,6 @@
 """Glow on ImageNet at 64x64 as published (Kingma & Dhariwal, 2018, table 2): 3.81 bits/dim, 112M parameters.
 
-The paper's batch is 16 per device. Needs the data set prepared once:
-`python -m glowdiff.data prepare downsampled_imagenet/64x64`.
+The paper's batch is 16 per device. Needs the data set prepared once: `glowdiff prepare downsampled_imagenet/64x64`.
 """
 
 from glowdiff.catalog.parse import Settings, defaults, variant

@@ -1,7 +1,7 @@
 """Glow on LSUN bedrooms at 64x64 as published (Kingma & Dhariwal, 2018, table 2): 2.38 bits/dim.
 
 Towers reach 2.46 and churches 2.67: `--config.data.name=lsun/tower` or `lsun/church_outdoor`. The paper's batch is 16
-per device. Needs the data set prepared once: `python -m glowdiff.data prepare lsun/bedroom`.
+per device. Needs the data set prepared once: `glowdiff prepare lsun/bedroom`.
 """
 
 from glowdiff.catalog.parse import Settings, defaults, variant

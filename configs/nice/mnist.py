@@ -1,7 +1,7 @@
 """NICE on MNIST as published (Dinh et al., 2014, section 5.1): a log-likelihood of 1980.50 nats, 4.36 bits/dim.
 
-Four couplings of 5 x 1000 ReLUs, the logistic prior, 1,500 epochs. Needs the data set prepared once:
-`python -m glowdiff.data prepare mnist`.
+Four couplings of 5 x 1000 ReLUs, the logistic prior, 1,500 epochs. Needs the data set prepared once: `glowdiff prepare
+mnist`.
 """
 
 from glowdiff.catalog.parse import Settings, defaults, variant

@@ -1,8 +1,8 @@
 """RealNVP on CelebA at 64x64 as published (Dinh et al., 2017, table 1): 3.02 bits/dim.
 
 Five scales down to 4x4, four residual blocks (the released code's; the paper has two), 32 feature maps, mirrored
-images. The paper crops faces to 148 pixels; here it is the largest square. Needs the data set prepared once:
-`python -m glowdiff.data prepare celeb_a`.
+images. The paper crops faces to 148 pixels; here it is the largest square. Needs the data set prepared once: `glowdiff
+prepare celeb_a`.
 """
 
 from glowdiff.catalog.parse import Settings, defaults, variant

@@ -1,7 +1,7 @@
 """RealNVP on CIFAR-10 as published (Dinh et al., 2017, table 1): 3.49 bits/dim.
 
-Two scales, eight residual blocks, 64 feature maps, mirrored images. Needs the data set prepared once:
-`python -m glowdiff.data prepare cifar10`.
+Two scales, eight residual blocks, 64 feature maps, mirrored images. Needs the data set prepared once: `glowdiff prepare
+cifar10`.
 """
 
 from glowdiff.catalog.parse import Settings, defaults, variant

@@ -1,7 +1,7 @@
 """RealNVP on ImageNet at 32x32 as published (Dinh et al., 2017, table 1): 4.28 bits/dim.
 
-Four scales down to 4x4, four residual blocks, 32 feature maps. Needs the data set prepared once:
-`python -m glowdiff.data prepare downsampled_imagenet/32x32`.
+Four scales down to 4x4, four residual blocks, 32 feature maps. Needs the data set prepared once: `glowdiff prepare
+downsampled_imagenet/32x32`.
 """
 
 from glowdiff.catalog.parse import Settings, defaults, variant

@@ -1,7 +1,7 @@
 """RealNVP on ImageNet at 64x64 as published (Dinh et al., 2017, table 1): 3.98 bits/dim.
 
-Five scales down to 4x4, four residual blocks (the released code's; the paper has two), 32 feature maps. Needs the
-data set prepared once: `python -m glowdiff.data prepare downsampled_imagenet/64x64`.
+Five scales down to 4x4, four residual blocks (the released code's; the paper has two), 32 feature maps. Needs the data
+set prepared once: `glowdiff prepare downsampled_imagenet/64x64`.
 """
 
 from glowdiff.catalog.parse import Settings, defaults, variant

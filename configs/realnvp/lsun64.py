@@ -1,8 +1,8 @@
 """RealNVP on LSUN bedrooms at 64x64 as published (Dinh et al., 2017, table 1): 2.72 bits/dim.
 
-Towers reach 2.81 and churches 3.08: `--config.data.name=lsun/tower` or `lsun/church_outdoor`. Five scales down to
-4x4, four residual blocks (the released code's; the paper has two), 32 feature maps, mirrored images. Needs the data
-set prepared once: `python -m glowdiff.data prepare lsun/bedroom`.
+Towers reach 2.81 and churches 3.08: `--config.data.name=lsun/tower` or `lsun/church_outdoor`. Five scales down to 4x4,
+four residual blocks (the released code's; the paper has two), 32 feature maps, mirrored images. Needs the data set
+prepared once: `glowdiff prepare lsun/bedroom`.
 """
 
 from glowdiff.catalog.parse import Settings, defaults, variant

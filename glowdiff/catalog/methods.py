@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 
 from glowdiff.config.sections import Config, ModelConfig
-from glowdiff.diffusion.build import classifier_of_noised_images, clip_of_noised_images, diffusion_method
-from glowdiff.diffusion.clip_config import ClipConfig
-from glowdiff.diffusion.config import ClassifierConfig, DiffusionConfig
-from glowdiff.errors import ConfigError
+from glowdiff.diffusion.build import build_classifier, build_clip, build_diffusion
+from glowdiff.diffusion.config import ClassifierConfig, ClipConfig, DiffusionConfig
+from glowdiff.errors import require
 from glowdiff.flows.build import glow_method, nice_method, realnvp_method
 from glowdiff.flows.config import GlowConfig, NICEConfig, RealNVPConfig
-from glowdiff.method import Method
+from glowdiff.method import Frozen, Method
+from glowdiff.sharding import Platform, platform_of
 from glowdiff.spec import DataSpec
 
 
@@ -24,26 +23,37 @@ class Entry:
     """A method's configuration and constructor."""
 
     config: type[ModelConfig]
-    build: Callable[[Any, DataSpec, str], Method]  # (model configuration, data, dtype)
+    build: Callable[..., Method]  # (model configuration, data, dtype, platform=..., and frozen=... if there is any)
 
 
 METHODS: dict[str, Entry] = {
     "glow": Entry(GlowConfig, glow_method),
     "realnvp": Entry(RealNVPConfig, realnvp_method),
     "nice": Entry(NICEConfig, nice_method),
-    "diffusion": Entry(DiffusionConfig, diffusion_method),
-    "classifier": Entry(ClassifierConfig, classifier_of_noised_images),
-    "clip": Entry(ClipConfig, clip_of_noised_images),
+    "diffusion": Entry(DiffusionConfig, build_diffusion),
+    "classifier": Entry(ClassifierConfig, build_classifier),
+    "clip": Entry(ClipConfig, build_clip),
 }
 
 
-def build_method(config: Config, spec: DataSpec) -> Method:
+def build_method(
+    config: Config, spec: DataSpec, platform: Platform | None = None, frozen: Mapping[str, Frozen] | None = None
+) -> Method:
     """The configured method for images of `spec`.
+
+    Args:
+      config: of the run.
+      spec: of its data.
+      platform: what it is compiled for; None: JAX's default device.
+      frozen: the models that `config.model.frozen` names.
 
     Raises:
       ConfigError: the data cannot be modelled so.
     """
-    if config.dtype == "float64" and not jax.config.read("jax_enable_x64"):
-        raise ConfigError("dtype is float64, which JAX computes only with the environment variable JAX_ENABLE_X64=1.")
+    require(
+        config.dtype != "float64" or jax.config.read("jax_enable_x64"),
+        "dtype is float64, which JAX computes only with the environment variable JAX_ENABLE_X64=1.",
+    )
     config.model.check_data(spec, config.data)
-    return METHODS[config.method].build(config.model, spec, config.dtype)
+    more = {"frozen": frozen} if frozen else {}
+    return METHODS[config.method].build(config.model, spec, config.dtype, platform=platform or platform_of(), **more)

@@ -34,11 +34,12 @@ def openmoji_glide(config: Settings) -> None:
       config: is changed.
     """
     openmoji_data(config, 32)
-    config.model.update(
-        schedule="cosine", variance="learned", loss="hybrid", channels=96, channel_mult="1,2,3", res_blocks=2,
-        attention="16,8", head_channels=32, dropout=0.1, text=True, caption_dropout=0.2, text_context=24,
-        text_width=256, text_layers=6, text_heads=4,
+    config.model.process.update(schedule="cosine", variance="learned")
+    config.model.network.update(
+        channels=96, channel_mult="1,2,3", res_blocks=2, attention="16,8", head_channels=32, dropout=0.1,
     )  # fmt: skip
+    config.model.text.update(context=24, width=256, layers=6, heads=4)
+    config.model.update(loss="hybrid", caption_dropout=0.2)
     config.sampling.update(sampler="dpmpp_2m", steps="20", spacing="log_snr", guidance_scale=3.0)
     config.dtype = "bfloat16"
 
@@ -52,10 +53,10 @@ def openmoji_glide_cpu(config: Settings) -> None:
       config: is changed.
     """
     openmoji_data(config, 32)
-    config.model.update(
-        schedule="cosine", prediction="v", weighting="min_snr", channels=32, channel_mult="1,2,2,4", res_blocks=1,
-        attention="8,4", heads=4, text=True, caption_dropout=0.2, text_context=24, text_width=128, text_layers=2,
-        text_heads=4,
-    )  # fmt: skip
+    config.model.process.update(schedule="cosine", prediction="v")
+    config.model.network.update(channels=32, channel_mult="1,2,2,4", res_blocks=1, attention="8,4", heads=4)
+    config.model.text.update(context=24, width=128, layers=2, heads=4)
+    config.model.update(weighting="min_snr", caption_dropout=0.2)
     config.eval.images = 256
-    config.sampling.update(sampler="dpmpp_2m", steps="20", spacing="log_snr", guidance_scale=3.0, every=500)
+    config.sampling.update(sampler="dpmpp_2m", steps="20", spacing="log_snr", guidance_scale=3.0)
+    config.pictures.every = 500

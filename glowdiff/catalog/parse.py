@@ -1,46 +1,57 @@
-"""From `ml_collections` and JSON to the checked dataclasses, and back; every mistake is named in the user's words."""
+"""From files and JSON to the checked dataclasses, and back; every mistake is named in the user's words."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ml_collections import ConfigDict, config_dict
-
-from glowdiff.catalog.methods import METHODS
+from glowdiff.catalog.methods import METHODS, Entry
 from glowdiff.config.sections import Config
-from glowdiff.errors import ConfigError
+from glowdiff.errors import ConfigError, did_you_mean, require, require_choice
 
-# What `:smoke` shrinks of any `model` section.
+Settings = Any  # a `ConfigDict` of ml_collections, whose attributes no type checker knows
+
+# What `:smoke` shrinks, by section.
 _SMOKE = {
-    "depth": 2, "width": 8, "blocks": 1, "hidden_layers": 2, "init_images": 16,
-    "channels": 64, "res_blocks": 1, "heads": 1, "head_channels": 32,
-    "image_width": 32, "image_layers": 1, "image_heads": 1, "text_width": 32, "text_layers": 1, "text_heads": 1,
-    "embedding": 16,
+    "model": {"depth": 2, "width": 8, "blocks": 1, "hidden_layers": 2, "init_images": 16, "levels": 3},
+    "model.network": {
+        "channels": 64, "res_blocks": 1, "heads": 1, "head_channels": 32, "width": 32, "layers": 1, "embedding": 16,
+    },
+    "model.text": {"width": 32, "layers": 1, "heads": 1},
 }  # fmt: skip
 
-Settings = Any  # a `ConfigDict`, whose attributes no type checker knows
 
-
-def defaults(method: str) -> Settings:
+def defaults(method: str, **parts: str) -> Settings:
     """The default configuration of `method`, for a configuration file to change.
 
-    Unknown keys and values of another type raise as they are set. See `glowdiff/config/schema.py` for the keys.
+    Unknown keys and values of another type raise as they are set. See `glowdiff/config/sections.py` for the keys.
+
+    Args:
+      method: a name of `glowdiff.catalog.methods.METHODS`.
+      **parts: names of the model's parts that are not the usual ones, such as `text="glide"`.
+
+    Raises:
+      ConfigError: there is no such method or part.
     """
     model = _entry(method).config
-    config = _to_config_dict(Config(method=method, model=model()))
+    fields = {field.name: field for field in dataclasses.fields(model)}
+    for key, name in parts.items():
+        known = [field for field in fields if "parts" in fields[field].metadata]
+        require(key in known, f"a model of method {method} has no part {key}. {did_you_mean(key, known)}")
+        require_choice(f"model.{key}.name", name, fields[key].metadata["parts"])
+    chosen = {key: fields[key].metadata["parts"][name](name) for key, name in parts.items()}
+    config = _to_settings(Config(method=method, model=model(**chosen)))
     config.update_from_flattened_dict(model.settings)
     return config
 
 
 def settings_of(config: Config) -> Settings:
     """A whole configuration, such as that of a workdir, for a configuration file to change."""
-    return _to_config_dict(config)
+    return _to_settings(config)
 
 
 def variant(config: Settings, mode: str = "") -> Settings:
@@ -55,25 +66,28 @@ def variant(config: Settings, mode: str = "") -> Settings:
         config.train.update(steps=4, batch=8, log_every=1, checkpoint_every=2)
         config.train.init_from = None  # the weights there are of the whole model
         config.eval.update(every=2, images=16, batch=8)
-        config.sampling.update(every=2, images=4)
+        config.pictures.update(every=2, images=4)
         config.optimizer.warmup_steps = min(config.optimizer.warmup_steps, 2)
-        for key, small in _SMOKE.items():
-            if isinstance(config.model.get(key), int):
-                config.model[key] = min(config.model[key], small)
-        if "levels" in config.model:
-            config.model.levels = min(config.model.levels, 3)
-        if "steps" in _entry(config.method).config.sampling_keys:
+        if "steps" in _entry(config.method).config.options:
             config.sampling.steps = "4"
+        for section, sizes in _SMOKE.items():
+            values = _section(config, section)
+            for key, small in sizes.items():
+                if values is not None and isinstance(values.get(key), int):
+                    values[key] = min(values[key], small)
     return config
 
 
-def parse(config: ConfigDict | Mapping[str, Any]) -> Config:
+def parse(config: Any) -> Config:
     """The checked configuration of what a configuration file, flags or a workdir's JSON hold.
+
+    Args:
+      config: a `ConfigDict`, or a mapping of sections and values.
 
     Raises:
       ConfigError: an unknown key (the likely one is suggested), a wrong type, an impossible value.
     """
-    plain = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
+    plain = config.to_dict() if hasattr(config, "to_dict") else dict(config)
     if "method" not in plain:
         raise ConfigError(f"the configuration names no method; it must be one of {', '.join(METHODS)}.")
     section = _entry(plain["method"]).config
@@ -88,7 +102,7 @@ def parse(config: ConfigDict | Mapping[str, Any]) -> Config:
 
 def to_json(config: Config) -> dict[str, Any]:
     """The configuration as plain JSON values; `parse` reads it back."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))
+    return json.loads(json.dumps(_plain(config)))
 
 
 def differences(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
@@ -97,22 +111,79 @@ def differences(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
     return {key: (before.get(key), after.get(key)) for key in after | before if before.get(key) != after.get(key)}
 
 
-def _entry(method: Any) -> Any:
-    if method not in METHODS:
-        close = difflib.get_close_matches(str(method), METHODS, 1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise ConfigError(f"method is {method!r}; it must be one of {', '.join(METHODS)}.{hint}")
+def override(settings: Settings, key: str, text: str) -> None:
+    """Set one key of a configuration to what a flag says.
+
+    Args:
+      settings: are changed. With the name of another part, `model.network.name=...`, its keys become that part's.
+      key: dotted, such as `train.steps`.
+      text: as typed; `none` is None, where a value may be None.
+
+    Raises:
+      ConfigError: there is no such key, or it cannot have this value.
+    """
+    config = parse_unchecked(settings)
+    *sections, name = key.split(".")
+    owner, prefix = config, ""
+    for section in sections:
+        _require_key(owner, section, prefix)
+        owner, prefix = getattr(owner, section), f"{prefix}{section}."
+        require(dataclasses.is_dataclass(owner), f"{prefix.rstrip('.')} is a value; it has no key {name}.")
+    _require_key(owner, name, prefix)
+    require(
+        not dataclasses.is_dataclass(getattr(owner, name)), f"{key} is a section; set its keys, such as {key}.KEY=..."
+    )
+    table = _table_of(config, sections) if name == "name" else None
+    if table is not None:
+        require_choice(key, text, table)
+        _section(settings, ".".join(sections[:-1]))[sections[-1]] = _to_settings(table[text](text))
+        return
+    values = _section(settings, ".".join(sections)) if sections else settings
+    values[name] = from_text(key, text, typing.get_type_hints(type(owner))[name])
+
+
+def parse_unchecked(settings: Settings) -> Config:
+    """The dataclasses of a configuration that may still hold impossible values, of the right types."""
+    plain = settings.to_dict()
+    section = _entry(plain["method"]).config
+    model = _parse_section(section, plain.pop("model"), "model")
+    return _parse_section(Config, plain, "", model=model)
+
+
+def _entry(method: Any) -> Entry:
+    require_choice("method", method, METHODS)
     return METHODS[method]
 
 
-def _to_config_dict(section: Any) -> ConfigDict:
+def _section(settings: Settings, key: str) -> Settings:
+    """The section of a dotted key; None where there is none."""
+    for name in key.split(".") if key else ():
+        settings = settings.get(name) if name in settings else None
+        if settings is None:
+            break
+    return settings
+
+
+def _fields(section: Any) -> Iterator[dataclasses.Field[Any]]:
+    """What a configuration holds of a section: not what belongs to a call alone."""
+    return (field for field in dataclasses.fields(section) if not field.metadata.get("call"))
+
+
+def _plain(section: Any) -> dict[str, Any]:
+    values = {field.name: getattr(section, field.name) for field in _fields(section)}
+    return {key: _plain(value) if dataclasses.is_dataclass(value) else value for key, value in values.items()}
+
+
+def _to_settings(section: Any) -> Settings:
+    from ml_collections import ConfigDict, config_dict  # not needed where configurations come from JSON
+
     result = ConfigDict()
     hints = typing.get_type_hints(type(section))
-    for field in dataclasses.fields(section):
+    for field in _fields(section):
         value = getattr(section, field.name)
         if dataclasses.is_dataclass(value):
-            value = _to_config_dict(value)
-        elif value is None:  # a typed hole, so that flags know how to read it
+            value = _to_settings(value)
+        elif value is None:  # a typed hole
             value = config_dict.placeholder(_plain_types(hints[field.name])[0])
         result[field.name] = value
     return result.lock()
@@ -121,19 +192,51 @@ def _to_config_dict(section: Any) -> ConfigDict:
 def _parse_section(cls: type[Any], values: Any, prefix: str, **parsed: Any) -> Any:
     if not isinstance(values, Mapping):
         raise ConfigError(f"{prefix} is {values!r}; it must be a section with keys of its own.")
-    fields = {field.name: field for field in dataclasses.fields(cls)}
+    fields = {field.name: field for field in _fields(cls)}
     hints = typing.get_type_hints(cls)
     for key in values:
+        if key in parsed:
+            continue
         if key not in fields:
-            close = difflib.get_close_matches(str(key), fields, 1)
-            hint = f" Did you mean {_join(prefix, close[0])}?" if close else f" Known: {', '.join(fields)}."
-            raise ConfigError(f"there is no {_join(prefix, key)}.{hint}")
-        hint = hints[key]
-        if dataclasses.is_dataclass(hint):
-            parsed[key] = _parse_section(typing.cast("type[Any]", hint), values[key], _join(prefix, key))
+            _unknown(key, fields, prefix)
+        hint, name = hints[key], _join(prefix, key)
+        table = fields[key].metadata.get("parts")
+        if table is not None:
+            parsed[key] = _parse_part(table, fields[key].default_factory, values[key], name)
+        elif dataclasses.is_dataclass(hint):
+            parsed[key] = _parse_section(typing.cast("type[Any]", hint), values[key], name)
         else:
-            parsed[key] = _typed(_join(prefix, key), values[key], hint)
+            parsed[key] = _typed(name, values[key], hint)
     return cls(**parsed)
+
+
+def _parse_part(table: Mapping[str, type[Any]], default: Any, values: Any, prefix: str) -> Any:
+    """The part of a table that a sub-section names, or the usual one."""
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{prefix} is {values!r}; it must be a section with keys of its own.")
+    name = values.get("name", default().name)
+    require_choice(f"{prefix}.name", name, table)
+    return _parse_section(table[name], {"name": name, **values}, prefix)
+
+
+def _require_key(section: Any, key: str, prefix: str) -> None:
+    known = [field.name for field in _fields(section)]
+    if key not in known:
+        _unknown(key, known, prefix.removesuffix("."))
+
+
+def _unknown(key: str, known: Any, prefix: str) -> typing.NoReturn:
+    dotted = f"{prefix}." if prefix else ""
+    raise ConfigError(f"there is no {dotted}{key}. {did_you_mean(key, known, prefix=dotted)}")
+
+
+def _table_of(config: Config, sections: list[str]) -> Mapping[str, type[Any]] | None:
+    """The table that a sub-section's part comes from, if it is one."""
+    owner: Any = config
+    for section in sections[:-1]:
+        owner = getattr(owner, section)
+    fields = {field.name: field for field in dataclasses.fields(owner)}
+    return fields[sections[-1]].metadata.get("parts") if sections else None
 
 
 def _typed(key: str, value: Any, hint: Any) -> Any:
@@ -148,6 +251,23 @@ def _typed(key: str, value: Any, hint: Any) -> Any:
         names = " or ".join(kind.__name__ for kind in accepted)
         raise ConfigError(f"{key} is {value!r}, of type {type(value).__name__}; it must be {names}.")
     return value
+
+
+def from_text(key: str, text: str, hint: Any) -> Any:
+    """What a flag's text stands for."""
+    kind = _plain_types(hint)[0]
+    if text.lower() == "none" and type(None) in typing.get_args(hint):
+        return None
+    if kind is str:
+        return text
+    try:
+        if kind is bool:
+            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
+        return kind(text.replace("_", "") if kind is int else text)
+    except (KeyError, ValueError):
+        expected = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
+        none = ", or none" if type(None) in typing.get_args(hint) else ""
+        raise ConfigError(f"{key} is {text!r}; it must be {expected}{none}.") from None
 
 
 def _plain_types(hint: Any) -> tuple[type, ...]:

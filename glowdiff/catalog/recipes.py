@@ -21,7 +21,7 @@ def glow_training(config: Settings, batch: int) -> None:
     decay = 1 - 1 / steps_per_epoch
     config.train.update(batch=batch, ema_decay=decay, log_every=500, checkpoint_every=10_000)
     config.optimizer.update(name="adamax", learning_rate=1e-3, warmup_steps=10 * steps_per_epoch, b2=decay)
-    config.eval.every = config.sampling.every = 10_000
+    config.eval.every = config.pictures.every = 10_000
     config.sampling.temperature = 0.7
     config.dtype = "bfloat16"
 
@@ -37,7 +37,7 @@ def realnvp_training(config: Settings, steps: int) -> None:
     """
     config.train.update(steps=steps, batch=64, log_every=500, checkpoint_every=10_000)
     config.optimizer.update(name="adam", learning_rate=1e-3)
-    config.eval.every = config.sampling.every = 10_000
+    config.eval.every = config.pictures.every = 10_000
     config.dtype = "bfloat16"
 
 
@@ -50,7 +50,7 @@ def nice_training(config: Settings, steps: int) -> None:
     """
     config.train.update(steps=steps, batch=200, log_every=500, checkpoint_every=10_000)
     config.optimizer.update(name="adam", learning_rate=1e-3, b2=0.99, eps=1e-4)
-    config.eval.every = config.sampling.every = 10_000
+    config.eval.every = config.pictures.every = 10_000
 
 
 def ddpm_model(config: Settings) -> None:
@@ -59,7 +59,8 @@ def ddpm_model(config: Settings) -> None:
     Args:
       config: is changed.
     """
-    config.model.update(schedule="linear", attention="16", heads=1, adagn=False, updown=False)
+    config.model.process.schedule = "linear"
+    config.model.network.update(attention="16", heads=1, adagn=False, updown=False)
 
 
 def ddpm_training(config: Settings, steps: int, batch: int, learning_rate: float) -> None:
@@ -83,10 +84,9 @@ def iddpm_model(config: Settings) -> None:
     Args:
       config: is changed.
     """
-    config.model.update(
-        schedule="cosine", timesteps=4000, rescale_timesteps=True, variance="learned", loss="hybrid",
-        attention="16,8", heads=4, adagn=True, updown=False,
-    )  # fmt: skip
+    config.model.process.update(schedule="cosine", timesteps=4000, rescale_timesteps=True, variance="learned")
+    config.model.network.update(attention="16,8", heads=4, adagn=True, updown=False)
+    config.model.loss = "hybrid"
 
 
 def adm_model(config: Settings, schedule: str = "linear") -> None:
@@ -96,10 +96,9 @@ def adm_model(config: Settings, schedule: str = "linear") -> None:
       config: is changed.
       schedule: of noise; cosine at 64x64, else linear.
     """
-    config.model.update(
-        schedule=schedule, timesteps=1000, variance="learned", loss="hybrid",
-        attention="32,16,8", head_channels=64, adagn=True, updown=True, remat=True,
-    )  # fmt: skip
+    config.model.process.update(schedule=schedule, timesteps=1000, variance="learned")
+    config.model.network.update(attention="32,16,8", head_channels=64, adagn=True, updown=True, remat=True)
+    config.model.loss = "hybrid"
 
 
 def adm_training(config: Settings, steps: int, batch: int = 256, learning_rate: float = 1e-4) -> None:
@@ -125,10 +124,8 @@ def glide_model(config: Settings, schedule: str = "squaredcos_cap_v2") -> None:
       schedule: of noise; linear for the upsampler.
     """
     adm_model(config, schedule)
-    config.model.update(
-        channels=192, dropout=0.1, text=True, tokenizer="gpt2", vocab_size=50_257, text_context=128, text_width=512,
-        text_layers=16, text_heads=8,
-    )  # fmt: skip
+    config.model.network.update(channels=192, dropout=0.1)
+    config.model.text.update(tokenizer="gpt2", vocab_size=50_257, context=128, width=512, layers=16, heads=8)
 
 
 def glide_training(config: Settings, steps: int, batch: int) -> None:
@@ -181,5 +178,5 @@ def clip_training(config: Settings, batch: int) -> None:
 
 def _accelerated(config: Settings) -> None:
     config.eval.update(every=10_000, images=2_048)
-    config.sampling.every = 10_000
+    config.pictures.every = 10_000
     config.dtype = "bfloat16"

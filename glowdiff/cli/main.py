@@ -2,22 +2,51 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
-from absl import app, flags, logging
-from etils import epath
+from absl import logging
 
+from glowdiff.cli.paths import expanded
 from glowdiff.errors import ConfigError
+from glowdiff.importers.mapping import WeightsError
 from glowdiff.training.loop import NonFiniteError
 from glowdiff.workdir.checkpoint import CheckpointError
 
-USER_ERRORS = (ConfigError, CheckpointError, NonFiniteError)  # what a message mends better than a traceback
+USER_ERRORS = (
+    ConfigError,
+    CheckpointError,
+    NonFiniteError,
+    WeightsError,
+)  # what a message mends better than a traceback
+INTERRUPTED = 130  # the exit status of shells after Ctrl-C
+Main = Callable[..., int]  # (arguments=None) -> exit status; None: those of the process
+
+
+def command(body: Callable[[Sequence[str]], None]) -> Main:
+    """The `main` of a command: errors that the user can mend are a line on stderr, and the exit status tells."""
+
+    @functools.wraps(body)
+    def main(arguments: Sequence[str] | None = None) -> int:
+        try:
+            body(sys.argv[1:] if arguments is None else list(arguments))
+        except SystemExit as stop:  # of help
+            return int(stop.code or 0)
+        except KeyboardInterrupt:
+            return _fail("interrupted.", INTERRUPTED)
+        except USER_ERRORS as error:
+            return _fail(str(error))
+        except OSError as error:  # a full disk, a folder that nobody may read
+            return _fail(f"{error.filename or 'a file'}: {error.strerror or error}")
+        return 0
+
+    return main
 
 
 def initialize() -> None:
@@ -28,49 +57,15 @@ def initialize() -> None:
         jax.distributed.initialize(
             num_processes=int(count) if count else None, process_id=int(index) if index else None
         )
-    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        jax.config.update("jax_compilation_cache_dir", str(epath.Path("~/.cache/glowdiff/xla").expanduser()))
+    if not os.environ.get("JAX_COMPILATION_CACHE_DIR") and os.environ.get("HOME", "~"):
+        jax.config.update("jax_compilation_cache_dir", expanded("the compilation cache", "~/.cache/glowdiff/xla"))
 
 
-def run_main(main: Callable[[list[str]], None]) -> None:
-    """`absl.app.run`, with a line instead of a traceback for errors that the user can mend."""
-
-    def guarded(argv: list[str]) -> None:
-        try:
-            main(argv)
-        except USER_ERRORS as error:
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(1)
-
-    app.run(guarded, flags_parser=_parse_flags)
-
-
-def _parse_flags(argv: list[str]) -> list[str]:
-    """Absl's parser, with the configuration's own errors (unknown keys, wrong types) as a line."""
-    try:
-        arguments = flags.FLAGS(argv)
-        _open_configuration()
-        return arguments
-    except flags.Error as error:
-        message = str(error)
-        if "Traceback" in message:  # of what a configuration file raised: its last line says what, after the type
-            message = _last_line(message).partition(": ")[2]
-    except OSError as error:
-        message = f"the configuration cannot be read: {_last_line(str(error))}"
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        message = _unquoted(error)
-    print(f"error: {message}", file=sys.stderr)
-    sys.exit(1)
-
-
-def _open_configuration() -> None:
-    """Raise now if the file that --config names could not be read: ml_collections does when it is first looked at."""
-    if "config" in flags.FLAGS and flags.FLAGS["config"].value is not None:
-        bool(flags.FLAGS.config.method)
-
-
-def _last_line(message: str) -> str:
-    return message.strip().splitlines()[-1].strip()
+def _fail(message: str, status: int = 1) -> int:
+    """One line, whatever stands in names of files."""
+    line = re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", message)
+    print(f"error: {line}", file=sys.stderr)
+    return status
 
 
 def _has_peers() -> bool:
@@ -83,10 +78,3 @@ def _has_peers() -> bool:
     # A TPU host finds its peers through its metadata; a slice of a single host is a cluster of one.
     has_tpu = Path("/dev/accel0").exists() or Path("/dev/vfio/0").exists()
     return has_tpu and importlib.util.find_spec("libtpu") is not None
-
-
-def _unquoted(error: BaseException) -> str:
-    """The message of an error that ml_collections has wrapped, and quoted, several times over."""
-    message = str(error.args[0]) if error.args else str(error)
-    found = re.search(r'Did you mean "(\w+)" instead of "(\w+)"', message)
-    return f"there is no {found[2]}. Did you mean {found[1]}?" if found else message

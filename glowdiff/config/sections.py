@@ -8,10 +8,12 @@ section, `check_train` and `check_data` of the model what is wrong between secti
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
+from glowdiff.config.options import SampleOptions
+from glowdiff.config.parts import Part
 from glowdiff.errors import require, require_choice
 from glowdiff.spec import DataSpec
 
@@ -162,38 +164,16 @@ class EvalConfig:
 
 
 @dataclass(frozen=True)
-class SamplingConfig:
-    """The pictures drawn while training, and the defaults of `sample.py`. From `sampler` on: of diffusion models."""
+class PicturesConfig:
+    """The pictures of samples drawn while training."""
 
-    every: int = 1_000  # steps between pictures of samples; 0: only at the end
+    every: int = 1_000  # steps between them; 0: only at the end
     images: int = 64  # samples per picture
-    temperature: float = 1.0  # standard deviation of the latents
-    sampler: str = "ancestral"  # ancestral | ddim | euler | heun | dpmpp_2m | dpmpp_2m_sde | unipc
-    steps: str = "250"  # their number; or of even spacing sections "10,10,5", "ddim50", "fast27"
-    spacing: str = "even"  # even | trailing | log_snr | karras
-    eta: float = 0.0  # share of the ancestral sampler's noise that ddim adds
-    guidance_scale: float | None = None  # of classifier-free guidance, 1: none; None: not even computed
-    guidance_from: float = 0.0  # guidance acts from this share of the timesteps (0: data),
-    guidance_to: float = 1.0  # to this one (1: noise)
-    guidance_rescale: float = 0.0  # share of the contrast that guidance adds which is taken back
-    threshold: str = "clip"  # predictions of x_0 are clipped to [-1, 1] | dynamic (to a percentile) | none
-    percentile: float = 99.5  # of |x_0|, for dynamic thresholds
 
     def check(self) -> None:
         """Raise `ConfigError` for impossible values."""
-        require(self.every >= 0, f"sampling.every is {self.every}; it must be 0 (only at the end) or more.")
-        require(self.images > 0, f"sampling.images is {self.images}; it must be at least 1.")
-        require(self.temperature >= 0, f"sampling.temperature is {self.temperature}; it must be 0 or more.")
-        for key in ("eta", "guidance_from", "guidance_to", "guidance_rescale"):
-            value = getattr(self, key)
-            require(0 <= value <= 1, f"sampling.{key} is {value}; it is a share, from 0 to 1.")
-        require(
-            self.guidance_from <= self.guidance_to,
-            f"sampling.guidance_from is {self.guidance_from}, which is more than sampling.guidance_to="
-            f"{self.guidance_to}; 0 is data and 1 is noise.",
-        )
-        require_choice("sampling.threshold", self.threshold, ("clip", "dynamic", "none"))
-        require(0 < self.percentile <= 100, f"sampling.percentile is {self.percentile}; it must be from 0 to 100.")
+        require(self.every >= 0, f"pictures.every is {self.every}; it must be 0 (only at the end) or more.")
+        require(self.images > 0, f"pictures.images is {self.images}; it must be at least 1.")
 
 
 @dataclass(frozen=True)
@@ -204,30 +184,40 @@ class ModelConfig:
 
     # Values of other sections, by dotted key, with which a configuration of this model starts.
     settings: ClassVar[Mapping[str, Any]] = {}
-    # Keys of `sampling` that its samples depend on.
-    sampling_keys: ClassVar[tuple[str, ...]] = ("temperature",)
+    # The options that its samples depend on, see `SampleOptions`.
+    options: ClassVar[tuple[str, ...]] = ("temperature",)
 
     @property
-    def context(self) -> int:
-        """Tokens of a caption that the model reads; 0: it reads none."""
-        return 0
+    def captions(self) -> Any:
+        """How captions are read, a `glowdiff.networks.captions.Captions`; None: they are not."""
+        return None
+
+    def parts(self) -> Iterator[tuple[str, Part]]:
+        """The sub-sections, by key."""
+        for each in fields(self):
+            if "parts" in each.metadata:
+                yield f"model.{each.name}", getattr(self, each.name)
+
+    def frozen(self) -> Mapping[str, str]:
+        """Workdirs, by name, of models that serve this one as they are and are not trained with it."""
+        return {}
 
     def check(self) -> None:
         """Raise `ConfigError` for impossible values."""
         require(self.init_images > 0, f"model.init_images is {self.init_images}; it must be at least 1.")
+        for key, part in self.parts():
+            part.check(key)
 
     def check_train(self, train: TrainConfig) -> None:
         """Raise `ConfigError` if the model cannot be trained so."""
 
-    def check_sampling(self, sampling: SamplingConfig) -> None:
-        """Raise `ConfigError` if the model's samples do not depend on what is asked for, or cannot be drawn so."""
-        for key, usual in vars(SamplingConfig()).items():
-            value = getattr(sampling, key)
-            require(
-                value == usual or key in ("every", "images", *self.sampling_keys),
-                f"sampling.{key} is {value!r}, on which the samples of this model do not depend; they do on "
-                f"{', '.join(f'sampling.{name}' for name in self.sampling_keys) or 'nothing'}.",
-            )
+    def check_sampling(self, options: SampleOptions, prefix: str = "sampling.") -> None:
+        """Raise `ConfigError` if the model's samples cannot be drawn so.
+
+        Args:
+          options: checked by themselves.
+          prefix: what stands in front of their names in messages.
+        """
 
     def check_data(self, spec: DataSpec, data: DataConfig) -> None:
         """Raise `ConfigError` if the data cannot be modelled so."""
@@ -247,14 +237,17 @@ class Config:
         "float32"  # of the networks' arithmetic: float32 | bfloat16 | float64 (references; needs JAX_ENABLE_X64)
     )
     eval: EvalConfig = field(default_factory=EvalConfig)
-    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    pictures: PicturesConfig = field(default_factory=PicturesConfig)
+    sampling: SampleOptions = field(default_factory=SampleOptions)
     seed: int = 0
 
     def check(self) -> None:
         """Raise `ConfigError` for values wrong in any section by itself."""
         require_choice("dtype", self.dtype, ("float32", "bfloat16", "float64"))
         require(self.seed >= 0, f"seed is {self.seed}; it must be 0 or more.")
-        for section in (self.model, self.data, self.train, self.optimizer, self.mesh, self.eval, self.sampling):
+        for section in (self.model, self.data, self.train, self.optimizer, self.mesh, self.eval, self.pictures):
             section.check()
+        self.sampling.check()
+        self.sampling.check_use(self.model.options)
         self.model.check_train(self.train)
         self.model.check_sampling(self.sampling)

@@ -19,7 +19,7 @@ class Augment(grain.transforms.RandomMap):
     shift: int
 
     def random_map(self, element: Example, rng: np.random.Generator) -> Example:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Return `element` with its image, uint8 [H, W, C], changed."""
+        """`element` with its image, uint8 [H, W, C], changed."""
         image = element["image"]
         height, width, _ = image.shape
         mirrored = self.flip and rng.random() < 0.5
@@ -34,5 +34,5 @@ class Augment(grain.transforms.RandomMap):
 
 @functools.lru_cache(maxsize=64)
 def _padded(side: int, shift: int) -> np.ndarray:
-    """Return the indices of `side` pixels with the first and the last repeated `shift` times."""
+    """The indices of `side` pixels with the first and the last repeated `shift` times."""
     return np.clip(np.arange(-shift, side + shift), 0, side - 1)

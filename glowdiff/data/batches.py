@@ -57,14 +57,14 @@ class TrainIterator:
         return next(self._iterator)
 
     def position(self) -> dict[str, int]:
-        """Return where the next batch starts, to be saved as JSON; the same in all processes."""
+        """Where the next batch starts, to be saved as JSON; the same in all processes."""
         return {"next_image": self._iterator.get_state()["next_index"] * self._batch}
 
     def restore(self, position: dict[str, int]) -> None:
         """Continue at `position`, of any iterator with the same data, seed and global batch.
 
         Raises:
-            ConfigError: when no batch starts there, because the global batch has changed.
+          ConfigError: no batch starts there, because the global batch has changed.
         """
         batches, rest = divmod(position["next_image"], self._batch)
         if rest:
@@ -136,22 +136,22 @@ def train_batches(
     process_index: int = 0,
     process_count: int = 1,
 ) -> TrainIterator:
-    """Return the endless training batches of this process, read ahead by threads.
+    """The endless training batches of this process, read ahead by threads.
 
     Each epoch has an order of its own; a batch may span two epochs. The randomness of an image's augmentation depends
     on `seed` and its place in the global order only.
 
     Args:
-        dataset: of `load`.
-        config: says how images are augmented.
-        batch: global batch size; every process yields `batch // process_count` rows of it.
-        seed: of order and augmentation.
-        process_index: this process's number.
-        process_count: the number of processes.
+      dataset: of `load`.
+      config: says how images are augmented.
+      batch: global batch size; every process yields `batch // process_count` rows of it.
+      seed: of order and augmentation.
+      process_index: this process's number.
+      process_count: the number of processes.
 
     Raises:
-        ConfigError: when the batch is larger than the training set or does not divide among the processes, or images
-            are shifted by more than their size.
+      ConfigError: the batch is larger than the training set or does not divide among the processes, or images
+        are shifted by more than their size.
     """
     if batch > len(dataset.train):
         raise ConfigError(
@@ -165,7 +165,7 @@ def train_batches(
 
 
 def init_batch(dataset: Dataset, config: DataConfig, *, images: int, seed: int) -> Batch:
-    """Return one global batch for data-dependent initialisation: image uint8 [images, H, W, C] and all of cond.
+    """One global batch for data-dependent initialisation: image uint8 [images, H, W, C] and all of cond.
 
     It is augmented as in training but drawn from an order of its own, so training itself starts at its first batch.
     A set smaller than `images` is repeated.
@@ -174,27 +174,27 @@ def init_batch(dataset: Dataset, config: DataConfig, *, images: int, seed: int) 
     return cast(Batch, batches[0])
 
 
-def test_batches(
+def eval_batches(
     dataset: Dataset,
     *,
     batch: int,
-    limit: int | None = None,  # noqa: PT028 (not a test)
-    process_index: int = 0,  # noqa: PT028
-    process_count: int = 1,  # noqa: PT028
+    limit: int | None = None,
+    process_index: int = 0,
+    process_count: int = 1,
 ) -> Iterator[EvalBatch]:
-    """Return this process's share of the test set: every image once, in a fixed order, in batches of one shape.
+    """This process's share of the test set: every image once, in a fixed order, in batches of one shape.
 
     The last batch is filled up with copies of the last image; their `mask` is False.
 
     Args:
-        dataset: of `load`.
-        batch: global batch size.
-        limit: only this many images, the first ones; None: all.
-        process_index: this process's number.
-        process_count: the number of processes.
+      dataset: of `load`.
+      batch: global batch size.
+      limit: only this many images, the first ones; None: all.
+      process_index: this process's number.
+      process_count: the number of processes.
 
     Raises:
-        ConfigError: when the batch does not divide among the processes.
+      ConfigError: the batch does not divide among the processes.
     """
     _require_divisible("eval.batch", batch, process_count)
     count = len(dataset.test) if limit is None else min(limit, len(dataset.test))
@@ -203,12 +203,8 @@ def test_batches(
     return iter(_batched(rows, batch // process_count, dataset.spec))
 
 
-# Otherwise pytest takes it for a test in modules that import it.
-test_batches.__test__ = False  # pyright: ignore[reportFunctionMemberAccess]
-
-
 def _shuffled(dataset: Dataset, config: DataConfig, seed: int) -> grain.MapDataset[Any]:
-    """Return the endless global sequence of augmented training images."""
+    """The endless global sequence of augmented training images."""
     height, width, _ = dataset.spec.shape
     if config.shift >= min(height, width):
         raise ConfigError(f"data.shift is {config.shift}, but the images are {height}x{width} pixels.")
@@ -219,14 +215,14 @@ def _shuffled(dataset: Dataset, config: DataConfig, seed: int) -> grain.MapDatas
 
 
 def _batched(examples: grain.MapDataset, rows: int, spec: DataSpec) -> grain.IterDataset:
-    """Return batches of `rows` examples, read ahead by threads as far as memory allows."""
+    """Batches of `rows` examples, read ahead by threads as far as memory allows."""
     ahead = max(2, min(_AHEAD, _AHEAD_BYTES // (rows * math.prod(spec.shape))))
     reading = grain.ReadOptions(num_threads=min(_THREADS, ahead), prefetch_buffer_size=ahead)
     return examples.batch(rows, drop_remainder=True).to_iter_dataset(reading)
 
 
 def _stream(seed: int, stream: int) -> int:
-    """Return a seed of 32 bits, which is all that Grain takes, for one use of the configuration's `seed`."""
+    """A seed of 32 bits, which is all that Grain takes, for one use of the configuration's `seed`."""
     return int(np.random.SeedSequence([seed, stream]).generate_state(1)[0])
 
 

@@ -34,19 +34,19 @@ def load(config: Config, *workdirs: epath.PathLike | None) -> Captioned:
       ConfigError: the data cannot be read, have no captions, or the tokenizer has more entries than the model's table.
     """
     dataset = datasets.load(config.data)
-    if not config.model.context:
+    captions = config.model.captions
+    if captions is None:
         return Captioned(dataset, None)
     config.model.check_data(dataset.spec, config.data)
-    model = config.model
     kept = next((w for w in workdirs if w and (epath.Path(w) / tokenizers.FILE).exists()), None)
     if kept is not None:
-        tokenizer = tokenizers.load(kept, model.tokenizer)
-    elif model.tokenizer == "bpe":
-        tokenizer = tokenizers.train(train_captions(dataset), model.vocab_size)
+        tokenizer = tokenizers.load(kept, captions.tokenizer)
+    elif captions.tokenizer == "bpe":
+        tokenizer = tokenizers.train(train_captions(dataset), captions.vocab_size)
     else:
-        tokenizer = tokenizers.gpt2() if model.tokenizer == "gpt2" else tokenizers.clip()
+        tokenizer = tokenizers.gpt2() if captions.tokenizer == "gpt2" else tokenizers.clip()
     require(
-        tokenizer.size <= model.vocab_size,
-        f"the tokenizer has {tokenizer.size:,} entries, but model.vocab_size is {model.vocab_size:,}.",
+        tokenizer.size <= captions.vocab_size,
+        f"the tokenizer has {tokenizer.size:,} entries, but model.text.vocab_size is {captions.vocab_size:,}.",
     )
-    return Captioned(with_tokens(dataset, tokenizer, model.context), tokenizer)
+    return Captioned(with_tokens(dataset, tokenizer, captions.context), tokenizer)

@@ -14,41 +14,28 @@ from glowdiff.data.dataset import Dataset
 from glowdiff.data.sources import Example, Records, Source
 from glowdiff.errors import require
 from glowdiff.spec import DataSpec
+from glowdiff.text.tokenizer import Tokens
 
 _SHOWN = 100  # characters of a caption in a message
-
-
-class Tokens(Protocol):
-    """Captions as numbers."""
-
-    @property
-    def tokens(self) -> np.ndarray:
-        """Return int32 [N, L]."""
-        ...
-
-    @property
-    def mask(self) -> np.ndarray:
-        """Return bool [N, L], True at real tokens."""
-        ...
 
 
 class Tokenizer(Protocol):
     """What makes tokens of captions."""
 
     def encode_cut(self, captions: Sequence[str], context: int) -> tuple[Tokens, int]:
-        """Return the tokens of N `captions`, each cut or filled up to L = `context`, and how many were cut."""
+        """The tokens of N `captions`, each cut or filled up to L = `context`, and how many were cut."""
         ...
 
 
 def with_tokens(dataset: Dataset, tokenizer: Tokenizer, context: int) -> Dataset:
-    """Return `dataset` with each example's caption among its conditions, beside the label.
+    """`dataset` with each example's caption among its conditions, beside the label.
 
     `cond["tokens"]` is int32 [context] and `cond["mask"]` bool [context], True at real tokens. Captions held in memory
     are turned into tokens now, those on disk whenever their example is read. Captions that had to be cut are mentioned
     once on stderr.
 
     Raises:
-        ConfigError: when the set has no captions.
+      ConfigError: the set has no captions.
     """
     require_captions(dataset.spec)
     notice = _Notice(dataset.spec, tokenizer, context)
@@ -63,10 +50,10 @@ def with_tokens(dataset: Dataset, tokenizer: Tokenizer, context: int) -> Dataset
 
 
 def train_captions(dataset: Dataset) -> list[str]:
-    """Return the captions of all training examples, in order, to make a tokenizer of; no image is decoded.
+    """The captions of all training examples, in order, to make a tokenizer of; no image is decoded.
 
     Raises:
-        ConfigError: when the set has no captions.
+      ConfigError: the set has no captions.
     """
     require_captions(dataset.spec)
     return list(dataset.train.captions or ())
@@ -88,7 +75,7 @@ class _TokensInMemory:
     def __init__(self, source: Source, tokenizer: Tokenizer, context: int, notice: _Notice) -> None:
         self._source = source
         self.captions = list(source.captions or ())
-        (self._tokens, self._mask), cut = _encoded(tokenizer, self.captions, context)
+        (self._tokens, self._mask), cut = tokenizer.encode_cut(self.captions, context)
         notice.count(self.captions, cut)
 
     def __len__(self) -> int:
@@ -120,7 +107,7 @@ class _TokensAtAccess:
     def __getitem__(self, index: int) -> Example:
         example = self._source[index]
         caption = example.get("caption", "")
-        (tokens, mask), cut = _encoded(self._tokenizer, [caption], self._context)
+        (tokens, mask), cut = self._tokenizer.encode_cut([caption], self._context)
         if cut:
             self._notice.say_one(caption)
         return _conditioned(example, tokens[0], mask[0])
@@ -168,11 +155,6 @@ class _Notice:
             if not self._said:
                 self._said = True
                 print(text, file=sys.stderr)
-
-
-def _encoded(tokenizer: Tokenizer, captions: Sequence[str], context: int) -> tuple[tuple[np.ndarray, np.ndarray], int]:
-    encoded, cut = tokenizer.encode_cut(captions, context)
-    return (np.asarray(encoded.tokens, np.int32), np.asarray(encoded.mask, bool)), cut
 
 
 def _conditioned(example: Example, tokens: np.ndarray, mask: np.ndarray) -> Example:

@@ -1,4 +1,7 @@
-"""Data sets by name."""
+"""Data sets by name.
+
+What reads and prepares them is imported where it is needed: a model, or a benchmark on random images, needs no TFDS.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from glowdiff.config.sections import DataConfig
-from glowdiff.data import records
-from glowdiff.data.folder import prepare as folder
-from glowdiff.data.prepared import data_dir
-from glowdiff.data.sets import arrays, digits, openmoji, photos, stock
+from glowdiff.data.sets import stock
+from glowdiff.data.sets.table import OWN, Way
 from glowdiff.data.sources import Source
 from glowdiff.data.unseen import keep_unseen
 from glowdiff.errors import ConfigError
 from glowdiff.spec import DataSpec
+
+_STOCK = Way(stock.read, stock.prepare)  # every name that is none of our own
 
 
 class Dataset(NamedTuple):
@@ -25,13 +28,13 @@ class Dataset(NamedTuple):
 
 
 def load(config: DataConfig) -> Dataset:
-    """Return the data set that `config` names, prepared first where it has never been used.
+    """The data set that `config` names, prepared first where it has never been used.
 
     Raises:
-        ConfigError: for an unknown name, for data that cannot be read, or values of `config` that do not suit them.
+      ConfigError: for an unknown name, for data that cannot be read, or values of `config` that do not suit them.
     """
     config.check()
-    dataset = Dataset(*_load(config))
+    dataset = Dataset(*_way(config).read(config))
     height, width, _ = dataset.spec.shape
     if config.size is not None and (height, width) != (config.size, config.size):
         raise ConfigError(
@@ -41,37 +44,26 @@ def load(config: DataConfig) -> Dataset:
     return Dataset(*keep_unseen(config.hold_out, *dataset)) if config.hold_out else dataset
 
 
-def _load(config: DataConfig) -> tuple[DataSpec, Source, Source]:
-    if config.name == "arrays":
-        return arrays.read(Path(config.path or ""), config.test_fraction)
-    if config.name in ("digits", "photos", "openmoji", "folder"):
-        return records.read(prepare(config))
-    return stock.read(config)
-
-
 def prepare(config: DataConfig) -> Path:
-    """Return the directory of the prepared set that `config` names, prepared now where it is not yet.
+    """The directory of the prepared set that `config` names, prepared now where it is not yet.
 
     Raises:
-        ConfigError: as for `load`.
+      ConfigError: as for `load`.
     """
-    if config.name == "arrays":
-        raise ConfigError("data.name is 'arrays', which is read as it is: there is nothing to prepare.")
-    if config.name == "digits":
-        return digits.prepare(data_dir(config.dir))
-    if config.name == "photos":
-        return photos.prepare(data_dir(config.dir), config.size)
-    if config.name == "openmoji":
-        return openmoji.prepare(data_dir(config.dir), config.size, config.background)
-    if config.name == "folder":
-        return folder.prepare(data_dir(config.dir), config)
-    return stock.prepare(config)
+    way = _way(config)
+    if way.prepare is None:
+        raise ConfigError(f"data.name is {config.name!r}, which is read as it is: there is nothing to prepare.")
+    return way.prepare(config)
 
 
 def is_ready(config: DataConfig) -> bool:
     """Whether `load` would read what is on this machine, and download nothing.
 
     Raises:
-        ConfigError: for an unknown name.
+      ConfigError: for an unknown name.
     """
-    return config.name in stock.OWN or stock.is_prepared(config)
+    return config.name in OWN or stock.is_prepared(config)
+
+
+def _way(config: DataConfig) -> Way:
+    return OWN.get(config.name, _STOCK)

@@ -9,7 +9,7 @@ import numpy as np
 
 
 def held_out(keys: Sequence[str], fraction: float) -> np.ndarray:
-    """Return bool [len(keys)], True for about a `fraction` of `keys`.
+    """Bool [len(keys)], True for about a `fraction` of `keys`.
 
     Whether a key is held out depends on the key alone, so adding examples never moves one from training to testing.
     Only where that leaves one side empty, the key with the smallest (or largest) hash changes sides.
@@ -18,15 +18,15 @@ def held_out(keys: Sequence[str], fraction: float) -> np.ndarray:
     True
     """
     shares = np.array([_share(key) for key in keys])
-    chosen = shares < fraction
-    if len(keys) > 1 and not chosen.any():
-        chosen[shares.argmin()] = True
-    if len(keys) > 1 and chosen.all():
-        chosen[shares.argmax()] = False
-    return chosen
+    test = shares < fraction
+    if len(keys) > 1 and not test.any():
+        test[shares.argmin()] = True
+    if len(keys) > 1 and test.all():
+        test[shares.argmax()] = False
+    return test
 
 
 def _share(key: str) -> float:
-    """Return a number in [0, 1) that depends on `key` only."""
+    """A number in [0, 1) that depends on `key` only."""
     digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
     return int.from_bytes(digest[:6], "big") / 2**48

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-from glowdiff.data.folder.report import progress_console
 
 T = TypeVar("T")
 _EVERY = 10.0  # seconds between lines where there is no terminal
@@ -28,3 +28,8 @@ def counted(items: Iterable[T], what: str, total: int) -> Iterator[T]:
         if time.monotonic() - last > _EVERY:
             last = time.monotonic()
             console.print(f"{what}: {done} of {total}", markup=False, highlight=False)
+
+
+def progress_console() -> Console:
+    """A console on stderr, so that output of scripts stays clean."""
+    return Console(file=sys.stderr)

@@ -78,25 +78,25 @@ def write(scratch: Path, spec: DataSpec, splits: Mapping[str, Iterable[Item]]) -
     """Write a set under `scratch` and return its directory.
 
     Args:
-        scratch: an empty directory.
-        spec: the set's facts; its sizes are replaced by the numbers of items written.
-        splits: "train" and "test"; each is consumed once.
+      scratch: an empty directory.
+      spec: the set's facts; its sizes are replaced by the numbers of items written.
+      splits: "train" and "test"; each is consumed once.
     """
     with _quiet():
         builder = _Builder(spec=spec, splits=splits, data_dir=os.fspath(scratch), file_format="array_record")
         builder.download_and_prepare()
     sizes = {split: builder.info.splits[split].num_examples for split in ("train", "test")}
-    written = spec_to_json(spec) | {"train_size": sizes["train"], "test_size": sizes["test"]}
+    facts = spec_to_json(spec) | {"train_size": sizes["train"], "test_size": sizes["test"]}
     directory = Path(builder.data_dir)
-    (directory / SPEC_FILE).write_text(json.dumps(written, indent=2), encoding="utf-8")
+    (directory / SPEC_FILE).write_text(json.dumps(facts, indent=2), encoding="utf-8")
     return directory
 
 
 def read(directory: Path) -> tuple[DataSpec, Source, Source]:
-    """Return the facts, the training and the test split of the set that `write` put into `directory`.
+    """The facts, the training and the test split of the set that `write` put into `directory`.
 
     Raises:
-        ConfigError: when the files are damaged.
+      ConfigError: the files are damaged.
     """
     try:
         spec = spec_from_json(json.loads((directory / SPEC_FILE).read_text(encoding="utf-8")))
@@ -116,7 +116,7 @@ def read(directory: Path) -> tuple[DataSpec, Source, Source]:
 
 
 def _decode(record: dict[str, Any]) -> Example:
-    """Return the example in `record`, whose image is still a PNG."""
+    """The example in `record`, whose image is still a PNG."""
     with Image.open(io.BytesIO(record["image"]), formats=["PNG"]) as picture:
         pixels = np.asarray(picture)
     image = pixels[..., None] if pixels.ndim == 2 else pixels

@@ -25,15 +25,15 @@ class Source(Protocol):
 
     @property
     def captions(self) -> Sequence[str] | None:
-        """Return every example's caption, in order; None: the set has none. May read all of the split, but no image."""
+        """Every example's caption, in order; None: the set has none. May read all of the split, but no image."""
         ...
 
     def __len__(self) -> int:
-        """Return the number of examples."""
+        """The number of examples."""
         ...
 
     def __getitem__(self, index: int) -> Any:
-        """Return the `Example` at `index`."""
+        """The `Example` at `index`."""
         ...
 
 
@@ -87,7 +87,7 @@ class Records:
 
     @property
     def captions(self) -> list[str] | None:
-        """Return every example's caption; all of the split is read for it."""
+        """Every example's caption; all of the split is read for it."""
         if self._caption is None:
             return None
         return [self._caption(record) for _, record in _all(self.records)]
@@ -126,13 +126,13 @@ class Rows:
 
 
 def in_memory(source: Records, shape: tuple[int, int, int]) -> Source:
-    """Return `source` decoded into memory where it fits in `MEMORY_LIMIT`, else `source` itself.
+    """`source` decoded into memory where it fits in `MEMORY_LIMIT`, else `source` itself.
 
     Decoding takes 0.1 to 0.5 ms an image: done for each batch anew it would hold up a fast training step.
 
     Args:
-        source: the split, whose images all have `shape`.
-        shape: height, width, channels.
+      source: the split, whose images all have `shape`.
+      shape: height, width, channels.
     """
     count = len(source)
     if count * int(np.prod(shape)) > MEMORY_LIMIT:
@@ -165,6 +165,6 @@ def _all(records: Sequence[Any]) -> Iterator[tuple[int, Any]]:
 
 
 def _read(records: Sequence[Any], keys: list[int]) -> list[Any]:
-    """Return `records` at `keys`, at once where the source can."""
+    """`records` at `keys`, at once where the source can."""
     many = getattr(records, "__getitems__", None)
     return list(many(keys)) if many else [records[key] for key in keys]

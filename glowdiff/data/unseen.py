@@ -3,61 +3,60 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from glowdiff.data.sources import Rows, Source
-from glowdiff.errors import ConfigError, require
+from glowdiff.errors import ConfigError, likely, require
 from glowdiff.spec import DataSpec
 
 
 def keep_unseen(captions: str, spec: DataSpec, train: Source, test: Source) -> tuple[DataSpec, Source, Source]:
-    """Return the set with the training pictures of some captions moved to the end of the test set.
+    """The set with the training pictures of some captions moved to the end of the test set.
 
     Args:
-        captions: `data.hold_out`, separated by "|".
-        spec: the set's facts, whose sizes will be others.
-        train: the training split.
-        test: the test split.
+      captions: `data.hold_out`, separated by "|".
+      spec: the set's facts, whose sizes will be others.
+      train: the training split.
+      test: the test split.
 
     Raises:
-        ConfigError: when the set has no captions, no training picture has one of `captions`, or all of them do.
+      ConfigError: the set has no captions, no training picture has one of `captions`, or all of them do.
     """
     require(
         spec.captions,
         f"data.hold_out is {captions!r}, which are captions to keep out of training, but the images of {spec.name} "
         "have no captions; leave data.hold_out out.",
     )
-    trained, tested = (list(split.captions or ()) for split in (train, test))
-    wanted = _wanted(captions)
-    names = [_plain(caption) for caption in trained]
+    train_captions, test_captions = (list(split.captions or ()) for split in (train, test))
+    exceptions = _split(captions)
+    names = [_plain(caption) for caption in train_captions]
     known = set(names)
-    for caption in wanted:
+    for caption in exceptions:
         if caption not in known:
-            raise _unknown(caption, spec.name, known, {_plain(one) for one in tested})
-    moved = np.array([name in wanted for name in names])
-    require(not moved.all(), f"data.hold_out is {captions!r}, which leaves no picture of {spec.name} to train on.")
-    kept, held = np.flatnonzero(~moved), np.flatnonzero(moved)
+            raise _unknown(caption, spec.name, known, {_plain(other) for other in test_captions})
+    moves = np.array([name in exceptions for name in names])
+    require(not moves.all(), f"data.hold_out is {captions!r}, which leaves no picture of {spec.name} to train on.")
+    stay, leave = np.flatnonzero(~moves), np.flatnonzero(moves)
     return (
-        dataclasses.replace(spec, train_size=len(kept), test_size=len(test) + len(held)),
-        Rows([(train, kept)], _at(trained, kept)),
-        Rows([(test, np.arange(len(test))), (train, held)], [*tested, *_at(trained, held)]),
+        dataclasses.replace(spec, train_size=len(stay), test_size=len(test) + len(leave)),
+        Rows([(train, stay)], _at(train_captions, stay)),
+        Rows([(test, np.arange(len(test))), (train, leave)], [*test_captions, *_at(train_captions, leave)]),
     )
 
 
-def _wanted(captions: str) -> list[str]:
-    wanted = [_plain(caption) for caption in captions.split("|")]
+def _split(text: str) -> list[str]:
+    captions = [_plain(caption) for caption in text.split("|")]
     require(
-        all(wanted),
-        f"data.hold_out is {captions!r}, in which a caption is empty; it must be captions separated by |.",
+        all(captions),
+        f"data.hold_out is {text!r}, in which a caption is empty; it must be captions separated by |.",
     )
-    return wanted
+    return captions
 
 
 def _plain(caption: str) -> str:
-    """Return `caption` without spaces that nobody sees."""
+    """`caption` without spaces that nobody sees."""
     return " ".join(caption.split())
 
 
@@ -69,7 +68,7 @@ def _unknown(caption: str, name: str, trained: Collection[str], tested: Collecti
     start = f"data.hold_out has {caption!r}, which is the caption of no training picture of {name}"
     if caption in tested:
         return ConfigError(f"{start}: its pictures are in the test set already, so leave it out.")
-    close = difflib.get_close_matches(caption, trained, n=3, cutoff=0.6)
+    close = likely(caption, trained, most=3)
     if close:
         return ConfigError(f"{start}; did you mean {' or '.join(map(repr, close))}?")
     examples = " or ".join(map(repr, sorted(trained)[:2]))

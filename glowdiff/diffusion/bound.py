@@ -39,7 +39,10 @@ def bound(denoise: Denoiser, x_0: jax.Array, grid: Step, keys: jax.Array, levels
 
     def term(carry: None, row: tuple[jax.Array, Step]) -> tuple[None, tuple[jax.Array, ...]]:
         k, step = row
-        draw = lambda key: jax.random.normal(jax.random.fold_in(key, k), x_0.shape[1:], x_0.dtype)  # noqa: E731
+
+        def draw(key: jax.Array) -> jax.Array:
+            return jax.random.normal(jax.random.fold_in(key, k), x_0.shape[1:], x_0.dtype)
+
         noise = jax.vmap(draw)(keys)
         x_t = expand(step.now.alpha, x_0) * x_0 + expand(step.now.sigma, x_0) * noise
         prediction = denoise(x_t, step.now)

@@ -8,12 +8,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from glowdiff.diffusion.codec import Codec
 from glowdiff.diffusion.process import Process
-from glowdiff.diffusion.scaling import to_unit
 from glowdiff.diffusion.timesteps import spread
-from glowdiff.method import Aux, Batch, Cond, Method, Variables, image_keys
+from glowdiff.method import Aux, Batch, Cond, Condition, Guides, Method, Variables, image_keys
 from glowdiff.samplers.levels import as_dtype, rows
-from glowdiff.spec import DataSpec
 
 
 class Towers(NamedTuple):
@@ -23,11 +22,12 @@ class Towers(NamedTuple):
     image: Callable[..., jax.Array]  # (variables, x_t, t [B]) -> z [B, E]
     text: Callable[..., jax.Array]  # (variables, tokens [B, L], mask [B, L]) -> z [B, E]
     scale: Callable[[Variables], jax.Array]  # of the cosines
-    context: int  # L
     dtype: Any  # of what comes in and out, at least float32
 
 
-def clip_method(towers: Towers, process: Process, spec: DataSpec, *, noised: bool = True) -> Method:
+def clip_method(
+    towers: Towers, process: Process, codec: Codec, takes: tuple[Condition, ...], *, noised: bool = True
+) -> Method:
     """The `Method` of a CLIP, trained on images at uniform timesteps (Nichol et al., 2022, section 4.3).
 
     Its scores are those of an image among the images of its evaluation batch: the loss and the accuracy (is the nearest
@@ -37,38 +37,39 @@ def clip_method(towers: Towers, process: Process, spec: DataSpec, *, noised: boo
     Args:
       towers: give the embeddings.
       process: how noise is added; that of the diffusion models it shall guide.
-      spec: of the data, with captions.
+      codec: between images and what noise is added to, likewise.
+      takes: the rows of captions.
       noised: False: plain CLIP, to which t is always 0.
     """
     dtype = towers.dtype
     levels = as_dtype(process.training_grid().now, dtype)
 
-    def images_at(variables: Variables, image: jax.Array, t: jax.Array, noise: jax.Array) -> jax.Array:
+    def images_at(variables: Variables, x_0: jax.Array, t: jax.Array, noise: jax.Array) -> jax.Array:
         level = rows(levels, t)
-        return towers.image(variables, process.q_sample(to_unit(image, spec.levels, dtype), level, noise), level.t)
+        return towers.image(variables, process.q_sample(x_0, level, noise), level.t)
 
     def init(key: jax.Array, batch: Batch) -> Variables:
-        x_0, cond = to_unit(batch["image"], spec.levels, dtype), batch["cond"]
+        x_0, cond = codec.encode({}, key, batch["image"]), batch["cond"]
         return towers.init(key, x_0, jnp.zeros(x_0.shape[0], dtype), cond["tokens"], cond["mask"])
 
     def loss(variables: Variables, key: jax.Array, batch: Batch) -> tuple[jax.Array, Aux]:
         t_key, noise_key = jax.random.split(key)
-        image, cond = batch["image"], batch["cond"]
-        t = jax.random.randint(t_key, image.shape[:1], 0, process.timesteps if noised else 1)
-        noise = batch["noise"] if "noise" in batch else jax.random.normal(noise_key, image.shape, dtype)
-        z_image = images_at(variables, image, t, noise)
+        x_0, cond = codec.encode(variables, key, batch["image"]), batch["cond"]
+        t = jax.random.randint(t_key, x_0.shape[:1], 0, process.timesteps if noised else 1)
+        noise = batch["noise"] if "noise" in batch else jax.random.normal(noise_key, x_0.shape, dtype)
+        z_image = images_at(variables, x_0, t, noise)
         scale, z_text = towers.scale(variables), towers.text(variables, cond["tokens"], cond["mask"])
         nats, right = contrast(z_image, z_text, scale, same_captions(cond["tokens"], cond["mask"]))
         return nats.mean(), Aux({"accuracy": right.mean(), "logit_scale": scale}, {})
 
     def scores(variables: Variables, key: jax.Array, batch: Batch) -> dict[str, jax.Array]:
-        image, cond, real = batch["image"], batch["cond"], batch["mask"]
+        x_0, cond, real = codec.encode(variables, key, batch["image"]), batch["cond"], batch["mask"]
         t = spread(batch["index"], process.timesteps if noised else 1)
-        noise = jax.vmap(lambda k: jax.random.normal(k, image.shape[1:], dtype))(image_keys(key, batch))
+        noise = jax.vmap(lambda k: jax.random.normal(k, x_0.shape[1:], dtype))(image_keys(key, batch))
         scale, z_text = towers.scale(variables), towers.text(variables, cond["tokens"], cond["mask"])
         same = same_captions(cond["tokens"], cond["mask"])
         (nats, right), (_, right_clean) = (
-            contrast(images_at(variables, image, at, noise), z_text, scale, same, real) for at in (t, jnp.zeros_like(t))
+            contrast(images_at(variables, x_0, at, noise), z_text, scale, same, real) for at in (t, jnp.zeros_like(t))
         )
         return {"loss": nats, "accuracy": right, "accuracy_clean": right_clean}
 
@@ -84,7 +85,7 @@ def clip_method(towers: Towers, process: Process, spec: DataSpec, *, noised: boo
             return cond
         return {**cond, "clip_text": towers.text(variables, cond["clip_tokens"], cond["clip_mask"])}
 
-    return Method(init, loss, options=(), scores=scores, log_prob=log_prob, embed=embed, context=towers.context)
+    return Method(init, loss, scores, takes=takes, guides=Guides(log_prob, embed))
 
 
 def same_captions(tokens: jax.Array, mask: jax.Array) -> jax.Array:

@@ -1,99 +1,119 @@
-"""What a diffusion model is told beside the noisy image: label, caption, small image, known pixels."""
+"""What a diffusion model is told beside the noisy image, row by row, and how its network takes it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from glowdiff.diffusion.config import DiffusionConfig
 from glowdiff.diffusion.erase import known_masks
-from glowdiff.diffusion.scaling import shrink, to_levels, to_unit
-from glowdiff.method import TOKENS, Batch, Cond, folded, image_keys
+from glowdiff.diffusion.scaling import shrink, to_unit
+from glowdiff.method import Batch, Cond, Condition, caption_rows, folded, label_row, made_of_images
+from glowdiff.samplers.levels import expand
 from glowdiff.spec import DataSpec
 
+# Images that commands read from files, by the name of their row, and what they are.
+FILES = {"low_res": "what a super-resolution model enlarges: a picture, or samples (.npz)"}
 ERASE_STREAM = 2**30 + 1  # folded into a key for the regions that are erased of an image
 
 
-@dataclass(frozen=True)
-class Conditions:
-    """The conditions of a configured model of images of `spec`; images and masks become floats of `dtype`."""
+def rows(config: DiffusionConfig, spec: DataSpec) -> tuple[Condition, ...]:
+    """The conditions of a configured model of images of `spec`.
 
-    config: DiffusionConfig
-    spec: DataSpec
+    Any model takes known pixels, which are then pasted into its predictions (inpainting), and a source to vary
+    (SDEdit); one with `inpaint` sees what is known.
+    """
+    (height, width, channels), levels = spec.shape, spec.levels
+    takes: list[Condition] = []
+    if config.class_conditional:
+        takes.append(label_row(spec, withheld=config.label_dropout))
+    if config.captions is not None:
+        text = config.captions
+        takes += caption_rows(text.context, text.vocab_size, withheld=config.caption_dropout)
+
+    def image(batch: Batch, keys: jax.Array) -> jax.Array:
+        del keys
+        return batch["image"]
+
+    def mask(batch: Batch, keys: jax.Array) -> jax.Array:
+        del batch
+        return known_masks(folded(keys, ERASE_STREAM), height, width)
+
+    known = Condition("known", spec.shape, jnp.uint8, levels, image=True)
+    known_mask = Condition("known_mask", (height, width, 1), jnp.uint8, 2)
+    if config.inpaint:
+        known = known._replace(of_images=image, channels=channels)
+        known_mask = known_mask._replace(of_images=mask, channels=1)
+    takes += [known, known_mask]
+    if config.low_res is not None:
+        side = config.low_res
+
+        def small(batch: Batch, keys: jax.Array) -> jax.Array:
+            del keys
+            return shrink(jnp.asarray(batch["image"]).astype(jnp.float32), side)
+
+        shape = (side, side, channels)
+        takes.append(
+            Condition("low_res", shape, jnp.uint8, levels, of_images=small, needed=True, image=True, channels=channels)
+        )
+    takes.append(Condition("source", spec.shape, jnp.uint8, levels, image=True))
+    return tuple(takes)
+
+
+class Conditions(NamedTuple):
+    """Rows, as the network takes them: images from -1 to 1, masks as numbers."""
+
+    takes: tuple[Condition, ...]
+    levels: int
     dtype: Any
 
     @property
-    def classes(self) -> int:
-        """Labels that it knows, 0 if it looks at none."""
-        return len(self.spec.classes) if self.config.class_conditional else 0
+    def can_withhold(self) -> bool:
+        """Whether there is anything to guide away from."""
+        return any(each.none is not None for each in self._optional)
 
     @property
-    def _names(self) -> tuple[str, ...]:
-        """Of what data sets know of their images: the conditions that the network reads."""
-        return ("label",) if self.classes else tuple(TOKENS) if self.config.text else ()
+    def _optional(self) -> list[Condition]:
+        """The rows that may be withheld."""
+        return [each for each in self.takes if each.withheld]
 
-    @property
-    def dropout(self) -> float:
-        """Share of labels or captions that are withheld in training."""
-        return self.config.caption_dropout if self.config.text else self.config.label_dropout
+    def of_batch(self, batch: Batch, keys: jax.Array | None = None) -> dict[str, jax.Array]:
+        """Those of real images; with keys [B] also what a model may be told and need not, such as known pixels."""
+        made = [each for each in self.takes if each.needed or each.of_data or keys is not None]
+        n = batch["image"].shape[0]
+        none = jnp.zeros(n, jnp.int32) if keys is None else keys  # what is needed is made without chance
+        return self.prepare(made_of_images(made, batch, none), n)
 
-    @property
-    def needed(self) -> bool:
-        """Whether samples need more than labels."""
-        return self.config.text or self.config.inpaint or self.config.low_res is not None
-
-    def prepare(
-        self, cond: Cond, n: int, x_0: jax.Array | None = None, erase: jax.Array | None = None
-    ) -> dict[str, jax.Array]:
-        """Conditions of n images as the network takes them.
-
-        Args:
-          cond: as `Method` takes them; images are integers.
-          n: how many images.
-          x_0: the images themselves, from -1 to 1, of which small ones are made where none are given.
-          erase: keys [n] by which regions are erased of x_0 for inpainting models; None: nothing is known.
-        """
-        height, width, channels = self.spec.shape
-        ready = {name: cond[name] for name in self._names}
-        if self.config.low_res is not None:
-            if "low_res" in cond:
-                ready["low_res"] = self._scaled(cond["low_res"])
-            else:
-                assert x_0 is not None, "super-resolution needs cond['low_res']"
-                ready["low_res"] = shrink(x_0, self.config.low_res)
-        if "known" in cond:
-            ready |= {"known": self._scaled(cond["known"]), "known_mask": cond["known_mask"].astype(self.dtype)}
-        elif self.config.inpaint and x_0 is not None and erase is not None:
-            ready |= {"known": x_0, "known_mask": known_masks(erase, height, width).astype(self.dtype)}
-        elif self.config.inpaint:
-            ready["known"] = jnp.zeros((n, height, width, channels), self.dtype)
-            ready["known_mask"] = jnp.zeros((n, height, width, 1), self.dtype)
+    def prepare(self, cond: Cond, n: int) -> dict[str, jax.Array]:
+        """Those that callers give, of n images; what the first convolution expects and is not told is 0."""
+        ready: dict[str, jax.Array] = {}
+        for each in self.takes:
+            if each.name in cond:
+                ready[each.name] = self._scaled(each, cond[each.name])
+            elif each.needed or each.of_data:
+                raise ValueError(f"cond must hold {each.name!r}; it holds {', '.join(cond) or 'nothing'}.")
+            elif each.channels:
+                ready[each.name] = jnp.zeros((n, *each.shape), self.dtype)
         return ready
 
-    def withhold(self, cond: Cond) -> dict[str, jax.Array]:
-        """Prepared conditions without label or caption, for classifier-free guidance."""
-        if self.config.text:
-            return {**cond, "mask": jnp.zeros_like(cond["mask"])}
-        return {**cond, "label": jnp.full_like(cond["label"], self.classes)}
+    def withhold(self, cond: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+        """Prepared conditions without those that may be withheld, for classifier-free guidance."""
+        return {**cond, **{each.name: jnp.full_like(cond[each.name], each.none or 0) for each in self._optional}}
 
-    def of_images(self, batch: Batch) -> dict[str, Any]:
-        """What samples need besides noise, made of real images: see `Method.conditions`."""
-        image = jnp.asarray(batch["image"])
-        found = {name: batch["cond"][name] for name in self._names}
-        if self.config.low_res is not None:
-            found["low_res"] = to_levels(shrink(self._scaled(image), self.config.low_res), self.spec.levels)
-        if self.config.inpaint:
-            masks = known_masks(erase_keys(image_keys(jax.random.key(0), batch)), *self.spec.shape[:2])
-            found |= {"known": image, "known_mask": masks.astype(jnp.uint8)}
-        return found
+    def drop(self, key: jax.Array, cond: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        """Prepared conditions of which every example may lack some, each row at its own rate."""
+        free, dropped = self.withhold(cond), dict(cond)
+        for number, each in enumerate(self._optional):
+            value = cond[each.name]
+            own = jax.random.fold_in(key, number) if number else key
+            lacks = jax.random.bernoulli(own, each.withheld, value.shape[:1])
+            dropped[each.name] = jnp.where(expand(lacks, value), free[each.name], value)
+        return dropped
 
-    def _scaled(self, image: jax.Array) -> jax.Array:
-        return to_unit(image, self.spec.levels, self.dtype)
-
-
-def erase_keys(keys: jax.Array) -> jax.Array:
-    """Of the keys of images [B], those for the regions that are erased."""
-    return folded(keys, ERASE_STREAM)
+    def _scaled(self, each: Condition, array: jax.Array) -> jax.Array:
+        if each.image:
+            return to_unit(array, self.levels, self.dtype)
+        return array.astype(self.dtype) if each.dtype == jnp.uint8 else array

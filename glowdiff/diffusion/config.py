@@ -1,19 +1,21 @@
-"""The `model` sections of diffusion models and of their classifiers."""
+"""The `model` sections of diffusion models, of their classifiers and of CLIP."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
-from glowdiff.config.sections import DataConfig, ModelConfig, SamplingConfig
+from glowdiff.config.options import SampleOptions
+from glowdiff.config.parts import part
+from glowdiff.config.sections import DataConfig, ModelConfig, TrainConfig
+from glowdiff.diffusion.codec import CODECS
 from glowdiff.diffusion.losses import LOSSES
-from glowdiff.diffusion.process import PREDICTIONS, VARIANCES
-from glowdiff.diffusion.schedules import SCHEDULES, alpha_bars
-from glowdiff.diffusion.text_config import TextConfig
+from glowdiff.diffusion.process import CLIP_NOISES, NOISES, PROCESSES
 from glowdiff.errors import ConfigError, require, require_choice
-from glowdiff.networks.classifier import POOLS
-from glowdiff.networks.plan import check_sides, check_unet, default_channel_mult
+from glowdiff.networks.adm import CLASSIFIERS, DENOISERS
+from glowdiff.networks.captions import CLIP_TEXTS, TEXTS, Captions
+from glowdiff.networks.towers import TOWERS
 from glowdiff.samplers import SAMPLERS
 from glowdiff.samplers.spacing import SPACINGS, grid
 from glowdiff.spec import DataSpec
@@ -23,184 +25,97 @@ TIMESTEP_SAMPLERS = ("uniform", "loss_second_moment")
 
 
 @dataclass(frozen=True)
-class NoiseConfig(ModelConfig):
-    """What all networks that see x_t share: how noise is added."""
+class DiffusionConfig(ModelConfig):
+    """A diffusion model: its parts, its loss, and what it is told."""
 
     init_images: int = 1  # nothing depends on data
 
-    schedule: str = "linear"  # linear | cosine (squaredcos_cap_v2 is another name of it)
-    timesteps: int = 1000  # T
-    zero_terminal_snr: bool = False  # the last timestep is pure noise (Lin et al., 2023)
+    process: Any = part(PROCESSES, "ddpm")
+    network: Any = part(DENOISERS, "adm")
+    text: Any = part(TEXTS, "none")  # captions condition it: glide
+    codec: Any = part(CODECS, "pixels")
 
-    def check(self) -> None:
-        """Raise `ConfigError` for impossible values."""
-        super().check()
-        require_choice("model.schedule", self.schedule, SCHEDULES)
-        require(self.timesteps > 1, f"model.timesteps is {self.timesteps}; it must be at least 2.")
-
-
-@dataclass(frozen=True)
-class NoisedConfig(NoiseConfig):
-    """What denoisers and classifiers share beside that: the UNet's shape in ADM's terms."""
-
-    rescale_timesteps: bool = False  # the network is given t * 1000 / T
-
-    channels: int = 128  # of the first level
-    channel_mult: str = ""  # channels of each level over those of the first; empty: ADM's for the size of the images
-    res_blocks: int = 2  # per level (the decoder has one more)
-    attention: str = "16,8"  # sides, in pixels, at which there is attention; empty: in the middle only
-    heads: int = 4  # of attention,
-    head_channels: int | None = None  # or channels of each head
-    adagn: bool = True  # timestep and label scale and shift the norms (AdaGN); False: they are added
-    updown: bool = False  # residual blocks resample (BigGAN); False: strided convolutions do
-    new_attention_order: bool = False  # as the 64x64 release stores queries, keys and values: for imported weights
-    dropout: float = 0.0
-    remat: bool = False  # recompute the activations of each block in the backward pass
-
-    def multipliers(self, side: int) -> tuple[float, ...]:
-        """`channel_mult` as numbers, for images of that side.
-
-        Raises:
-          ConfigError: it holds anything else.
-        """
-        if not self.channel_mult:
-            return default_channel_mult(side)
-        return _numbers("channel_mult", self.channel_mult, float)
-
-    def attention_sides(self) -> tuple[int, ...]:
-        """`attention` as numbers.
-
-        Raises:
-          ConfigError: it holds anything else.
-        """
-        return _numbers("attention", self.attention, int)
-
-    def check(self) -> None:
-        """Raise `ConfigError` for impossible values."""
-        super().check()
-        for key in ("channels", "res_blocks", "heads", "head_channels"):
-            value = getattr(self, key)
-            require(value is None or value > 0, f"model.{key} is {value}; it must be at least 1.")
-        require(0 <= self.dropout < 1, f"model.dropout is {self.dropout}; it is a share, from 0 to below 1.")
-        self.multipliers(64)
-        self.attention_sides()
-
-    def check_data(self, spec: DataSpec, data: DataConfig) -> None:
-        """Raise `ConfigError` if the data cannot be modelled so."""
-        super().check_data(spec, data)
-        height, width, _ = spec.shape
-        multipliers = self.multipliers(height)
-        check_unet(height, self.channels, multipliers, self.attention_sides(), self.heads, self.head_channels)
-        check_sides(height, width, len(multipliers))
-
-
-@dataclass(frozen=True)
-class DiffusionConfig(NoisedConfig, TextConfig):
-    """A diffusion model: process, loss and UNet; the defaults are DDPM's on CIFAR-10, but for the published details."""
-
-    prediction: str = "eps"  # what the network predicts: eps | x_0 | v
-    variance: str = "fixed_large"  # of p(x_{t-1} | x_t): fixed_small | fixed_large | learned (between the two)
     loss: str = "simple"  # simple | hybrid (plus the bound, for a learned variance) | kl | rescaled_kl
     weighting: str = "none"  # of the simple loss over timesteps: none | min_snr
     min_snr_gamma: float = 5.0
     timestep_sampler: str = "uniform"  # uniform | loss_second_moment (for kl losses)
+
     class_conditional: bool = False
     label_dropout: float = 0.0  # share of labels withheld in training, which classifier-free guidance needs
+    caption_dropout: float = 0.0  # share of captions withheld in training, likewise
     low_res: int | None = None  # super-resolution: the side, in pixels, of the images that are given
-    text: bool = False  # captions condition it (GLIDE); how they are read say tokenizer, vocab_size and text_...
-    caption_dropout: float = 0.0  # share of captions withheld in training, which classifier-free guidance needs
     inpaint: bool = False  # it is given the known pixels of images of which regions are erased
 
     # Improved DDPM's and ADM's: a long average, no decay.
     settings: ClassVar[Mapping[str, Any]] = {
         "train.ema_decay": 0.9999, "optimizer.name": "adamw", "optimizer.learning_rate": 1e-4,
     }  # fmt: skip
-    sampling_keys: ClassVar[tuple[str, ...]] = (
-        "temperature", "sampler", "steps", "spacing", "eta", "guidance_scale", "guidance_from", "guidance_to",
-        "guidance_rescale", "threshold", "percentile",
-    )  # fmt: skip
+    options: ClassVar[tuple[str, ...]] = tuple(each.name for each in fields(SampleOptions))
 
     @property
-    def context(self) -> int:
-        """Tokens of a caption that the model reads; 0: it reads none."""
-        return self.text_context if self.text else 0
+    def captions(self) -> Captions | None:
+        """How captions are read; None: they are not."""
+        return self.text if isinstance(self.text, Captions) else None
 
     def check(self) -> None:
         """Raise `ConfigError` for impossible values."""
         super().check()
-        require_choice("model.prediction", self.prediction, PREDICTIONS)
-        require_choice("model.variance", self.variance, VARIANCES)
         require_choice("model.loss", self.loss, LOSSES)
         require_choice("model.weighting", self.weighting, WEIGHTINGS)
         require_choice("model.timestep_sampler", self.timestep_sampler, TIMESTEP_SAMPLERS)
+        variance = self.process.variance
         require(
-            self.loss != "hybrid" or self.variance == "learned",
-            f"model.loss is 'hybrid', which trains a learned variance, but model.variance is {self.variance!r}.",
+            self.loss != "hybrid" or variance == "learned",
+            f"model.loss is 'hybrid', which trains a learned variance, but model.process.variance is {variance!r}.",
         )
         require(
             self.weighting == "none" or self.loss == "simple",
             f"model.weighting is {self.weighting!r}, which weighs the simple loss, but model.loss is {self.loss!r}.",
         )
-        require(
-            not self.zero_terminal_snr or self.prediction != "eps",
-            "model.zero_terminal_snr is on, but model.prediction is 'eps', which says nothing of the data where x_t is "
-            "pure noise; predict v (or x_0).",
-        )
         require(self.min_snr_gamma > 0, f"model.min_snr_gamma is {self.min_snr_gamma}; it must be positive.")
-        require(0 <= self.label_dropout < 1, f"model.label_dropout is {self.label_dropout}; it is a share below 1.")
-        require(
-            self.label_dropout == 0 or self.class_conditional,
-            f"model.label_dropout is {self.label_dropout}, but model.class_conditional is off: there are no labels to "
-            "withhold.",
-        )
+        for key, there, what in (
+            ("label_dropout", self.class_conditional, "model.class_conditional is off: there are no labels"),
+            ("caption_dropout", self.captions is not None, "model.text.name is 'none': there are no captions"),
+        ):
+            value = getattr(self, key)
+            require(0 <= value < 1, f"model.{key} is {value}; it is a share below 1.")
+            require(value == 0 or there, f"model.{key} is {value}, but {what} to withhold.")
         require(self.low_res is None or self.low_res > 0, f"model.low_res is {self.low_res}; it must be positive.")
-        require(
-            0 <= self.caption_dropout < 1, f"model.caption_dropout is {self.caption_dropout}; it is a share below 1."
-        )
-        require(
-            self.caption_dropout == 0 or self.text,
-            f"model.caption_dropout is {self.caption_dropout}, but model.text is off: there are no captions to "
-            "withhold.",
-        )
-        require(
-            not (self.text and self.class_conditional),
-            "model.text and model.class_conditional are both on; a model is told of captions or of labels.",
-        )
 
-    def check_sampling(self, sampling: SamplingConfig) -> None:
+    def check_sampling(self, options: SampleOptions, prefix: str = "sampling.") -> None:
         """Raise `ConfigError` for a sampler, steps or guidance that cannot be."""
-        require_choice("sampling.sampler", sampling.sampler, tuple(SAMPLERS))
-        require_choice("sampling.spacing", sampling.spacing, SPACINGS)
-        table = alpha_bars(self.schedule, self.timesteps, zero_terminal_snr=self.zero_terminal_snr)
-        noisiest = grid(table, sampling.steps, sampling.spacing).now
+        require_choice(f"{prefix}sampler", options.sampler, SAMPLERS)
+        require_choice(f"{prefix}spacing", options.spacing, SPACINGS)
+        noisiest = grid(self.process.alpha_bars(), options.steps, options.spacing).now
         require(
-            not self.zero_terminal_snr or sampling.spacing != "even" or noisiest.alpha_bar[-1] == 0,
-            f"sampling.steps is {sampling.steps!r}, which leaves out the last timestep, the pure noise that samples "
-            "start from (model.zero_terminal_snr is on); use sampling.spacing=trailing.",
+            not self.process.zero_terminal_snr or options.spacing != "even" or noisiest.alpha_bar[-1] == 0,
+            f"{prefix}steps is {options.steps!r}, which leaves out the last timestep, the pure noise that samples "
+            f"start from (model.process.zero_terminal_snr is on); use {prefix}spacing=trailing.",
         )
+        text = self.captions is not None
         require(
-            sampling.guidance_scale is None or self.label_dropout > 0 or self.caption_dropout > 0,
-            f"sampling.guidance_scale is {sampling.guidance_scale}, but this model has never been without "
-            + ("captions (model.caption_dropout" if self.text else "labels (model.label_dropout")
+            options.guidance_scale is None or self.label_dropout > 0 or self.caption_dropout > 0,
+            f"{prefix}guidance_scale is {options.guidance_scale}, but this model has never been without "
+            + ("captions (model.caption_dropout" if text else "labels (model.label_dropout")
             + " is 0), so there is nothing to guide away from. "
-            + ("CLIP can guide it." if self.text else "A classifier can guide it."),
+            + ("CLIP can guide it." if text else "A classifier can guide it."),
         )
-        _check_used(sampling)
 
     def check_data(self, spec: DataSpec, data: DataConfig) -> None:
         """Raise `ConfigError` if the data cannot be modelled so."""
         super().check_data(spec, data)
+        height, width, _ = spec.shape
+        self.network.check_shape(height, width)
         require(
             not self.class_conditional or len(spec.classes) > 0,
             f"model.class_conditional is on, but {data.name} has no labels.",
         )
         require(
-            not self.text or spec.captions,
-            f"model.text is on, but {data.name} has no captions. openmoji has, and a folder with a metadata.csv "
-            "(columns file_name and text) or a .txt beside each image.",
+            self.captions is None or spec.captions,
+            f"model.text.name is {self.text.name!r}, but {data.name} has no captions. openmoji has, and a folder with "
+            "a metadata.csv (columns file_name and text) or a .txt beside each image.",
         )
         if self.low_res is not None:
-            height, width, _ = spec.shape
             require(
                 height == width and self.low_res < height and height % self.low_res == 0,
                 f"model.low_res is {self.low_res}, but images of {spec.name} are {height}x{width} pixels; it must be a "
@@ -209,64 +124,61 @@ class DiffusionConfig(NoisedConfig, TextConfig):
 
 
 @dataclass(frozen=True)
-class ClassifierConfig(NoisedConfig):
-    """A classifier of noised images, to guide diffusion models of the same schedule; the defaults are ADM's."""
+class ClassifierConfig(ModelConfig):
+    """A classifier of noised images, to guide diffusion models of the same noise."""
 
-    attention: str = "32,16,8"
-    head_channels: int | None = 64
-    updown: bool = True
-    pool: str = "attention"  # adaptive | attention | spatial | spatial_v2: from features to logits
+    init_images: int = 1
+
+    process: Any = part(NOISES, "ddpm")
+    network: Any = part(CLASSIFIERS, "adm")
 
     settings: ClassVar[Mapping[str, Any]] = {
         "train.ema_decay": 0.0, "optimizer.name": "adamw", "optimizer.learning_rate": 3e-4,
         "optimizer.weight_decay": 0.05,
     }  # fmt: skip
-    sampling_keys: ClassVar[tuple[str, ...]] = ()
-
-    def check(self) -> None:
-        """Raise `ConfigError` for impossible values."""
-        super().check()
-        require_choice("model.pool", self.pool, POOLS)
+    options: ClassVar[tuple[str, ...]] = ()
 
     def check_data(self, spec: DataSpec, data: DataConfig) -> None:
         """Raise `ConfigError` if the data cannot be modelled so."""
         super().check_data(spec, data)
+        self.network.check_shape(*spec.shape[:2])
         if not spec.classes:
             raise ConfigError(f"a classifier needs labels, but {data.name} has none.")
 
 
-def same_noise(model: NoiseConfig, guide: NoiseConfig) -> str | None:
-    """What of the noise two networks were trained on differs, in words; None: nothing."""
-    same = {"squaredcos_cap_v2": "cosine"}  # two names of one schedule
-    for key in ("schedule", "timesteps", "zero_terminal_snr"):
-        mine, theirs = getattr(model, key), getattr(guide, key)
-        if same.get(mine, mine) != same.get(theirs, theirs):
-            return f"model.{key} is {mine!r} and the guide's is {theirs!r}"
-    return None
+@dataclass(frozen=True)
+class ClipConfig(ModelConfig):
+    """A CLIP of noised images: two transformers that agree on which caption is whose."""
 
+    init_images: int = 1
 
-def _check_used(sampling: SamplingConfig) -> None:
-    """Raise `ConfigError` for numbers that nothing would look at."""
-    unguided = "sampling.guidance_scale is not given, so there is no guidance for it to change"
-    reasons = {
-        "eta": (sampling.sampler != "ddim", f"sampling.sampler is {sampling.sampler!r}; only ddim adds noise by eta"),
-        "percentile": (sampling.threshold != "dynamic", f"sampling.threshold is {sampling.threshold!r}, not dynamic"),
-        "guidance_from": (sampling.guidance_scale is None, unguided),
-        "guidance_to": (sampling.guidance_scale is None, unguided),
-        "guidance_rescale": (sampling.guidance_scale is None, unguided),
-    }
-    for key, (unused, reason) in reasons.items():
-        value, usual = getattr(sampling, key), getattr(SamplingConfig, key)
-        require(not unused or value == usual, f"sampling.{key} is {value}, but {reason}. Leave it at {usual}.")
+    process: Any = part(CLIP_NOISES, "ddpm")
+    network: Any = part(TOWERS, "clip")
+    text: Any = part(CLIP_TEXTS, "clip")
+    noised: bool = True  # sees noised images, to guide; False: plain CLIP, which takes every image for that of t = 0
 
+    settings: ClassVar[Mapping[str, Any]] = {
+        "train.ema_decay": 0.0, "optimizer.name": "adamw", "optimizer.learning_rate": 3e-4,
+        "optimizer.weight_decay": 0.1, "optimizer.b2": 0.98, "optimizer.eps": 1e-6,
+    }  # fmt: skip
+    options: ClassVar[tuple[str, ...]] = ()
 
-def _numbers(key: str, text: str, kind: type) -> tuple[Any, ...]:
-    """The numbers, separated by commas, of a key."""
-    try:
-        return tuple(kind(part) for part in text.split(",")) if text.strip() else ()
-    except ValueError as error:
-        example = "32,16,8" if kind is int else "1,2,3,4"
-        raise ConfigError(
-            f"model.{key} is {text!r}; it must be {'whole ' if kind is int else ''}numbers with commas between them, "
-            f"such as {example!r}."
-        ) from error
+    @property
+    def captions(self) -> Captions:
+        """How captions are read."""
+        return self.text
+
+    def check_train(self, train: TrainConfig) -> None:
+        """Raise `ConfigError` if the model cannot be trained so."""
+        super().check_train(train)
+        require(
+            train.accumulate == 1,
+            f"train.accumulate is {train.accumulate}, but CLIP compares all images and captions of a batch with each "
+            "other; micro-batches would see only their own. To save memory, set model.network.remat=True.",
+        )
+
+    def check_data(self, spec: DataSpec, data: DataConfig) -> None:
+        """Raise `ConfigError` if the data cannot be modelled so."""
+        super().check_data(spec, data)
+        require(spec.captions, f"CLIP learns from captions, but {data.name} has none; try data.name=openmoji.")
+        self.network.check_shape(spec, data.name)

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from glowdiff.config.parts import Part
+from glowdiff.diffusion.schedules import SCHEDULES, alpha_bars
 from glowdiff.errors import require, require_choice
 from glowdiff.samplers import spacing
 from glowdiff.samplers.levels import FIXED, Array, Level, Step, expand, make_grid, up_to
@@ -16,6 +18,72 @@ from glowdiff.samplers.prediction import Prediction, from_eps, from_v, from_x_0
 PREDICTIONS = ("eps", "x_0", "v")
 VARIANCES = (*FIXED, "learned")
 
+
+@dataclass(frozen=True)
+class Noise(Part):
+    """The `process` section of all networks that see x_t: how noise is added."""
+
+    schedule: str = "linear"  # linear | cosine (squaredcos_cap_v2 is another name of it)
+    timesteps: int = 1000  # T
+    zero_terminal_snr: bool = False  # the last timestep is pure noise (Lin et al., 2023)
+    rescale_timesteps: bool = False  # the network is given t * 1000 / T
+
+    def check(self, key: str) -> None:
+        """Raise `ConfigError` for impossible values."""
+        require_choice(f"{key}.schedule", self.schedule, SCHEDULES)
+        require(self.timesteps > 1, f"{key}.timesteps is {self.timesteps}; it must be at least 2.")
+
+    def alpha_bars(self) -> np.ndarray:
+        """Float64 [T]."""
+        return alpha_bars(self.schedule, self.timesteps, zero_terminal_snr=self.zero_terminal_snr)
+
+    def process(self) -> Process:
+        """The process; guides predict nothing of it, and v suits zero terminal SNR as well."""
+        return Process(self.alpha_bars(), "v", rescale_timesteps=self.rescale_timesteps)
+
+    def difference(self, other: Noise) -> str | None:
+        """What of the noise differs from another's, in words; None: nothing."""
+        same = {"squaredcos_cap_v2": "cosine"}  # two names of one schedule
+        for key in ("schedule", "timesteps", "zero_terminal_snr"):
+            mine, theirs = getattr(self, key), getattr(other, key)
+            if same.get(mine, mine) != same.get(theirs, theirs):
+                return f"model.process.{key} is {mine!r} and the guide's is {theirs!r}"
+        return None
+
+
+@dataclass(frozen=True)
+class CosineNoise(Noise):
+    """As `Noise`, for what starts with the cosine schedule."""
+
+    schedule: str = "cosine"
+
+
+@dataclass(frozen=True)
+class DDPM(Noise):
+    """The `process` section of denoisers: noise, and what the network says of it."""
+
+    prediction: str = "eps"  # what the network predicts: eps | x_0 | v
+    variance: str = "fixed_large"  # of p(x_{t-1} | x_t): fixed_small | fixed_large | learned (between the two)
+
+    def check(self, key: str) -> None:
+        """Raise `ConfigError` for impossible values."""
+        super().check(key)
+        require_choice(f"{key}.prediction", self.prediction, PREDICTIONS)
+        require_choice(f"{key}.variance", self.variance, VARIANCES)
+        require(
+            not self.zero_terminal_snr or self.prediction != "eps",
+            f"{key}.zero_terminal_snr is on, but {key}.prediction is 'eps', which says nothing of the data where x_t "
+            "is pure noise; predict v (or x_0).",
+        )
+
+    def process(self) -> Process:
+        """The process."""
+        return Process(self.alpha_bars(), self.prediction, self.variance, self.rescale_timesteps)
+
+
+PROCESSES = {"ddpm": DDPM}
+NOISES = {"ddpm": Noise}  # of classifiers
+CLIP_NOISES = {"ddpm": CosineNoise}
 READERS = {"eps": from_eps, "x_0": from_x_0, "v": from_v}
 
 
@@ -30,12 +98,12 @@ class Process:
 
     def __post_init__(self):
         """Raise `ConfigError` for what does not go together."""
-        require_choice("model.prediction", self.prediction, PREDICTIONS)
-        require_choice("model.variance", self.variance, VARIANCES)
+        require_choice("model.process.prediction", self.prediction, PREDICTIONS)
+        require_choice("model.process.variance", self.variance, VARIANCES)
         require(
             self.prediction != "eps" or self.alpha_bars[-1] > 0,
-            "model.prediction is 'eps', but with zero terminal SNR the last timestep is nothing but noise, of which "
-            "the network would learn nothing; it must be 'v' or 'x_0'.",
+            "model.process.prediction is 'eps', but with zero terminal SNR the last timestep is nothing but noise, of "
+            "which the network would learn nothing; it must be 'v' or 'x_0'.",
         )
 
     @property

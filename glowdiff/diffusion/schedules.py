@@ -20,15 +20,16 @@ def betas(name: str, timesteps: int) -> np.ndarray:
     Raises:
       ConfigError: no such schedule, or too few timesteps for it.
     """
-    require_choice("model.schedule", name, SCHEDULES)
+    require_choice("model.process.schedule", name, SCHEDULES)
     if name == "linear":
         require(
             timesteps > 20,
-            f"model.timesteps is {timesteps}, but model.schedule 'linear' needs more than 20; 'cosine' does not.",
+            f"model.process.timesteps is {timesteps}, but model.process.schedule 'linear' needs more than 20; "
+            "'cosine' does not.",
         )
         scale = 1000 / timesteps
         return np.linspace(1e-4 * scale, 0.02 * scale, timesteps)
-    require(timesteps > 0, f"model.timesteps is {timesteps}; it must be at least 1.")
+    require(timesteps > 0, f"model.process.timesteps is {timesteps}; it must be at least 1.")
     kept = np.cos((np.arange(timesteps + 1) / timesteps + 0.008) / 1.008 * np.pi / 2) ** 2
     return np.minimum(1 - kept[1:] / kept[:-1], 0.999)
 

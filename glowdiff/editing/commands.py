@@ -10,23 +10,17 @@ import jax
 import numpy as np
 
 from glowdiff.editing.latents import add_direction, linear, scale, spherical
-from glowdiff.editing.reconstruction import round_trip
+from glowdiff.editing.reconstruction import round_trip, told
 from glowdiff.editing.vectors import AttributeVector
 from glowdiff.errors import require
+from glowdiff.inference.cascade import enlarged
 from glowdiff.inference.model import Model
-from glowdiff.method import Latents, Method
+from glowdiff.method import Latents, Method, classes
 from glowdiff.pictures.files import to_display
 from glowdiff.pictures.inputs import Pictures
 from glowdiff.pictures.labelled import labelled_grid
 
-NEEDS = {  # functions of a method that each command calls
-    "reconstruct": ("encode", "sample"),
-    "interpolate": ("encode", "sample"),
-    "temperature": ("latents", "sample"),
-    "attribute": ("encode", "sample"),
-    "inpaint": ("sample",),
-    "sdedit": ("sample",),
-}
+THERE_AND_BACK = ("reconstruct", "interpolate", "attribute")  # what takes latents of given images
 BY_NOISE = ("inpaint", "sdedit")  # what only models can do that make images out of noise step by step
 MODES: dict[str, Callable[[Latents, Latents, float], Latents]] = {"linear": linear, "spherical": spherical}
 
@@ -40,15 +34,15 @@ class Result(NamedTuple):
 
 def check_method(command: str, name: str, method: Method) -> None:
     """Raise `ConfigError` unless a method, called `name`, can do what a command asks."""
-    lacking = [function for function in NEEDS[command] if getattr(method, function) is None]
-    reason = "has no latents of given images" if "encode" in lacking else "draws no samples"
-    require(not lacking, f"{command} does not work with method {name}, which {reason} (no {' and no '.join(lacking)}).")
+    draws, refused = method.draws, f"{command} does not work with method {name}"
+    require(draws is not None, f"{refused}, which draws no samples.")
+    assert draws is not None
     require(
-        command not in BY_NOISE or "strength" in method.options,
-        f"{command} does not work with method {name}: diffusion models edit images so.",
+        command not in THERE_AND_BACK or draws.encode is not None, f"{refused}, which has no latents of given images."
     )
+    require(command not in BY_NOISE or "strength" in draws.options, f"{refused}: diffusion models edit images so.")
     require(
-        command in BY_NOISE or "low_res" not in dict(method.inputs),
+        command in BY_NOISE or enlarged(method.takes) is None,
         f"{command} does not work with a super-resolution model: what its latents decode to depends on a small image.",
     )
 
@@ -59,26 +53,27 @@ def reconstruct(model: Model, pictures: Pictures, *, footer: str = "") -> Result
     Raises:
       ConfigError: decoding overflows.
     """
-    levels = model.spec.levels
-    found = round_trip(model, pictures.images, label=pictures.labels)
-    lost = [name for name, x in zip(pictures.names, found.error, strict=True) if not np.isfinite(x).all()]
+    assert model.method.draws is not None
+    levels, coarsen = model.spec.levels, model.method.draws.coarsen
+    back = round_trip(model, pictures.images, label=pictures.labels)
+    lost = [name for name, x in zip(pictures.names, back.error, strict=True) if not np.isfinite(x).all()]
     require(
         not lost,
         f"decoding the latents of {', '.join(lost)} overflows, so there is no reconstruction to show. Another "
         "checkpoint (--step), the raw parameters (--noema) or longer training may help.",
     )
-    shown = found.error * (model.method.coarsen * 255 / (levels - 1))
+    shown = back.error * (coarsen * 255 / (levels - 1))
     factor = _amplification(float(shown.max()))
     difference = np.clip(np.round(shown * factor), 0, 255).astype(np.uint8)
-    rows = np.stack([to_display(pictures.images, levels), to_display(found.images, levels), difference])
+    rows = np.stack([to_display(pictures.images, levels), to_display(back.images, levels), difference])
     labels = ["image", "reconstruction", f"difference x {factor:,}"]
     picture = labelled_grid(rows, 256, rows=labels, columns=pictures.names, footer=footer)
-    when = "before rounding" if found.unrounded else "after rounding"
+    when = "before rounding" if back.unrounded else "after rounding"
     images = count_of(len(pictures.images), "image")
     return Result(
         picture,
-        f"{images} reconstructed, error {when} {found.error.max():.2g} levels at most, "
-        f"{found.error.mean():.2g} on average, {100 * found.exact:.4g}% of the pixels exact",
+        f"{images} reconstructed, error {when} {back.error.max():.2g} levels at most, "
+        f"{back.error.mean():.2g} on average, {100 * back.exact:.4g}% of the pixels exact",
     )
 
 
@@ -88,13 +83,13 @@ def interpolate(model: Model, pictures: Pictures, *, mode: str = "linear", steps
     A class-conditional model decodes the first half of a row with the label of its first image, the rest with the
     other's.
     """
-    latents = model.encode(pictures.images, label=pictures.labels)
+    latents = model.encode(pictures.images, **told(model, pictures.labels))
     first, second = (jax.tree.map(lambda x, i=i: x[i::2], latents) for i in (0, 1))
     weights = np.linspace(0, 1, steps)
 
     def at(t: float) -> np.ndarray:
         label = None if pictures.labels is None else pictures.labels[0 if t <= 0.5 else 1 :: 2]
-        return model.decode(MODES[mode](first, second, t), label=label)
+        return model.decode(MODES[mode](first, second, t), **told(model, label))
 
     images = np.stack([at(float(t)) for t in weights], axis=1)
     names = [f"{a}\nto {b}" for a, b in zip(pictures.names[::2], pictures.names[1::2], strict=True)]
@@ -112,14 +107,14 @@ def temperature(
     footer: str = "",
 ) -> Result:
     """Rows of one noise each, at rising temperatures; class-conditional models draw `label` int [count] or any."""
-    assert model.method.latents is not None
-    latents = model.method.latents(jax.random.key(seed), count)
+    assert model.method.draws is not None
+    latents = model.method.draws.latents(jax.random.key(seed), count)
     names = [f"noise {row}" for row in range(count)]
-    if model.method.labels:
-        drawn = np.random.default_rng(seed).integers(model.method.labels, size=count)
+    if known := classes(model.method.takes):
+        drawn = np.random.default_rng(seed).integers(known, size=count)
         label = np.asarray(drawn if label is None else label)
         names = [f"{model.spec.classes[int(c)]} ({name})" for c, name in zip(label, names, strict=True)]
-    images = np.stack([model.decode(scale(latents, t), label=label) for t in temperatures], axis=1)
+    images = np.stack([model.decode(scale(latents, t), **told(model, label)) for t in temperatures], axis=1)
     picture = labelled_grid(
         images, model.spec.levels, rows=names, columns=numbers(temperatures), corner="temperature", footer=footer
     )
@@ -136,11 +131,9 @@ def attribute(
     footer: str = "",
 ) -> Result:
     """Rows of one image each, moved by alpha * factor times the vector; every image keeps its own label."""
-    latents = model.encode(pictures.images, label=pictures.labels)
-    moved = [
-        model.decode(add_direction(latents, vector.direction, factor * alpha), label=pictures.labels)
-        for alpha in alphas
-    ]
+    label = told(model, pictures.labels)
+    latents = model.encode(pictures.images, **label)
+    moved = [model.decode(add_direction(latents, vector.direction, factor * alpha), **label) for alpha in alphas]
     picture = labelled_grid(
         np.stack(moved, axis=1),
         model.spec.levels,

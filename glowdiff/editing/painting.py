@@ -22,7 +22,6 @@ def inpaint(
     *,
     seed: int = 0,
     prompt: str | None = None,
-    low_res: np.ndarray | None = None,
     footer: str = "",
     **choices: Any,
 ) -> Result:
@@ -35,18 +34,13 @@ def inpaint(
       count: of variations.
       seed: of their noise.
       prompt: of models that read captions.
-      low_res: of super-resolution models: the small image, painted already, uint8 [1, h, w, C].
       footer: written below, after the prompt.
-      **choices: of `Model.draw`, such as `label`, `sampler`, `guidance_scale`.
+      **choices: of `Model.draw`: a label, options, and of super-resolution models the small image, painted already.
     """
     image = picture.images[0]
-    if low_res is not None:
-        low_res = np.repeat(low_res[:1], count, axis=0)
-    found = model.sample(
-        jax.random.key(seed), count, image=image, mask=repaint, prompt=prompt, low_res=low_res, **choices
-    )
-    row = np.concatenate([image[None], hatched(image, repaint, model.spec.levels)[None], found])
-    drawn = labelled_grid(
+    drawn = model.sample(jax.random.key(seed), count, image=image, mask=repaint, prompt=prompt, **choices)
+    row = np.concatenate([image[None], hatched(image, repaint, model.spec.levels)[None], drawn])
+    grid = labelled_grid(
         row[None],
         model.spec.levels,
         rows=picture.names[:1],
@@ -54,7 +48,7 @@ def inpaint(
         footer=_below(prompt, footer),
     )
     share = f"{100 * repaint.mean():.3g}% of the pixels of {picture.names[0]} painted anew"
-    return Result(drawn, f"{share}, {count_of(count, 'variation')}")
+    return Result(grid, f"{share}, {count_of(count, 'variation')}")
 
 
 def sdedit(
@@ -64,7 +58,6 @@ def sdedit(
     *,
     seed: int = 0,
     prompt: str | None = None,
-    low_res: np.ndarray | None = None,
     footer: str = "",
     **choices: Any,
 ) -> Result:
@@ -76,25 +69,23 @@ def sdedit(
       strengths: shares of the noise that it is given, above 0 and at most 1; each compiles a program of its own.
       seed: of the noise.
       prompt: of models that read captions.
-      low_res: of super-resolution models, uint8 [1, h, w, C].
       footer: written below, after the prompt.
       **choices: as of `inpaint`.
     """
     image, key = picture.images[0], jax.random.key(seed)
-    found = [
-        model.sample(key, 1, source=image, strength=strength, prompt=prompt, low_res=low_res, **choices)[0]
-        for strength in strengths
+    varied = [
+        model.sample(key, 1, source=image, strength=strength, prompt=prompt, **choices)[0] for strength in strengths
     ]
-    far = [np.abs(varied.astype(np.float32) - image.astype(np.float32)).mean() for varied in found]
-    drawn = labelled_grid(
-        np.stack([image, *found])[None],
+    far = [np.abs(each.astype(np.float32) - image.astype(np.float32)).mean() for each in varied]
+    grid = labelled_grid(
+        np.stack([image, *varied])[None],
         model.spec.levels,
         rows=picture.names[:1],
         columns=["image", *(f"strength {strength}" for strength in numbers(strengths))],
         footer=_below(prompt, footer),
     )
     steps, distances = " ".join(numbers(strengths)), " ".join(f"{distance:.3g}" for distance in far)
-    return Result(drawn, f"{picture.names[0]} varied at strength {steps}, {distances} levels from it on average")
+    return Result(grid, f"{picture.names[0]} varied at strength {steps}, {distances} levels from it on average")
 
 
 def hatched(image: np.ndarray, region: np.ndarray, levels: int) -> np.ndarray:

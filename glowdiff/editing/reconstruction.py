@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from glowdiff.errors import ConfigError
 from glowdiff.inference.model import Model
+from glowdiff.method import classes
 
 
 class Reconstruction(NamedTuple):
@@ -29,13 +30,19 @@ def round_trip(model: Model, images: np.ndarray, *, label: int | np.ndarray | No
     Raises:
       ConfigError: the method has no `encode`, or cannot decode.
     """
-    if model.method.encode is None or model.method.sample is None:
+    draws = model.method.draws
+    if draws is None or draws.encode is None:
         raise ConfigError(f"method {model.config.method} has no latents of given images, so it reconstructs none.")
-    latents = model.encode(images, label=label)
-    decoded = model.decode(latents, label=label)
-    coarsen = model.method.coarsen
-    seen = images // coarsen * coarsen
-    unrounded = model.method.unrounded is not None
-    given_back = model.decode_unrounded(latents, label=label) if unrounded else decoded
-    error = np.abs(given_back.astype(np.float32) - seen.astype(np.float32)) / coarsen
+    own = told(model, label)
+    latents = model.encode(images, **own)
+    decoded = model.decode(latents, **own)
+    seen = images // draws.coarsen * draws.coarsen
+    unrounded = draws.unrounded is not None
+    back = model.decode_unrounded(latents, **own) if unrounded else decoded
+    error = np.abs(back.astype(np.float32) - seen.astype(np.float32)) / draws.coarsen
     return Reconstruction(decoded, error, unrounded, float((decoded == seen).mean()))
+
+
+def told(model: Model, labels: int | np.ndarray | None) -> dict[str, Any]:
+    """Labels as a choice of `Model.encode` and `decode`; nothing for a model that is told none, whatever data know."""
+    return {} if labels is None or not classes(model.method.takes) else {"label": labels}

@@ -15,8 +15,9 @@ from etils import epath
 from glowdiff.data.dataset import Dataset
 from glowdiff.editing.vectors import AttributeVector, attribute_vector
 from glowdiff.errors import ConfigError, require
+from glowdiff.files import write_whole
 from glowdiff.inference.model import Model
-from glowdiff.method import SampleOptions, batch_shapes
+from glowdiff.method import batch_shapes
 
 
 def save(path: epath.PathLike, vector: AttributeVector) -> None:
@@ -26,11 +27,7 @@ def save(path: epath.PathLike, vector: AttributeVector) -> None:
     buffer = io.BytesIO()
     arrays: dict[str, Any] = {f"latent_{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
     np.savez(buffer, facts=np.array(json.dumps(facts)), **arrays)
-    target = epath.Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.parent / f"{target.name}.tmp"
-    temporary.write_bytes(buffer.getvalue())
-    temporary.replace(target)
+    write_whole(path, buffer.getvalue())
 
 
 def load(path: epath.PathLike, model: Model) -> AttributeVector:
@@ -51,10 +48,10 @@ def load(path: epath.PathLike, model: Model) -> AttributeVector:
             f"{path} is not an attribute vector of glowdiff ({type(error).__name__}: {error})."
         ) from error
     like = _direction_like(model)
-    wanted, found = [leaf.shape for leaf in jax.tree.leaves(like)], [leaf.shape for leaf in leaves]
+    wanted, shapes = [leaf.shape for leaf in jax.tree.leaves(like)], [leaf.shape for leaf in leaves]
     require(
-        found == wanted,
-        f"{path} is a vector of {vector.attribute!r} for latents of shapes {_listed(found)}; this model's are "
+        shapes == wanted,
+        f"{path} is a vector of {vector.attribute!r} for latents of shapes {_listed(shapes)}; this model's are "
         f"{_listed(wanted)}. It was made with another model.",
     )
     return dataclasses.replace(vector, direction=jax.tree.unflatten(jax.tree.structure(like), leaves))
@@ -104,9 +101,12 @@ def kept_or_computed(
 
 def _direction_like(model: Model) -> Any:
     """Shapes of a direction for a model: its latents of one image, without the batch axis."""
-    assert model.method.encode is not None
-    batch = batch_shapes(model.spec, 1, model.config.model.context)
-    latents = jax.eval_shape(model.method.encode, model.variables, jax.random.key(0), batch, SampleOptions())
+    method = model.method
+    assert method.draws is not None
+    assert method.draws.encode is not None
+    batch = batch_shapes(model.spec, 1, method.takes)
+    options = model.inverse_options()
+    latents = jax.eval_shape(method.draws.encode, model.variables, jax.random.key(0), batch, options)
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), latents)
 
 

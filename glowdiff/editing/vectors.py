@@ -16,7 +16,7 @@ from glowdiff.data.sources import Example
 from glowdiff.editing.attributes import find
 from glowdiff.errors import ConfigError, require
 from glowdiff.inference.model import Model
-from glowdiff.method import TOKENS, Batch, Latents, Variables
+from glowdiff.method import Batch, Latents, Variables
 from glowdiff.sharding import put_batch, replicated
 
 
@@ -61,7 +61,7 @@ def attribute_vector(
       ConfigError: the method has no `encode`; there is no such attribute, or no image with it, or none without it; or
         latents are not finite.
     """
-    if model.method.encode is None:
+    if model.method.draws is None or model.method.draws.encode is None:
         raise ConfigError(f"method {model.config.method} has no latents of given images, so no attribute vectors.")
     size = -(-batch // model.mesh.size) * model.mesh.size
     rows = _rows(dataset, attribute, among)
@@ -116,15 +116,17 @@ def _stack(chunk: list[tuple[Example, bool]], size: int) -> dict[str, Any]:
 
 def _sums(model: Model, batches: Iterator[Any]) -> tuple[Any, np.ndarray]:
     """Sums of latents (arrays float64 [2, ...]) and numbers of images [2], with and without the attribute."""
-    encode = model.method.encode
+    assert model.method.draws is not None
+    encode, options = model.method.draws.encode, model.inverse_options()
     assert encode is not None
+    # Captions: a mask of zeros says nothing.
+    unsaid = [each for each in model.method.takes if each.of_data and each.shape]
 
     def weighted(variables: Variables, batch: Batch) -> Latents:
         variables = jax.lax.with_sharding_constraint(variables, replicated(model.mesh))
-        shape = (batch["image"].shape[0], model.method.context)
-        uncaptioned = {name: jnp.zeros(shape, kind) for name, kind in TOKENS.items()} if model.method.context else {}
-        images = {"image": batch["image"], "cond": batch["cond"] | uncaptioned}
-        latents = encode(variables, jax.random.key(0), images, model.inverse_options())
+        n = batch["image"].shape[0]
+        cond = batch["cond"] | {each.name: jnp.zeros((n, *each.shape), each.dtype) for each in unsaid}
+        latents = encode(variables, jax.random.key(0), {"image": batch["image"], "cond": cond}, options)
         highest = jax.lax.Precision.HIGHEST
         return jax.tree.map(
             lambda x: jnp.tensordot(batch["weights"], x.astype(jnp.float32), (0, 0), precision=highest), latents

@@ -16,13 +16,18 @@ KINDS = ("normal", "logistic")
 
 def log_prob(kind: str, latents: Iterable[jax.Array]) -> jax.Array:
     """Log-density of latents, arrays [B, ...]: [B]."""
-    if kind == "logistic":
-        density = lambda z: -jax.nn.softplus(z) - jax.nn.softplus(-z)  # noqa: E731
-    else:
-        density = lambda z: -0.5 * (z**2 + math.log(2 * math.pi))  # noqa: E731
+    density = _logistic if kind == "logistic" else _normal
     return jnp.stack([sum_per_example(density(z)) for z in latents]).sum(0)
 
 
 def draw(kind: str, key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
     """Noise of that density."""
     return (jax.random.logistic if kind == "logistic" else jax.random.normal)(key, shape, dtype)
+
+
+def _logistic(z: jax.Array) -> jax.Array:
+    return -jax.nn.softplus(z) - jax.nn.softplus(-z)
+
+
+def _normal(z: jax.Array) -> jax.Array:
+    return -0.5 * (z**2 + math.log(2 * math.pi))

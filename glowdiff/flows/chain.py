@@ -147,19 +147,19 @@ class _Reversible:
             h, net_vjp = jax.vjp(lambda p, kept: self._conditioner(p, rest, kept, context), params, kept)
             x, _ = self._step.apply(back, y, inverse_context, inverse=True, h=h)
 
-            def given_h(params: Any, x: jax.Array, context: Context, h: jax.Array) -> Any:
-                return self._step_forward(params, rest, x, context, h)[:2]
+            # Contexts that are no numbers to differentiate by, such as indices, are left out.
+            numbers = (context,) if _is_float(context) else ()
 
-            if _is_float(context):
-                _, step_vjp = jax.vjp(given_h, params, x, context, h)
-            else:
-                _, fixed_vjp = jax.vjp(lambda p, x, h: given_h(p, x, context, h), params, x, h)
-                step_vjp = lambda g: (*(out := fixed_vjp(g))[:2], None, out[2])  # noqa: E731
+            def transform(params: Any, x: jax.Array, h: jax.Array, *numbers: jax.Array) -> Any:
+                return self._step_forward(params, rest, x, numbers[0] if numbers else context, h)[:2]
+
+            _, step_vjp = jax.vjp(transform, params, x, h, *numbers)
             # The net's gradient first, which needs that of h only; what it sends to the part it saw joins the output's.
-            net_gradient, kept_gradient = net_vjp(step_vjp((g, logdet_gradient))[3])
+            net_gradient, kept_gradient = net_vjp(step_vjp((g, logdet_gradient))[2])
             g = g + to_output(kept_gradient)[0]
-            step_gradient, g, context_gradient, _ = step_vjp((g, logdet_gradient))
-            return (x, g), (jax.tree.map(jnp.add, net_gradient, step_gradient), context_gradient)
+            step_gradient, g, _, *context_gradient = step_vjp((g, logdet_gradient))
+            params_gradient = jax.tree.map(jnp.add, net_gradient, step_gradient)
+            return (x, g), (params_gradient, context_gradient[0] if numbers else None)
 
         (_, gradient), (params_gradient, context_gradients) = jax.lax.scan(
             body,

@@ -46,7 +46,7 @@ class GlowConfig(FlowConfig):
     learn_top: bool = True  # learn the prior of the last latent
     class_conditional: bool = False  # the prior of the last latent depends on the label
     class_weight: float = 0.01  # weight of the classifier loss (class-conditional only)
-    unroll: int | None = None  # flow steps per turn of the scan; None: what suits the backend, 1 unless memory is plain
+    unroll: int | None = None  # flow steps per turn of the scan; None: what suits the backend and memory
     memory: str = "plain"  # of training: plain | remat (recompute activations) | reversible (does not grow with depth)
 
     def check(self) -> None:
@@ -82,7 +82,7 @@ class RealNVPConfig(FlowConfig):
     blocks: int = 8  # residual blocks of each net
     batch_norm: bool = True  # normalise by batches in training, by moving averages otherwise
     l2: float = 5e-5  # weight of the squares of the kernels' magnitudes and of the couplings' scales
-    unroll: int | None = None  # couplings per turn of the scan; None: what suits the backend, 1 unless memory is plain
+    unroll: int | None = None  # couplings per turn of the scan; None: what suits the backend and memory
     memory: str = "plain"  # of training: plain | remat (recompute activations) | reversible (does not grow with depth)
 
     # Averaged weights do not fit the moving statistics, which are those of the current weights.
@@ -140,7 +140,10 @@ def _require_positive(config: FlowConfig, *keys: str) -> None:
 def _require_halving(spec: DataSpec, times: int, levels: int) -> None:
     """Require that both sides of the images can be halved so often; the message names the nearest sizes that can."""
     factor = 2**times
-    divides = lambda n: all(length % 2**n == 0 for length in spec.shape[:2])  # noqa: E731
+
+    def divides(times: int) -> bool:
+        return all(length % 2**times == 0 for length in spec.shape[:2])
+
     fewer = max((n for n in range(1, levels) if divides(times - levels + n)), default=0)
     for side, length in zip(("height", "width"), spec.shape[:2], strict=True):
         below, above = length // factor * factor, -(-length // factor) * factor

@@ -15,7 +15,7 @@ from glowdiff.flows.bijections.couplings import Coupling
 from glowdiff.flows.bijections.permutations import Mixing, Permutations, mix
 from glowdiff.flows.bijections.priors import SplitPrior, TopPrior
 from glowdiff.flows.bijections.squeeze import squeeze, unsqueeze
-from glowdiff.flows.encoded import Encoded, Latents
+from glowdiff.flows.encoding import Encoded, Latents
 from glowdiff.flows.nets import CouplingNet, ScaledBias
 from glowdiff.flows.numerics import promote
 

@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from glowdiff.config.options import SampleOptions
 from glowdiff.flows import base, dequantization
-from glowdiff.flows.encoded import Encoded, Latents
-from glowdiff.method import Aux, Batch, Cond, Method, SampleOptions, Variables, example_keys, image_keys
+from glowdiff.flows.encoding import Encoded, Latents
+from glowdiff.method import Aux, Batch, Cond, Condition, Draws, Method, Variables, example_keys, image_keys
 
 MOVING = 0.1  # share of the newest batch in moving statistics (RealNVP's decay)
 
@@ -40,6 +41,7 @@ def flow_method(
     shape: tuple[int, int, int],
     *,
     class_weight: float = 0.0,
+    takes: tuple[Condition, ...] = (),
     penalty: Callable[[Any], jax.Array] | None = None,
 ) -> Method:
     """The `Method` of a flow.
@@ -52,6 +54,7 @@ def flow_method(
       module: the flow.
       shape: height, width and channels of its images.
       class_weight: of the classifier, if the module has one.
+      takes: the row of labels, if the module looks at them.
       penalty: of the parameters.
     """
     dtype, bins = module.param_dtype, module.bins
@@ -65,8 +68,7 @@ def flow_method(
         encoded, new = module.apply(
             variables, batch["image"], noise, batch["cond"], train=True, method=module.encode, mutable=["batch_stats"]
         )
-        move = lambda old, new: old + MOVING * (jax.lax.stop_gradient(new) - old)  # noqa: E731
-        return encoded, {"batch_stats": jax.tree.map(move, variables["batch_stats"], new["batch_stats"])}
+        return encoded, {"batch_stats": jax.tree.map(_moved, variables["batch_stats"], new["batch_stats"])}
 
     def training_noise(key: jax.Array, batch: Batch) -> jax.Array:
         return batch["noise"] if "noise" in batch else jax.random.uniform(key, batch["image"].shape, dtype) / bins
@@ -126,14 +128,10 @@ def flow_method(
         noise = example_noise(key, batch)
         return encode_with(variables, batch, noise).bits_per_dim
 
-    return Method(
-        init,
-        loss,
-        latents,
-        sample,
-        encode,
-        bits_per_dim,
-        labels=module.classes,
-        unrounded=unrounded,
-        coarsen=module.coarsen,
-    )
+    draws = Draws(latents, sample, encode, unrounded=unrounded, coarsen=module.coarsen)
+    return Method(init, loss, bits_per_dim=bits_per_dim, takes=takes, draws=draws)
+
+
+def _moved(average: jax.Array, newest: jax.Array) -> jax.Array:
+    """A moving average, after the statistics of another batch."""
+    return average + MOVING * (jax.lax.stop_gradient(newest) - average)

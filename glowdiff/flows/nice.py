@@ -12,7 +12,7 @@ from flax import linen as nn
 from glowdiff.flows import base, dequantization
 from glowdiff.flows.bijections.actnorm import ActNorm
 from glowdiff.flows.bijections.couplings import Coupling
-from glowdiff.flows.encoded import Encoded, Latents
+from glowdiff.flows.encoding import Encoded, Latents
 from glowdiff.flows.numerics import promote
 
 

@@ -14,7 +14,7 @@ from glowdiff.flows.bijections.batchnorm import BatchNorm
 from glowdiff.flows.bijections.logit import Logit
 from glowdiff.flows.bijections.masked import Parity, checkerboard, divide, unite
 from glowdiff.flows.bijections.squeeze import squeeze, squeeze_ordered, unsqueeze, unsqueeze_ordered
-from glowdiff.flows.encoded import Encoded, Latents
+from glowdiff.flows.encoding import Encoded, Latents
 from glowdiff.flows.numerics import promote, sum_per_example
 from glowdiff.flows.resnet import ResNet
 
@@ -88,10 +88,10 @@ class CouplingStep(nn.Module):
         board = checkerboard(kept.shape[1], kept.shape[2], parity) if self.kind == "checkerboard" else None
         if self.batch_norm:
             kept, _ = self.norm_in(kept, train=train, mask=board)
-        seen = [kept, -kept]  # after the ReLU, both signs
+        signs = [kept, -kept]  # after the ReLU, both signs
         if board is not None:
-            seen.append(jnp.broadcast_to(board, (*kept.shape[:3], 1)).astype(kept.dtype))
-        return self.net(nn.relu(jnp.concatenate(seen, axis=-1)), 2 * kept.shape[-1], train)
+            signs.append(jnp.broadcast_to(board, (*kept.shape[:3], 1)).astype(kept.dtype))
+        return self.net(nn.relu(jnp.concatenate(signs, axis=-1)), 2 * kept.shape[-1], train)
 
 
 class CouplingGroup(nn.Module):

@@ -1,8 +1,42 @@
-"""From the names and axes of published checkpoints to our parameters."""
+"""From the names and axes of published checkpoints to our parameters.
 
-from glowdiff.importers.adm import adm
-from glowdiff.importers.clip import clip
-from glowdiff.importers.glide import glide
-from glowdiff.importers.glow import glow
+Each call takes arrays by the names of the original (TensorFlow's variables, PyTorch's state dict) and the original's
+flags, see the module of that name; it returns a module in float32 and its variables, for `module.apply`. Raised are
+`ConfigError` for flags that cannot be, and `glowdiff.importers.mapping.WeightsError` for a weight that is missing, not
+expected, or of another shape than the flags ask for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from glowdiff.importers.adm import ADM, enlarging
+from glowdiff.importers.clip import CLIP
+from glowdiff.importers.family import load
+from glowdiff.importers.glide import GLIDE
+from glowdiff.importers.glow import GLOW
+from glowdiff.importers.mapping import Arrays
 
 __all__ = ["adm", "clip", "glide", "glow"]
+Loaded = tuple[Any, dict[str, Any]]  # module, variables
+
+
+def glow(weights: Arrays, flags: Mapping[str, Any]) -> Loaded:
+    """Glow, for `(x, noise, cond, method="encode")` and `(latents, cond, method="decode")`."""
+    return load(GLOW, GLOW.parse(flags), {"weights": weights})
+
+
+def adm(weights: Arrays, flags: Mapping[str, Any]) -> Loaded:
+    """A denoiser, an upsampler or a noisy classifier of ADM or Improved DDPM, for `(x, t, cond)`."""
+    return load(ADM, enlarging(ADM.parse(flags)), {"weights": weights})
+
+
+def glide(weights: Arrays, flags: Mapping[str, Any]) -> Loaded:
+    """A denoiser of GLIDE that reads captions, for `(x, t, cond)`."""
+    return load(GLIDE, GLIDE.parse(flags), {"weights": weights})
+
+
+def clip(text_weights: Arrays, image_weights: Arrays, flags: Mapping[str, Any] | None = None) -> Loaded:
+    """GLIDE's CLIP, for `(x, t, method="image")` and `(tokens, mask, method="text")`; by default as released."""
+    return load(CLIP, CLIP.parse(flags or {}), {"text_weights": text_weights, "image_weights": image_weights})

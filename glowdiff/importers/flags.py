@@ -1,191 +1,105 @@
-"""The command-line flags of Glow's original `train.py`, and what they mean in our configuration."""
+"""The flags of originals as people have them: a release's name, a command line, key=value, JSON, files of these."""
 
 from __future__ import annotations
 
-import difflib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from glowdiff.errors import ConfigError, require
-from glowdiff.flows.config import GlowConfig
-from glowdiff.spec import DataSpec
+from glowdiff.errors import ConfigError, did_you_mean, likely, require
 
-_PERMUTATIONS = ("reverse", "shuffle", "conv")
-_COUPLINGS = ("additive", "affine")
-# What the original derives from `problem`.
-_SIZES = {
-    "cifar10": 32,
-    "imagenet-oord": 64,
-    "imagenet": 256,
-    "celeba": 256,
-    "lsun_realnvp": 64,
-    "lsun": 256,
-    "mnist": 32,
-}
-_CLASSES = {
-    "cifar10": 10,
-    "imagenet-oord": 1000,
-    "imagenet": 1000,
-    "celeba": 1,
-    "lsun_realnvp": 1,
-    "lsun": 1,
-    "mnist": 10,
-}
-# Flags, and what the original's log adds to them, that say nothing about the weights.
-_IGNORED = (
-    "verbose", "restore_path", "logdir", "data_dir", "dal", "fmap", "pmap", "n_train", "n_test", "n_batch_test",
-    "n_batch_init", "optimizer", "lr", "beta1", "polyak_epochs", "weight_decay", "epochs", "epochs_warmup",
-    "epochs_full_valid", "gradient_checkpointing", "n_sample", "epochs_full_sample", "seed", "local_batch_train",
-    "local_batch_test", "local_batch_init", "direct_iterator", "rnd_crop", "train_its", "test_its", "full_test_its",
-    "top_shape", "n_bins",
-)  # fmt: skip
-_TRUE, _FALSE = ("true", "1", ""), ("false", "0")
+_TRUE, _FALSE = ("yes", "true", "t", "y", "1"), ("no", "false", "f", "n", "0")
+_BOOLS = {word: word in _TRUE for word in (*_TRUE, *_FALSE)}
 
 
-@dataclass(frozen=True)
-class Flags:
-    """The flags that matter here; names and defaults are the original's."""
+def read(text: str, releases: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The dictionary of flags in `--flags`, where a name alone is true and some `releases` may be named.
 
-    n_levels: int = 3
-    depth: int = 32
-    width: int = 512
-    flow_permutation: int = 2  # 0 reverse, 1 shuffle, 2 invertible 1x1 convolution
-    flow_coupling: int = 0  # 0 additive, 1 affine
-    learntop: bool = False
-    ycond: bool = False
-    weight_y: float = 0.0
-    n_bits_x: int = 8
-    n_y: int = -1  # -1: as the original sets it for `problem`
-    image_size: int = -1  # likewise
-    problem: str = ""  # cifar10, imagenet-oord, imagenet, celeba, lsun_realnvp, lsun
-    category: str = ""  # of LSUN
-    n_batch_train: int = 64  # per device, for images of anchor_size
-    anchor_size: int = 32
+    Of a file with several lines of JSON, such as the `train.txt` that Glow's original logs, the first one counts.
 
-    def model(self) -> GlowConfig:
-        """The `model` section of these flags."""
-        return GlowConfig(
-            levels=self.n_levels,
-            depth=self.depth,
-            width=self.width,
-            permutation=_PERMUTATIONS[self.flow_permutation],
-            coupling=_COUPLINGS[self.flow_coupling],
-            learn_top=self.learntop,
-            class_conditional=self.ycond,
-            class_weight=self.weight_y if self.ycond else GlowConfig.class_weight,
-            n_bits=self.n_bits_x if self.n_bits_x < 8 else None,
-        )
-
-    def spec(self, name: str = "unknown") -> DataSpec:
-        """What the flags say of the data, of which they know neither the number of images nor the classes' names."""
-        classes = tuple(str(label) for label in range(self.n_y)) if self.n_y > 1 or self.ycond else ()
-        return DataSpec(name, (self.image_size, self.image_size, 3), 256, 0, 0, classes)
-
-    def batch(self) -> int:
-        """Images per step and device."""
-        return max(1, self.n_batch_train * self.anchor_size**2 // self.image_size**2)
-
-
-def parse(values: Mapping[str, Any]) -> Flags:
-    """Flags of a dictionary, with what `problem` implies filled in.
-
-    Args:
-      values: by the original's names; numbers and booleans may be strings. The original's other flags are ignored.
-
-    Raises:
-      ConfigError: a flag that the original does not have, of another type, or with an impossible value.
-    """
-    defaults = {field.name: field.default for field in fields(Flags)}
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        if name in defaults:
-            found[name] = typed(name, value, type(defaults[name]))
-        elif name not in _IGNORED:
-            close = difflib.get_close_matches(name, [*defaults, *_IGNORED], 1)
-            hint = f" Did you mean {close[0]}?" if close else f" Known: {', '.join(defaults)}."
-            raise ConfigError(f"--flags has {name}, which the original's train.py does not know.{hint}")
-    problem = found.get("problem", "")
-    require(
-        not problem or problem in _SIZES,
-        f"--flags has problem={problem}; it must be one of {', '.join(_SIZES)}.",
-    )
-    for name, table in (("image_size", _SIZES), ("n_y", _CLASSES)):
-        if found.get(name, -1) == -1 and problem:
-            found[name] = table[problem]
-    flags = Flags(**found)
-    _check(flags)
-    return flags
-
-
-def read(text: str) -> dict[str, Any]:
-    """The dictionary in `--flags`: `key=value,key=value`, JSON, or a file of either.
-
-    Of a file with several lines of JSON, such as the `train.txt` that the original logs, the first one counts.
-
-    Raises:
-      ConfigError: it is none of these.
+    >>> read("--attention_resolutions 32,16 --class_cond True", {})
+    {'attention_resolutions': '32,16', 'class_cond': 'True'}
+    >>> read("attention_resolutions=32,16,class_cond=True,learntop", {})
+    {'attention_resolutions': '32,16', 'class_cond': 'True', 'learntop': 'true'}
     """
     text = text.strip()
-    if "=" not in text and not text.startswith("{"):
+    if not text.startswith(("{", "-")) and "=" not in text:
         path = Path(text).expanduser()
-        require(
-            path.is_file(),
-            f"--flags is {text!r}, where there is no file; it must be a JSON file, JSON, or key=value,key=value.",
-        )
+        if not path.is_file():
+            return release(text, releases, "--flags")
         text = path.read_text(errors="replace").strip().partition("\n{")[0]
     if text.startswith("{"):
         try:
             return json.loads(text)
         except json.JSONDecodeError as error:
             raise ConfigError(f"--flags is not JSON ({error}).") from error
-    pairs = [pair.strip().removeprefix("--").partition("=") for pair in text.replace("\n", ",").split(",")]
-    return {name.strip(): value.strip() for name, _, value in pairs if name.strip()}
+    return _pairs(text, releases)
 
 
-def typed(name: str, value: Any, kind: type, true: tuple[str, ...] = _TRUE, false: tuple[str, ...] = _FALSE) -> Any:
-    """A flag's value, perhaps a string, as bool, int, float or string.
+def release(name: str, releases: Mapping[str, Mapping[str, Any]], key: str) -> dict[str, Any]:
+    """The flags of a release, which `key` names; `.pt` at the end of its name does not matter."""
+    if not releases:
+        raise ConfigError(
+            f"{key} is {name!r}, where there is no file; it must be a JSON file, JSON, or key=value,key=value."
+        )
+    name = name.removesuffix(".pt")
+    hint = "".join(f"did you mean {other}?" for other in likely(name, releases))
+    hint = hint or f"there are {', '.join(releases)}."
+    require(name in releases, f"{key} is {name!r}, which is no release; {hint}")
+    return dict(releases[name])
 
-    Args:
-      name: of the flag, for messages.
-      value: of the flag.
-      kind: what it should be.
-      true: how people write a bool that holds, in small letters,
-      false: and one that does not.
 
-    Raises:
-      ConfigError: it is none.
+def values(flags: Mapping[str, Any], known: Mapping[str, Any], ignored: Collection[str] = ()) -> dict[str, Any]:
+    """All of `known`, with the flags' values, of the types of the defaults, in place of the defaults.
+
+    Numbers and booleans may be strings. A flag that is neither known nor ignored, or of another type, is refused.
     """
-    text = str(value).strip()
-    if kind is bool and text.lower() in (*true, *false):
-        return text.lower() in true
-    if kind is not bool:
-        try:
-            return kind(text)
-        except ValueError:
-            pass
-    raise ConfigError(f"--flags has {name}={value}; it must be of type {kind.__name__}.")
+    for name in flags:
+        if name not in known and name not in ignored:
+            hint = did_you_mean(name, [*known, *ignored] if likely(name, [*known, *ignored]) else known)
+            raise ConfigError(f"--flags has {name}, which the original does not know of such a model. {hint}")
+    chosen = {name: _typed(name, value, type(known[name])) for name, value in flags.items() if name in known}
+    return {**known, **chosen}
 
 
-def _check(flags: Flags) -> None:
-    for name, choices in (("flow_permutation", _PERMUTATIONS), ("flow_coupling", _COUPLINGS)):
-        value = getattr(flags, name)
-        listed = ", ".join(f"{i} ({choice})" for i, choice in enumerate(choices))
-        require(0 <= value < len(choices), f"--flags has {name}={value}; it must be one of {listed}.")
-    for name in ("n_levels", "depth", "width", "n_batch_train", "anchor_size"):
-        value = getattr(flags, name)
-        require(value > 0, f"--flags has {name}={value}; it must be at least 1.")
-    require(1 <= flags.n_bits_x <= 8, f"--flags has n_bits_x={flags.n_bits_x}; it must be from 1 to 8.")
-    require(flags.image_size != -1, "--flags has no image_size, and no problem that would imply it; add one of them.")
-    factor = 2**flags.n_levels
-    require(
-        flags.image_size > 0 and flags.image_size % factor == 0,
-        f"--flags has image_size={flags.image_size}, which n_levels={flags.n_levels} cannot halve {flags.n_levels} "
-        f"times; it must be a multiple of {factor}.",
-    )
-    require(
-        not flags.ycond or flags.n_y > 0,
-        f"--flags has ycond and n_y={flags.n_y}; add n_y, the number of classes, or the problem.",
-    )
+def require_positive(read: Mapping[str, Any], *names: str) -> None:
+    """Raise `ConfigError` unless all of these flags are there and positive."""
+    for name in names:
+        require(read[name] > 0, f"--flags has {name}={read[name]}; it must be there and at least 1.")
+
+
+def numbers(name: str, text: str) -> list[float]:
+    """The numbers of a flag, separated by commas."""
+    try:
+        return [float(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise ConfigError(f"--flags has {name}={text}; it must be numbers with commas in between.") from None
+
+
+def _pairs(text: str, releases: Mapping[str, Any]) -> dict[str, str]:
+    pairs = {}
+    # Commas also stand in values: attention_resolutions=32,16,8.
+    for piece in re.split(r"[,\s]+(?=--?[A-Za-z]|[A-Za-z_]\w*\s*=)|,\s*(?=[A-Za-z_]\w*\s*(?:,|$))", text.rstrip(", ")):
+        match = re.fullmatch(r"-*(\w+)\s*(?:[=\s]\s*(.*))?", piece, re.DOTALL)
+        if match is None:
+            name = f", or a release's name such as {next(iter(releases))}" if releases else ""
+            raise ConfigError(f"--flags is {text!r}; it must be key=value,key=value, JSON, a file of them{name}.")
+        value = "true" if match[2] is None else match[2].strip()
+        if piece.startswith("-"):
+            value, *rest = value.split() or [""]
+            require(not rest, f"--flags has {' '.join(rest)!r}, where --name value was expected.")
+        pairs[match[1]] = value
+    return pairs
+
+
+def _typed(name: str, value: Any, kind: type) -> Any:
+    """A flag's value, perhaps a string, as bool, int, float or string."""
+    if value is None:
+        return kind()
+    text = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value).strip()
+    try:
+        return _BOOLS[text.lower()] if kind is bool else kind(text)
+    except (KeyError, ValueError):
+        raise ConfigError(f"--flags has {name}={value}; it must be of type {kind.__name__}.") from None

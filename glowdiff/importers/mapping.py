@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Mapping
+import math
+import re
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from glowdiff.errors import likely
+
 Path = tuple[str, ...]
+Arrays = Mapping[str, np.ndarray]
+_SHOWN = 8  # keys of a message
 
 
 class WeightsError(ValueError):
@@ -21,46 +26,85 @@ class Source(NamedTuple):
     """Where one of our arrays comes from: the original's keys, and how their arrays become ours."""
 
     keys: tuple[str, ...]
-    convert: Callable[..., np.ndarray]
+    convert: Callable[..., np.ndarray] = np.asarray
+    optional: bool = False  # zeros, where the weights have none of the keys
+
+
+def float32(array: np.ndarray) -> jax.Array:
+    """An array of the variables: float32, or indices."""
+    return jnp.asarray(array, jnp.int32 if jnp.issubdtype(array.dtype, jnp.integer) else jnp.float32)
 
 
 def convert(
-    weights: Mapping[str, np.ndarray],
+    weights: Arrays,
     sources: Mapping[Path, Source],
-    ignored: Iterable[str] = (),
-    leaf: Callable[[np.ndarray], Any] = jnp.asarray,
-) -> dict:
-    """Build our nested variables.
+    expected: Mapping[Path, Any],
+    leaf: Callable[[np.ndarray], Any] = float32,
+    unused: str = "",
+) -> dict[Path, Any]:
+    """Our arrays.
 
     Args:
       weights: the original's arrays by its names.
       sources: for each of our arrays (its path), where it comes from.
-      ignored: keys that may be present and have no counterpart.
+      expected: shapes and dtypes of the module's arrays, see `leaves`.
       leaf: what to keep of each converted array.
-
-    Returns:
-      Nested dictionaries of jax arrays, or of what `leaf` returns.
+      unused: a regular expression of keys that may have no counterpart.
 
     Raises:
-      WeightsError: a key is missing, was not expected, or its array has too few axes.
+      WeightsError: a key is missing or was not expected, or its array has another shape or kind than the module's.
     """
-    needed = {key for source in sources.values() for key in source.keys}
-    missing = sorted(needed - set(weights))
-    extra = sorted(set(weights) - needed - set(ignored))
+    present = {path: source for path, source in sources.items() if not source.optional or {*source.keys} & {*weights}}
+    needed = {key for source in present.values() for key in source.keys}
+    missing = sorted(needed - {*weights})
+    extra = sorted(key for key in {*weights} - needed if not re.fullmatch(unused, key))
     if missing or extra:
-        lines = [_describe("missing", missing, extra), _describe("not expected", extra, missing)]
-        raise WeightsError("The weights do not fit the flags. " + " ".join(line for line in lines if line))
-    tree: dict[str, Any] = {}
+        lines = (_described("Missing", missing, extra), _described("Not expected", extra, missing))
+        raise WeightsError("The weights do not fit the flags. " + " ".join(filter(None, lines)))
+    arrays, wrong = {}, []
     for path, source in sources.items():
-        array = _converted(source, weights)
-        node = tree
-        for name in path[:-1]:
-            node = node.setdefault(name, {})
-        node[path[-1]] = leaf(array)
-    return tree
+        array = _converted(source, weights) if path in present else np.zeros(expected[path].shape, np.float32)
+        if _kind(array) != _kind(expected[path]):
+            keys = ", ".join(source.keys[:2])
+            wrong.append(f"{keys}: {_kind(array)}, where the flags ask for {_kind(expected[path])}")
+        else:
+            arrays[path] = leaf(array)
+    if wrong:
+        raise WeightsError("Shapes that do not fit the flags (after conversion): " + "; ".join(wrong[:_SHOWN]) + ".")
+    return arrays
 
 
-def _converted(source: Source, weights: Mapping[str, np.ndarray]) -> np.ndarray:
+def leaves(tree: Any) -> dict[Path, Any]:
+    """The leaves of nested dictionaries by their paths."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {tuple(str(entry.key) for entry in path): leaf for path, leaf in leaves}
+
+
+# ---- Axes: of PyTorch's arrays, and of layers that are scanned.
+
+
+def conv(kernel: np.ndarray) -> np.ndarray:
+    """[out, in, height, width] -> [height, width, in, out]."""
+    return kernel.transpose(2, 3, 1, 0)
+
+
+def matrix(kernel: np.ndarray) -> np.ndarray:
+    """[out, in], or a convolution over one pixel, [out, in, 1] or [out, in, 1, 1] -> [in, out]."""
+    if kernel.ndim < 2 or math.prod(kernel.shape[2:]) != 1:
+        raise ValueError("not a matrix")
+    return kernel.reshape(kernel.shape[:2]).T
+
+
+def stacked(each: Callable[[np.ndarray], np.ndarray]) -> Callable[..., np.ndarray]:
+    """The arrays of all layers in one, [layers, ...], of which `each` converts a layer's."""
+
+    def convert(*arrays: np.ndarray) -> np.ndarray:
+        return np.stack([each(array) for array in arrays])
+
+    return convert
+
+
+def _converted(source: Source, weights: Arrays) -> np.ndarray:
     arrays = [np.asarray(weights[key]) for key in source.keys]
     try:
         return source.convert(*arrays)
@@ -69,33 +113,13 @@ def _converted(source: Source, weights: Mapping[str, np.ndarray]) -> np.ndarray:
         raise WeightsError(f"Shapes that no flags ask for: {listed}.") from error
 
 
-def check_shapes(variables: Any, expected: Any, sources: Mapping[Path, Source]) -> None:
-    """Raise `WeightsError` naming the original's keys, if an array has another shape or kind than the module's."""
-    wanted = {_path(path): _kind(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(expected)}
-    ours = {_path(path): _kind(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(variables)}
-    wrong = [
-        f"{', '.join(sources[path].keys[:2])}: {ours[path]}, where the flags ask for {kind}"
-        for path, kind in wanted.items()
-        if ours.get(path) != kind
-    ]
-    if wrong:
-        raise WeightsError("Shapes that do not fit the flags (after conversion): " + "; ".join(wrong[:8]) + ".")
-
-
 def _kind(leaf: Any) -> str:
     return f"{leaf.shape}" + (" of integers" if jnp.issubdtype(leaf.dtype, jnp.integer) else "")
 
 
-def _path(path: tuple[Any, ...]) -> Path:
-    return tuple(str(entry.key) for entry in path)
-
-
-def _describe(what: str, keys: list[str], others: list[str]) -> str:
+def _described(what: str, keys: list[str], others: list[str]) -> str:
     if not keys:
         return ""
-    shown = []
-    for key in keys[:8]:
-        close = difflib.get_close_matches(key, others, 1)
-        shown.append(f"{key} (similar: {close[0]})" if close else key)
-    more = f" and {len(keys) - 8} more" if len(keys) > 8 else ""
-    return f"{what.capitalize()}: {', '.join(shown)}{more}."
+    similar = [(key, "".join(f" (similar: {name})" for name in likely(key, others))) for key in keys[:_SHOWN]]
+    more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
+    return f"{what}: {', '.join(key + hint for key, hint in similar)}{more}."

@@ -1,9 +1,11 @@
-"""Files that hold a PyTorch checkpoint's arrays by name: .npz, .safetensors and .pt."""
+"""Files that hold a checkpoint's arrays by name: .npz, .safetensors, also in shards, and .pt."""
 
 from __future__ import annotations
 
+import json
+import re
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,29 +16,26 @@ _CONTENT = "an .npz, .safetensors or .pt file of the state dict"
 _TO_NPZ = "np.savez(path, **{key: tensor.numpy() for key, tensor in state_dict.items()})"
 
 
-def read(path: Path, key: str = "--weights") -> dict[str, np.ndarray]:
+def read(path: Path, key: str = "--weights", unread: str = "") -> dict[str, np.ndarray]:
     """The arrays of a state dict, floating point ones in float32.
 
     Args:
-      path: of the file; its ending says what it is.
+      path: of the file; its ending says what it is. `.json` is the index of safetensors in shards beside it.
       key: the flag that names the file, for messages.
+      unread: a regular expression of names that are left out.
 
     Raises:
       ConfigError: the file is missing, damaged, of another kind, or holds anything but finite numbers; or the package
         that reads it is missing. Nothing in a file is ever run.
     """
     path = path.expanduser()
-    reader = {".npz": _npz, ".safetensors": _safetensors, ".pt": _torch, ".pth": _torch}.get(path.suffix)
-    if reader is None:
+    if path.suffix not in _READERS:
         raise ConfigError(f"{key} is {path}; it must be {_CONTENT}.")
     require(path.is_file(), f"{key} is {path}, where there is no file; it must be {_CONTENT}.")
-    arrays = reader(path, key)
+    stored = _READERS[path.suffix](path, key)
+    arrays = {name: array for name, array in stored.items() if not re.fullmatch(unread, name)}
     require(bool(arrays), f"{key} is {path}, which holds no weights.")
     return {name: _numbers(path, key, name, array) for name, array in arrays.items()}
-
-
-def _npz(path: Path, key: str) -> dict[str, np.ndarray]:
-    return read_npz(path, key, _CONTENT, _TO_NPZ)
 
 
 def _safetensors(path: Path, key: str) -> dict[str, np.ndarray]:
@@ -51,6 +50,19 @@ def _safetensors(path: Path, key: str) -> dict[str, np.ndarray]:
         return load_file(path)
     except Exception as error:
         raise ConfigError(f"{key} is {path}, a damaged file ({type(error).__name__}: {error}).") from error
+
+
+def _shards(path: Path, key: str) -> dict[str, np.ndarray]:
+    try:
+        names = sorted(set(json.loads(path.read_text())["weight_map"].values()))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{key} is {path}, which is no index of safetensors; it holds no weight_map.") from error
+    arrays: dict[str, np.ndarray] = {}
+    for name in names:
+        shard = path.parent / Path(name).name
+        require(shard.is_file(), f"{key} is {path}, which names {name}, a file that is not beside it.")
+        arrays |= _safetensors(shard, key)
+    return arrays
 
 
 def _torch(path: Path, key: str) -> dict[str, np.ndarray]:
@@ -73,12 +85,8 @@ def _torch(path: Path, key: str) -> dict[str, np.ndarray]:
         not strangers,
         f"{key} is {path}, whose {', '.join(map(str, strangers[:4]))} is no array; save the state dict itself.",
     )
-    return {name: _array(tensor, torch) for name, tensor in state.items()}
-
-
-def _array(tensor: Any, torch: Any) -> np.ndarray:
-    # NumPy has no bfloat16 of its own.
-    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    half = torch.bfloat16  # of which NumPy has none
+    return {name: (tensor.float() if tensor.dtype == half else tensor).numpy() for name, tensor in state.items()}
 
 
 def _numbers(path: Path, key: str, name: str, array: np.ndarray) -> np.ndarray:
@@ -90,3 +98,7 @@ def _numbers(path: Path, key: str, name: str, array: np.ndarray) -> np.ndarray:
     array = array.astype(np.float32, copy=False)
     require(bool(np.isfinite(array).all()), f"{key} is {path}, whose {name} holds values that are not finite.")
     return array
+
+
+_npz = partial(read_npz, content=_CONTENT, example=_TO_NPZ)
+_READERS = {".npz": _npz, ".safetensors": _safetensors, ".json": _shards, ".pt": _torch, ".pth": _torch}

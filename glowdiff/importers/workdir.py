@@ -8,11 +8,10 @@ from typing import Any
 import jax
 from etils import epath
 
-from glowdiff.catalog.methods import build_method
 from glowdiff.config.sections import Config, DataConfig
 from glowdiff.data import dataset as datasets
 from glowdiff.errors import require
-from glowdiff.method import Variables, batch_shapes
+from glowdiff.method import Variables
 from glowdiff.spec import DataSpec
 from glowdiff.training.optimizer import make_optimizer
 from glowdiff.training.state import fresh_state
@@ -37,20 +36,10 @@ def check_new(workdir: epath.PathLike) -> None:
 
 
 def write(workdir: epath.PathLike, config: Config, spec: DataSpec, variables: Variables, ema: Any = None) -> None:
-    """Write `config.json` and a checkpoint of step 0; the optimiser's state is new.
+    """Write `config.json` and a checkpoint of step 0, in a workdir as of `check_new`; the optimiser's state is new.
 
-    Args:
-      workdir: see `check_new`.
-      config: of the model.
-      spec: of its data.
-      variables: of the model; those that the configuration builds, nothing else.
-      ema: averages of the parameters; None: the parameters.
+    The variables must be those that the configuration builds; `ema` are averages of the parameters, or these.
     """
-    build = build_method(config, spec).init
-    expected = jax.eval_shape(
-        build, jax.random.key(0), batch_shapes(spec, config.model.init_images, config.model.context)
-    )
-    assert _kinds(variables) == _kinds(dict(expected)), "the importer's network is not the configuration's"
     state = fresh_state(make_optimizer(config), jax.random.key(config.seed), variables, ema)
     workdirs.write(workdir, config, spec)
     with Checkpoints(workdir) as checkpoints:
@@ -72,16 +61,12 @@ def named_data(data: str, size: int) -> dict[str, Any]:
     return {"name": data, **({"size": size} if name in _RESIZED else {}), **splits}
 
 
-def facts(assumed: DataSpec, data: DataConfig, classes: str | None) -> tuple[DataSpec, bool]:
-    """The facts about the data, and whether they could be read; if not, they are `assumed`.
-
-    Args:
-      assumed: what the flags say of the data.
-      data: the configuration's section.
-      classes: the flag that says how many classes the model knows, for messages; None: it knows none.
+def facts(assumed: DataSpec, data: DataConfig, classes: str) -> tuple[DataSpec, bool]:
+    """The facts about the data, and whether they could be read; if not, they are `assumed`, what the flags say of them.
 
     Raises:
-      ConfigError: the data on this machine are not what the flags ask for.
+      ConfigError: the data on this machine are not what the flags ask for, in shape or in number of `classes`, the flag
+        that says it; empty: the model knows none.
     """
     if not datasets.is_ready(data):
         return assumed, False
@@ -92,7 +77,7 @@ def facts(assumed: DataSpec, data: DataConfig, classes: str | None) -> tuple[Dat
         "with --data.",
     )
     require(
-        classes is None or len(spec.classes) == len(assumed.classes),
+        not classes or len(spec.classes) == len(assumed.classes),
         f"{data.name} has {len(spec.classes)} classes; the flags ask for {classes}={len(assumed.classes)}. Name other "
         "images with --data.",
     )
@@ -101,7 +86,3 @@ def facts(assumed: DataSpec, data: DataConfig, classes: str | None) -> tuple[Dat
 
 def _described(spec: DataSpec) -> str:
     return f"{'x'.join(map(str, spec.shape))} with {spec.levels} levels"
-
-
-def _kinds(variables: Any) -> Any:
-    return jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), variables)

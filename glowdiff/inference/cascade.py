@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +11,24 @@ import jax
 import numpy as np
 from etils import epath
 
-from glowdiff.errors import ConfigError, require
-from glowdiff.inference.drawer import Drawn, Sampler, Samples
+from glowdiff.config.options import SampleOptions
+from glowdiff.errors import require
+from glowdiff.inference.drawer import Chain, Drawer, Samples
 from glowdiff.inference.model import Model, load
-from glowdiff.inference.request import ask
-from glowdiff.method import Cond, Latents, Method, SampleOptions, Variables, example_keys, folded
+from glowdiff.inference.request import check_key, request
+from glowdiff.method import (
+    Cond,
+    Condition,
+    Draws,
+    Latents,
+    Method,
+    Variables,
+    classes,
+    context,
+    example_keys,
+    folded,
+    row,
+)
 
 STAGE_STREAM = 2**29  # plus a stage's number, folded into an example's key for the noise of that stage
 
@@ -25,7 +38,7 @@ STAGE_STREAM = 2**29  # plus a stage's number, folded into an example's key for 
 class CascadeOptions(SampleOptions):
     """The base's options, and those of each upsampler."""
 
-    upsamplers: tuple[SampleOptions, ...] = ()
+    upsamplers: tuple[SampleOptions, ...] = dataclasses.field(default=(), metadata={"call": True})
 
 
 def stage_keys(key: jax.Array, n: int, stage: int) -> jax.Array:
@@ -37,38 +50,42 @@ def stage_keys(key: jax.Array, n: int, stage: int) -> jax.Array:
     return folded(keys, STAGE_STREAM + stage) if stage else keys
 
 
-def chain(methods: Sequence[Method]) -> Drawn:
+def chain(methods: Sequence[Method]) -> Chain:
     """The methods of a base and its upsamplers as one, of variables {"0": the base's, "1": the first upsampler's, ...}.
 
     The integers that a stage draws are what the next one is given: no stage sees what was lost in rounding, as in
     the originals. Conditions of stage k are named "k/tokens", "k/mask", ...; of a label all are told.
 
     Args:
-      methods: each that of a model that draws; all but the first take cond["low_res"].
+      methods: each that of a model that draws; all but the first enlarge an image.
     """
+    stages = [(method.draws, enlarged(method.takes)) for method in methods]
 
     def latents(key: jax.Array, n: int) -> Latents:
-        return tuple(_given(method.latents)(stage_keys(key, n, k), n) for k, method in enumerate(methods))
+        return tuple(draws.latents(stage_keys(key, n, k), n) for k, (draws, _) in enumerate(stages) if draws)
 
     def sample(
         variables: Variables, key: jax.Array, latents: Latents, cond: Cond, options: CascadeOptions
     ) -> jax.Array:
         shared = {name: value for name, value in cond.items() if name == "label"}
         images: Any = None
-        for k, (method, chosen) in enumerate(zip(methods, (options, *options.upsamplers), strict=True)):
+        for k, ((draws, small), chosen) in enumerate(zip(stages, (options, *options.upsamplers), strict=True)):
+            assert draws is not None
             own = {name.removeprefix(f"{k}/"): value for name, value in cond.items() if name.startswith(f"{k}/")}
-            given = {**shared, **own} | ({"low_res": images} if k else {})
+            stage_cond = {**shared, **own} | ({small.name: images} if small and k else {})
             keys = stage_keys(key, jax.tree.leaves(latents)[0].shape[0], k)
-            images = _given(method.sample)(variables[str(k)], keys, latents[k], given, chosen)
+            images = draws.sample(variables[str(k)], keys, latents[k], stage_cond, chosen)
         return images
 
-    labelled = [method for method in methods if method.labels]
-    return Drawn(
-        latents,
-        sample,
-        labels=max((method.labels for method in labelled), default=0),
-        null_label=bool(labelled) and all(method.null_label for method in labelled),
-    )
+    labels = [label for method in methods if (label := row(method.takes, "label"))]
+    # "none" is shared only where every stage knows it
+    label = next((each for each in labels if each.none is None), labels[0] if labels else None)
+    return Chain(Draws(latents, sample), (label,) if label else ())  # pyright: ignore[reportArgumentType]
+
+
+def enlarged(takes: Sequence[Condition]) -> Condition | None:
+    """The row of the small image that a model cannot do without; None: it is no upsampler."""
+    return next((each for each in takes if each.needed and each.image), None)
 
 
 class Cascade:
@@ -81,7 +98,7 @@ class Cascade:
       base: draws the small images; any model that draws, with or without captions or labels.
       upsamplers: enlarge them, one after the other.
       spec: facts about the last one's data: shape and levels of what `sample` returns.
-      sampler: runs all of them; its `lower` gives the program.
+      drawer: runs all of them; its `lower` gives the program.
     """
 
     def __init__(self, base: Model, *upsamplers: Model) -> None:
@@ -91,30 +108,34 @@ class Cascade:
           ConfigError: there is no upsampler; a model draws nothing or is no super-resolution model; or it takes other
             images or labels than the one before it draws.
         """
-        require(bool(upsamplers), "a cascade needs an upsampler: a super-resolution model (model.low_res).")
+        require(bool(upsamplers), "a cascade needs an upsampler: a super-resolution model.")
         require(
-            getattr(base.config.model, "low_res", None) is None,
-            f"the base enlarges images itself (model.low_res={getattr(base.config.model, 'low_res', None)}); a cascade "
-            "begins with a model that needs no image.",
+            enlarged(base.method.takes) is None,
+            "the base enlarges images itself; a cascade begins with a model that needs no image.",
         )
         stages = (base, *upsamplers)
         for number, stage in enumerate(stages):
             name = _name(number, len(stages))
             require(
-                stage.method.sample is not None,
+                stage.method.draws is not None,
                 f"{name} is of method {stage.config.method}, which draws no samples: it is a guide for others.",
             )
             if number:
                 _check_fit(name, stages[number - 1], stage)
-        known = {stage.method.labels for stage in stages} - {0}
+        known = {classes(stage.method.takes) for stage in stages} - {0}
         require(len(known) < 2, f"the stages know different numbers of classes: {', '.join(map(str, sorted(known)))}.")
         self.base, self.upsamplers, self.spec = base, upsamplers, upsamplers[-1].spec
-        self.sampler = Sampler(chain([stage.method for stage in stages]), base.mesh)
+        self.drawer = Drawer(chain([stage.method for stage in stages]), base.mesh)
+
+    @property
+    def stages(self) -> tuple[Model, ...]:
+        """All models, in order."""
+        return self.base, *self.upsamplers
 
     @property
     def variables(self) -> dict[str, Variables]:
-        """Of all stages, as `sampler` takes them."""
-        return {str(number): stage.variables for number, stage in enumerate((self.base, *self.upsamplers))}
+        """Of all stages, as `drawer` takes them."""
+        return {str(number): stage.variables for number, stage in enumerate(self.stages)}
 
     def sample(
         self, key: jax.Array, prompt: str | Sequence[str] | None = None, n: int | None = None, **choices: Any
@@ -128,7 +149,7 @@ class Cascade:
         prompt: str | Sequence[str] | None = None,
         n: int | None = None,
         *,
-        label: int | str | np.ndarray | None = None,
+        label: Any = None,
         batch: int | None = None,
         upsampler: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
         **choices: Any,
@@ -143,53 +164,54 @@ class Cascade:
           batch: images at a time; None: all at once. A new number compiles once.
           upsampler: choices of `Model.draw` for the upsampler, such as {"steps": "fast27", "temperature": 0.997}; for
             several a sequence, one for each.
-          **choices: of the base, as of `Model.draw`: `guidance_scale`, `steps`, `clip`, `clip_scale` ...
+          **choices: of the base, as of `Model.draw`: `guidance_scale`, `steps`, `guides` ...
 
         Raises:
           ConfigError: as of `Model.draw`; or no stage reads captions, but there is a prompt.
         """
         count = n if n is not None else 1 if prompt is None or isinstance(prompt, str) else len(prompt)
         require(count > 0, f"the number of samples ({count}) must be at least 1.")
-        stages = (self.base, *self.upsamplers)
-        asked_for = (choices, *self._choices(upsampler))
+        own = (choices, *self._choices(upsampler))  # of each stage
+        reads = [bool(context(stage.method.takes)) or _reads(each) for stage, each in self._with(own)]
         require(
-            prompt is None
-            or any(stage.tokenizer is not None for stage in stages)
-            or any(chosen.get("clip") is not None for chosen in asked_for),
-            "prompt is given, but no stage of this cascade reads captions (model.text is off).",
+            prompt is None or any(reads),
+            "prompt is given, but no stage of this cascade reads captions (model.text.name is none).",
         )
-        guided = any(chosen.get("classifier") is not None for chosen in asked_for[1:])
+        knows = [bool(classes(stage.method.takes)) or _knows(each) for stage, each in self._with(own)]
         require(
-            not guided
-            or choices.get("classifier") is not None
-            or bool({stage.method.labels for stage in stages} - {0}),
+            not any(map(_knows, own[1:])) or knows[0] or any(classes(stage.method.takes) for stage in self.stages),
             "a classifier guides an upsampler, but nothing before it knows of classes: let it guide the base too.",
         )
+        require(label is None or any(knows), "label is given, but no stage was trained with labels.")
         cond: dict[str, np.ndarray] = {}
         options: list[SampleOptions] = []
-        for number, (stage, chosen) in enumerate(zip(stages, asked_for, strict=True)):
-            _check_known(_name(number, len(stages)), chosen)
-            # CLIP reads the prompt too, even where the model that it guides does not.
-            read = prompt if stage.tokenizer is not None or chosen.get("clip") is not None else None
-            asked = ask(stage, count, **{"prompt": read, **chosen})
-            cond |= {f"{number}/{name}": value for name, value in asked.cond.items()}
-            options.append(asked.options)
+        for number, (stage, each) in enumerate(self._with(own)):
+            _check_own(_name(number, len(own)), each, enlarged(stage.method.takes))
+            shared = {"prompt": prompt} if reads[number] else {}
+            shared |= {"label": label} if label is not None and knows[number] else {}
+            conditions, chosen = request(stage.trained, count, {**shared, **each}, whole=False)
+            cond |= {key if key == "label" else f"{number}/{key}": value for key, value in conditions.items()}
+            options.append(chosen)
         first = {field.name: getattr(options[0], field.name) for field in dataclasses.fields(SampleOptions)}
         whole = CascadeOptions(**first, upsamplers=tuple(options[1:]))
-        return self.sampler(self.variables, key, count, label=label, cond=cond, options=whole, batch=batch)
+        return self.drawer(self.variables, check_key(key, count), count, cond=cond, options=whole, batch=batch)
 
-    def _choices(self, given: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None) -> list[Mapping[str, Any]]:
+    def _with(self, choices: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Model, Mapping[str, Any]]]:
+        """Each stage with its choices."""
+        return zip(self.stages, choices, strict=True)
+
+    def _choices(self, upsampler: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None) -> list[Mapping[str, Any]]:
         """Those of each upsampler."""
         number = len(self.upsamplers)
-        if given is None:
+        if upsampler is None:
             return [{}] * number
-        listed = [given] if isinstance(given, Mapping) else list(given)
+        each = [upsampler] if isinstance(upsampler, Mapping) else list(upsampler)
         require(
-            len(listed) == number,
-            f"upsampler gives choices for {len(listed)} upsamplers, but this cascade has {number}: give one mapping "
+            len(each) == number,
+            f"upsampler gives choices for {len(each)} upsamplers, but this cascade has {number}: give one mapping "
             "for each, {} for none.",
         )
-        return listed
+        return each
 
 
 def load_cascade(
@@ -220,23 +242,35 @@ def load_cascade(
 
 def _check_fit(name: str, before: Model, after: Model) -> None:
     """Raise `ConfigError` unless a stage, called `name`, enlarges what the one before it draws."""
-    side = getattr(after.config.model, "low_res", None)
-    if side is None:
-        raise ConfigError(f"{name} is no super-resolution model (model.low_res is not given).")
-    wanted, given = (side, side, after.spec.shape[-1]), before.spec.shape
+    small = enlarged(after.method.takes)
+    require(small is not None, f"{name} is no super-resolution model (model.low_res is not given).")
+    assert small is not None
     require(
-        wanted == given and before.spec.levels == after.spec.levels,
-        f"{name} enlarges images of {_described(wanted, after.spec.levels)}; those drawn before it are "
-        f"{_described(given, before.spec.levels)}.",
+        (small.shape, small.values) == (before.spec.shape, before.spec.levels),
+        f"{name} enlarges images of {_described(small.shape, small.values)}; those drawn before it are "
+        f"{_described(before.spec.shape, before.spec.levels)}.",
     )
     require(before.mesh == after.mesh, f"{name} is on other devices than the stage before it; load both on the same.")
 
 
-def _check_known(name: str, choices: Mapping[str, Any]) -> None:
-    for key in ("frames", "low_res", "label", "batch"):
-        reason = "a cascade draws no films" if key == "frames" else "it is the same for all stages"
-        reason = "it is what the stage before draws" if key == "low_res" else reason
+def _check_own(name: str, choices: Mapping[str, Any], small: Condition | None) -> None:
+    """Raise `ConfigError` for what is not a stage's own to choose."""
+    reasons = {"frames": "a cascade draws no films", "label": "it is the same for all stages"}
+    reasons["batch"] = reasons["label"]
+    if small is not None:
+        reasons[small.name] = "it is what the stage before draws"
+    for key, reason in reasons.items():
         require(key not in choices, f"{key} is given for {name}; {reason}.")
+
+
+def _reads(choices: Mapping[str, Any]) -> bool:
+    """Whether a guide among the choices reads captions."""
+    return any(context(guide.method.takes) for guide, _ in choices.get("guides", ()))
+
+
+def _knows(choices: Mapping[str, Any]) -> bool:
+    """Whether a guide among the choices knows classes."""
+    return any(classes(guide.method.takes) for guide, _ in choices.get("guides", ()))
 
 
 def _described(shape: tuple[int, ...], levels: int) -> str:
@@ -248,8 +282,3 @@ def _name(number: int, stages: int) -> str:
     if not number:
         return "the base"
     return "the upsampler" if stages == 2 else f"upsampler {number}"
-
-
-def _given(function: Callable[..., Any] | None) -> Callable[..., Any]:
-    assert function is not None
-    return function

@@ -2,40 +2,39 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import jax
 
-from glowdiff.diffusion.config import same_noise
-from glowdiff.errors import ConfigError
-from glowdiff.method import Guide
+from glowdiff.errors import ConfigError, require
+from glowdiff.method import Guide, classes
 from glowdiff.sharding import replicated
-
-if TYPE_CHECKING:
-    from glowdiff.inference.model import Model
+from glowdiff.trained import Trained
 
 
-def as_guide(name: str, guide: Model, scale: float, model: Model) -> Guide:
-    """A classifier or CLIP, called `name`, as a guide of samples of `model`.
+def as_guide(guide: Trained, scale: float, model: Trained) -> Guide:
+    """A classifier or CLIP as a guide of samples of `model`.
 
     Raises:
       ConfigError: it is no such thing, was trained on other images or other noise, or `model` takes no guides.
     """
-    if guide.config.method != name.lower():
-        raise ConfigError(f"the {name} is a model of method {guide.config.method}, not {name.lower()}.")
-    if "guides" not in model.method.options:
-        raise ConfigError(f"a {name} guides diffusion models; this one is of method {model.config.method}.")
+    if not hasattr(guide, "method"):
+        raise ConfigError(f"a guide is {guide!r}; it must be a model, such as glowdiff.load(WORKDIR) returns.")
+    name, method = guide.config.method, guide.method
+    if method.guides is None:
+        raise ConfigError(f"a guide is of method {name}, which guides nothing; classifiers and CLIPs do.")
+    require(
+        model.method.draws is not None and "guides" in model.method.draws.options,
+        f"a {name} guides diffusion models; this one is of method {model.config.method}.",
+    )
     mine, theirs = model.spec, guide.spec
-    different = same_noise(model.config.model, guide.config.model)
+    different = model.config.model.process.difference(guide.config.model.process)
     if (mine.shape, mine.levels) != (theirs.shape, theirs.levels):
         different = (
             f"images are {'x'.join(map(str, mine.shape))} with {mine.levels} levels and the {name}'s are "
             f"{'x'.join(map(str, theirs.shape))} with {theirs.levels}"
         )
-    if guide.method.labels and model.method.labels not in (0, guide.method.labels):
-        different = f"the model knows {model.method.labels} classes and the {name} {guide.method.labels}"
-    if different:
-        raise ConfigError(f"the {name} does not fit the model: {different}.")
-    variables, method = jax.device_put(guide.variables, replicated(model.mesh)), guide.method
-    assert method.log_prob is not None
-    return Guide(variables, scale, method.log_prob, method.labels, method.embed)
+    ours, known = classes(model.method.takes), classes(method.takes)
+    if known and ours not in (0, known):
+        different = f"the model knows {ours} classes and the {name} {known}"
+    require(not different, f"the {name} does not fit the model: {different}.")
+    variables = jax.device_put(guide.variables, replicated(model.mesh))
+    return Guide(variables, scale, method.guides.log_prob, method.takes, method.guides.embed)

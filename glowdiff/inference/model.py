@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,18 +9,27 @@ import jax
 import numpy as np
 from etils import epath
 
-from glowdiff.inference import conditions
-from glowdiff.inference.drawer import Sampler, Samples, as_float32, label_array, resolve
-from glowdiff.inference.request import ask
-from glowdiff.method import Latents, SampleOptions
+from glowdiff.config.options import SampleOptions, as_float32
+from glowdiff.errors import require
+from glowdiff.inference.drawer import Drawer, Samples
+from glowdiff.inference.request import Request, check_key, request
+from glowdiff.method import Latents
 from glowdiff.trained import Trained, restore
 
 
 class Model:
     """A method, its variables, and the facts about its data.
 
-    `model.method.sample`, `.encode`, `.bits_per_dim` and `.latents` are pure functions for a `jit` or `vmap` of your
-    own; they take `model.variables`. Images are uint8 [N, H, W, C] with values 0 ... `model.spec.levels` - 1.
+    `model.method` holds pure functions for a `jit` or `vmap` of your own; they take `model.variables`. Images are uint8
+    [N, H, W, C] with values 0 ... `model.spec.levels` - 1.
+
+    Choices of a call are keywords: `prompt` (a caption for all, or one for each), the conditions that the model takes,
+    and options of samples. Conditions are `label` (one class for all, int [n], or "none" for models that can do
+    without; left out: drawn), images to enlarge, `image` and `mask` to inpaint (what is not 0 is painted anew; any
+    diffusion model can, those trained for it better), and `source` with `strength` to vary an image (SDEdit): integers
+    [n, H, W, C], or one for all. Options are the fields of `glowdiff.config.options.SampleOptions`, as in the
+    configuration's `sampling` section; left out: as configured; names and steps compile once each, numbers never.
+    `guides` are pairs of a classifier or CLIP and how strongly it pulls the samples towards their label or prompt.
 
     Attributes:
       method: the pure functions.
@@ -35,214 +43,114 @@ class Model:
 
     def __init__(self, trained: Trained) -> None:
         """Of what a workdir holds, see `glowdiff.trained.restore`."""
-        method = trained.method
-        self.method, self.variables, self.config, self.spec, self.mesh = trained[:5]
-        self.step, self.tokenizer = trained.step, trained.tokenizer
-        self._sampler = Sampler(method, self.mesh) if method.sample else None
-        self._film = Sampler(method, self.mesh, film=True) if method.film else None
-        self._sample = jax.jit(method.sample) if method.sample else None
-        self._unrounded = jax.jit(method.unrounded) if method.unrounded else None
-        self._encode = jax.jit(method.encode) if method.encode else None
-        self._bits_per_dim = jax.jit(method.bits_per_dim) if method.bits_per_dim else None
+        self.trained = trained
+        self.method, self.variables, self.config, self.spec, self.mesh, self.step, self.tokenizer = trained
+        draws = self.method.draws
+        self._drawer = Drawer(self.method, self.mesh) if draws else None
+        self._sample = jax.jit(draws.sample) if draws else None
+        self._unrounded = jax.jit(draws.unrounded) if draws and draws.unrounded else None
+        self._encode = jax.jit(draws.encode) if draws and draws.encode else None
+        self._bits_per_dim = jax.jit(self.method.bits_per_dim) if self.method.bits_per_dim else None
 
     def sample(self, key: jax.Array, n: int, **choices: Any) -> np.ndarray:
         """Draw n images, uint8 [n, H, W, C]; image i depends on `key` and i alone. Choices are those of `draw`."""
         return self.draw(key, n, **choices).images
 
-    def draw(
-        self,
-        key: jax.Array,
-        n: int,
-        *,
-        label: int | str | np.ndarray | None = None,
-        prompt: str | Sequence[str] | None = None,
-        batch: int | None = None,
-        low_res: np.ndarray | None = None,
-        image: np.ndarray | None = None,
-        mask: np.ndarray | None = None,
-        source: np.ndarray | None = None,
-        strength: float | None = None,
-        classifier: Model | None = None,
-        classifier_scale: float = 1.0,
-        clip: Model | None = None,
-        clip_scale: float = 1.0,
-        frames: int | None = None,
-        **options: Any,
-    ) -> Samples:
+    def draw(self, key: jax.Array, n: int, *, batch: int | None = None, **choices: Any) -> Samples:
         """Draw n images and say of which classes they are.
 
         Args:
           key: a `jax.random.key`, or a key for each image, [n].
           n: how many.
-          label: one class for all or int [n], for models with labels, or "none" for those that can do without; None
-            draws them.
-          prompt: a caption for all, or n of them, for models that read captions or are guided by CLIP; None: none.
-          batch: images at a time; None: all at once. A new number compiles once, nothing else does.
-          low_res: of super-resolution models: images uint8 [n, h, w, C] to enlarge.
-          image: to inpaint, uint8 [n, H, W, C] or one for all; any diffusion model can, those trained for it better.
-          mask: which pixels of `image` are painted anew, [n, H, W] or one for all: what is not 0. The others stay.
-          source: to vary (SDEdit), uint8 [n, H, W, C] or one for all.
-          strength: of SDEdit, the share of the noise that `source` is given: little changes little, 1 nearly all. What
-            is compiled depends on it.
-          classifier: guides the samples towards their labels.
-          classifier_scale: how strongly (Dhariwal & Nichol, 2021, table 4: 0.5 to 10).
-          clip: a CLIP model of noised images guides the samples towards their prompts.
-          clip_scale: how strongly.
-          frames: draw films instead, uint8 [n, frames, H, W, C]: what the samples were going to be, along the way; at
-            most as many pictures as the denoiser is evaluated.
-          **options: keys of the configuration's `sampling` section, such as `temperature`, `sampler`, `steps`, `eta`,
-            `guidance_scale`; None, or left out: as configured. Names and steps compile once each, numbers never.
+          batch: images at a time; None: all at once. A new number compiles once.
+          **choices: see `Model`; with `frames` films are drawn instead, uint8 [n, frames, H, W, C]: what the samples
+            were going to be, along the way; at most as many pictures as the denoiser is evaluated.
 
         Raises:
-          ConfigError: see `glowdiff.inference.drawer`; an option that the model has no use for; a guide of other
-            images or other noise; prompts or images that the model cannot take.
-          ValueError: the method draws no samples.
+          ConfigError: the method draws no samples; a choice that the model has no use for, or that cannot be.
         """
-        sampler = self._sampler if frames is None else self._film
-        if sampler is None:
-            raise ValueError(
-                f"{self.config.method} draws no "
-                + ("films: its samples have no steps." if self._sampler else "samples: it is a guide for others.")
-            )
-        asked = ask(
-            self,
-            n,
-            prompt=prompt,
-            image=image,
-            mask=mask,
-            source=source,
-            strength=strength,
-            classifier=classifier,
-            classifier_scale=classifier_scale,
-            clip=clip,
-            clip_scale=clip_scale,
-            frames=frames,
-            **options,
-        )
-        cond = asked.cond | conditions.small_images(self.config, self.spec, low_res, n)
-        return sampler(self.variables, key, n, label=label, cond=cond, options=asked.options, batch=batch)
+        if self._drawer is None:
+            require(False, f"{self.config.method} draws no samples: it is a guide for others.")
+        assert self._drawer is not None
+        cond, options = request(self.trained, n, choices)
+        return self._drawer(self.variables, check_key(key, n), n, cond=cond, options=options, batch=batch)
 
-    def encode(
-        self,
-        images: np.ndarray,
-        *,
-        label: int | str | np.ndarray | None = None,
-        prompt: str | Sequence[str] | None = None,
-        low_res: np.ndarray | None = None,
-        **options: Any,
-    ) -> Latents:
+    def encode(self, images: np.ndarray, **choices: Any) -> Latents:
         """Latents of images uint8 [N, H, W, C].
 
         `decode` gives the same images back: exactly from flows, and from diffusion models the better the more `steps`.
 
         Args:
           images: with values 0 ... levels - 1.
-          label: of models with labels.
-          prompt: as of `draw`.
-          low_res: of super-resolution models, as of `draw`; None: the images themselves, made smaller.
-          **options: see `draw`.
+          **choices: see `Model`; small images that are not given are made of the images themselves.
 
         Raises:
-          ValueError: the images have another shape or other values than the model's; or it has no `encode`.
+          ConfigError: the images have another shape or other values than the model's; or it has no `encode`.
         """
-        if self._encode is None:
-            raise ValueError(f"{self.config.method} has no latents of given images.")
-        batch = self._batch(images, label, prompt)
-        if low_res is not None:
-            batch["cond"] |= conditions.small_images(self.config, self.spec, low_res, len(images))
-        return self._encode(self.variables, jax.random.key(0), batch, self.inverse_options(**options))
+        require(self._encode is not None, f"{self.config.method} has no latents of given images.")
+        assert self._encode is not None
+        batch, options = self._batch(images, choices)
+        return self._encode(self.variables, jax.random.key(0), batch, options)
 
-    def decode(
-        self,
-        latents: Latents,
-        *,
-        label: int | str | np.ndarray | None = None,
-        prompt: str | Sequence[str] | None = None,
-        low_res: np.ndarray | None = None,
-        **options: Any,
-    ) -> np.ndarray:
-        """Images uint8 [N, H, W, C] of latents, without any randomness; options as of `draw`."""
-        if self._sample is None:
-            raise ValueError(f"{self.config.method} draws no samples: it is a guide for others.")
-        n = jax.tree.leaves(latents)[0].shape[0]
-        cond = self._cond(n, label) | self._conditions(n, prompt=prompt, low_res=low_res)
-        chosen = self.inverse_options(**options)
-        return np.asarray(self._sample(self.variables, jax.random.key(0), latents, cond, chosen))
+    def decode(self, latents: Latents, **choices: Any) -> np.ndarray:
+        """Images uint8 [N, H, W, C] of latents, without any randomness; choices as of `encode`."""
+        require(self._sample is not None, f"{self.config.method} draws no samples: it is a guide for others.")
+        assert self._sample is not None
+        cond, options = self._inverse(jax.tree.leaves(latents)[0].shape[0], choices)
+        return np.asarray(self._sample(self.variables, jax.random.key(0), latents, cond, options))
 
-    def decode_unrounded(self, latents: Latents, *, label: int | str | np.ndarray | None = None) -> np.ndarray:
+    def decode_unrounded(self, latents: Latents, **choices: Any) -> np.ndarray:
         """Images float [N, H, W, C] of latents before they are rounded, on the scale of `decode`'s integers.
 
         Raises:
-          ValueError: the method's samples are not rounded from anything (see `Method.unrounded`).
+          ConfigError: the method's samples are not rounded from anything (see `Draws.unrounded`).
         """
-        if self._unrounded is None:
-            raise ValueError(f"{self.config.method} gives no images before rounding.")
-        n = jax.tree.leaves(latents)[0].shape[0]
-        return np.asarray(self._unrounded(self.variables, latents, self._cond(n, label)))
+        require(self._unrounded is not None, f"{self.config.method} gives no images before rounding.")
+        assert self._unrounded is not None
+        cond, _ = self._inverse(jax.tree.leaves(latents)[0].shape[0], choices)
+        return np.asarray(self._unrounded(self.variables, latents, cond))
 
-    def bits_per_dim(
-        self,
-        images: np.ndarray,
-        *,
-        label: int | str | np.ndarray | None = None,
-        prompt: str | Sequence[str] | None = None,
-        key: jax.Array | None = None,
-        steps: int | str | None = None,
-    ) -> np.ndarray:
+    def bits_per_dim(self, images: np.ndarray, *, key: jax.Array | None = None, **choices: Any) -> np.ndarray:
         """Negative log-likelihood of images uint8 [N, H, W, C], in bits per dimension [N]: exact, or an upper bound.
 
         Args:
           images: with values 0 ... levels - 1.
-          label: of models with labels.
-          prompt: as of `draw`.
           key: of the dequantisation noise, or the noise of the bound; None: key 0.
-          steps: of diffusion models: the bound of a sampler with so many steps; None: all timesteps.
+          **choices: see `Model`; with `steps` the bound of a diffusion model is that of a sampler with so many steps,
+            else over all timesteps.
         """
-        if self._bits_per_dim is None:
-            raise ValueError(f"{self.config.method} has no likelihood.")
+        require(self._bits_per_dim is not None, f"{self.config.method} has no likelihood.")
+        assert self._bits_per_dim is not None
+        batch, options = self._batch(images, choices)
         key = jax.random.key(0) if key is None else key
-        batch = self._batch(images, label, prompt)
-        if steps is None:
+        if "steps" not in choices:
             return np.asarray(self._bits_per_dim(self.variables, key, batch))
-        chosen = as_float32(resolve(self.config, steps=steps))
-        return np.asarray(self._bits_per_dim(self.variables, key, batch, chosen))
+        return np.asarray(self._bits_per_dim(self.variables, key, batch, options))
 
-    def inverse_options(self, **options: Any) -> SampleOptions:
+    def inverse_options(self, **choices: Any) -> SampleOptions:
         """The options of `encode` and `decode`, under which one undoes the other, but for what is asked for."""
-        wanted = {**self.method.inverse, **{key: value for key, value in options.items() if value is not None}}
-        unused = {
-            key: None for key, value in wanted.items() if value is None
-        }  # numbers that shall not even be computed
-        return as_float32(dataclasses.replace(resolve(self.config, **wanted), **unused))
+        return self._inverse(1, choices, drawn=True, whole=False).options
 
-    def _conditions(
-        self, n: int, *, prompt: str | Sequence[str] | None, low_res: np.ndarray | None
-    ) -> dict[str, np.ndarray]:
-        """What samples of this model depend on besides labels."""
-        small = conditions.small_images(self.config, self.spec, low_res, n)
-        return conditions.captions(self.config, self.tokenizer, prompt, n) | small
+    def _inverse(self, n: int, choices: dict[str, Any], *, drawn: bool = False, whole: bool = True) -> Request:
+        """What is asked of n images, to go there and back, as of `request`."""
+        assert self.method.draws is not None
+        choices = {**self.method.draws.inverse, **choices}
+        cond, options = request(self.trained, n, choices, drawn=drawn, whole=whole)
+        return Request(cond, as_float32(options))
 
-    def _batch(
-        self, images: np.ndarray, label: int | str | np.ndarray | None, prompt: str | Sequence[str] | None
-    ) -> dict[str, Any]:
+    def _batch(self, images: np.ndarray, choices: dict[str, Any]) -> tuple[dict[str, Any], SampleOptions]:
         images = np.asarray(images)
-        if images.ndim != 4 or images.shape[1:] != self.spec.shape:
-            raise ValueError(f"images have shape {images.shape}; this model takes (N, {str(self.spec.shape)[1:]}.")
-        if not np.issubdtype(images.dtype, np.integer) or images.min() < 0 or images.max() >= self.spec.levels:
-            raise ValueError(
-                f"images are {images.dtype} from {images.min()} to {images.max()}; this model takes integers "
-                f"0 to {self.spec.levels - 1}."
-            )
-        n = len(images)
-        cond = self._cond(n, label) | conditions.captions(self.config, self.tokenizer, prompt, n)
-        return {"image": images.astype(np.uint8), "cond": cond}
-
-    def _cond(self, n: int, label: int | str | np.ndarray | None) -> dict[str, np.ndarray]:
-        if not self.method.labels:
-            return {}
-        if label is None:
-            raise ValueError(f"this model is class-conditional: give label=, from 0 to {self.method.labels - 1}.")
-        return {"label": label_array(label, n, self.method.labels, null=self.method.null_label)}
+        require(
+            images.ndim == 4 and images.shape[1:] == self.spec.shape,
+            f"images have shape {images.shape}; this model takes (N, {str(self.spec.shape)[1:]}.",
+        )
+        require(
+            np.issubdtype(images.dtype, np.integer) and images.min() >= 0 and images.max() < self.spec.levels,
+            f"images are {images.dtype} from {images.min()} to {images.max()}; this model takes integers 0 to "
+            f"{self.spec.levels - 1}.",
+        )
+        cond, options = self._inverse(len(images), choices, whole=False)
+        return {"image": images.astype(np.uint8), "cond": cond}, options
 
 
 def load(

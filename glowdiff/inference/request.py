@@ -1,66 +1,218 @@
-"""From the choices of `Model.draw` to the conditions and options of a sampler."""
+"""What a caller asks of n samples, checked against the rows and options of a model."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from glowdiff.errors import ConfigError, require
-from glowdiff.inference import conditions
-from glowdiff.inference.drawer import resolve
+from glowdiff.config.options import SampleOptions, changed
+from glowdiff.errors import ConfigError, did_you_mean, require
 from glowdiff.inference.guide import as_guide
-from glowdiff.method import SampleOptions
+from glowdiff.method import Condition, context, row
+from glowdiff.text.tokenizer import Tokenizer
+from glowdiff.trained import Trained
 
-if TYPE_CHECKING:
-    from glowdiff.inference.model import Model
+# Words of callers that become conditions: captions are read, and a mask says what is painted anew, not what is known.
+WORDS = ("prompt", "image", "mask")
+_CALLED = {"known": "image", "known_mask": "mask"}  # conditions, as callers know them
 
 
-class Asked(NamedTuple):
-    """What a caller asks of n samples."""
+class Request(NamedTuple):
+    """What samples are told, and how they are drawn."""
 
-    cond: dict[str, np.ndarray]  # conditions, see `glowdiff.method.Cond`
+    cond: dict[str, np.ndarray]  # conditions [n, ...]
     options: SampleOptions
 
 
-def ask(
-    model: Model,
-    n: int,
-    *,
-    prompt: str | Sequence[str] | None = None,
-    image: np.ndarray | None = None,
-    mask: np.ndarray | None = None,
-    source: np.ndarray | None = None,
-    strength: float | None = None,
-    classifier: Model | None = None,
-    classifier_scale: float = 1.0,
-    clip: Model | None = None,
-    clip_scale: float = 1.0,
-    frames: int | None = None,
-    **options: Any,
-) -> Asked:
-    """What a `Sampler` takes for the choices of `Model.draw` but for labels and small images, checked as there."""
-    # CLIP reads the prompt, even where the model that it guides reads none.
-    own = prompt if clip is None or model.tokenizer is not None else None
-    guides, cond = (), conditions.captions(model.config, model.tokenizer, own, n)
-    if classifier is not None:
-        guides += (as_guide("classifier", classifier, classifier_scale, model),)
-    if clip is not None:
-        guides += (as_guide("CLIP", clip, clip_scale, model),)
-        if prompt is None:
-            raise ConfigError("CLIP guides towards a prompt: give one.")
-        read = conditions.captions(clip.config, clip.tokenizer, prompt, n)
-        cond |= {f"clip_{name}": array for name, array in read.items()}
-    chosen = resolve(model.config, guides=guides, frames=frames, strength=strength, **options)
-    if image is not None or mask is not None or source is not None:
-        if "strength" not in model.method.options:
-            raise ConfigError(f"diffusion models edit images so; this one is of method {model.config.method}.")
+def request(model: Trained, n: int, choices: Mapping[str, Any], *, drawn: bool = True, whole: bool = True) -> Request:
+    """The conditions and options for the choices of a call.
+
+    Args:
+      model: of which they are asked.
+      n: how many images.
+      choices: by name: `prompt`, `image` and `mask`, the conditions that the model takes, `guides` (pairs of a model
+        and its scale), and options of samples.
+      drawn: a label that is not given is drawn; else a class-conditional model must be given one.
+      whole: what the model cannot do without must be given; else it is made of images.
+
+    Raises:
+      ConfigError: a name that nothing answers to, or a value that cannot be.
+    """
+    values = dict(choices)
+    guiding = list(values.pop("guides", ()))
+    guides = tuple(as_guide(guide, scale, model) for guide, scale in guiding)
+    # A label is taken for what guides towards it, too.
+    takes = model.method.takes
+    takes += tuple(each for guide in guides for each in guide.takes if not each.shape and not row(takes, each.name))
+    captions = _captions(model, [guide for guide, _ in guiding], values.pop("prompt", None), n)
+    values |= _known(values, n) | ({"guides": guides} if guides else {})
+    conditions = {each: values.pop(each.name) for each in takes if each.name in values}
+    used = model.method.draws.options if model.method.draws else ()
+    for name in values:
+        _check_name(name, takes, used, model.config.method)
+    cond = {each.name: check(each, value, n) for each, value in conditions.items() if value is not None} | captions
+    if whole:
+        _check_needed(cond, takes, n)
+    _check_together(cond, values, guides, takes, drawn)
+    options = changed(model.config.sampling, used, values)
+    model.config.model.check_sampling(options, "")
+    return Request(cond, options)
+
+
+def check(each: Condition, value: Any, n: int) -> np.ndarray:
+    """The values of a condition, [n, *shape].
+
+    Args:
+      each: its row.
+      value: for each of the n, or one for all; "none" where the row has a value for it.
+      n: how many.
+
+    Raises:
+      ConfigError: it has another shape or type, or values that the row does not know.
+    """
+    name = _CALLED.get(each.name, each.name)
+    none = ' or "none"' if each.none is not None and not each.shape else ""
+    if isinstance(value, str):
         require(
-            source is None or (image is None and mask is None),
-            "source is given with image and mask; images are varied (SDEdit) or painted into, not both at once.",
+            value == "none" and bool(none),
+            f"{name} is {value!r}; it must be a number{none or f' from 0 to {each.values - 1}'}.",
         )
-        cond |= conditions.known_pixels(model.spec, image, mask, n) | conditions.source_images(model.spec, source, n)
-    require(strength is None or source is not None, "strength is given, but no source that it could vary.")
-    require(source is None or strength is not None, "source is given; say with strength, 0 to 1, how far to vary it.")
-    return Asked(cond, chosen)
+        return np.full((n, *each.shape), each.none, each.dtype)
+    array, shape = np.asarray(value), (n, *each.shape)
+    whole = array.dtype.kind in ("b" if each.dtype == np.bool_ else "iu")
+    if each.shape:
+        expected = f"{name} is {array.dtype} {list(array.shape)}; it must be {np.dtype(each.dtype)} {list(shape)}."
+    elif not whole:
+        expected = f"{name} is {value!r}; it must be a whole number."
+    else:
+        expected = f"{name} has shape {list(array.shape)}; it must be one number, or [{n}], one for each image."
+    if array.shape == each.shape:  # one for all
+        array = np.broadcast_to(array, shape)
+    require(whole and array.shape == shape, expected)
+    low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
+    require(
+        not each.values or (low >= 0 and high < each.values),
+        f"{name} has values from {low} to {high}; this model takes 0 to {each.values - 1}."
+        if each.shape
+        else f"{name} {low if low < 0 else high} does not exist; this model knows 0 to {each.values - 1}{none}.",
+    )
+    return array.astype(each.dtype)
+
+
+def check_key(key: Any, n: int) -> jax.Array:
+    """A `jax.random.key`, or one for each of n images.
+
+    Raises:
+      ConfigError: it is anything else; numbers and `PRNGKey`s too.
+    """
+    typed = isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    require(typed, f"key is {type(key).__name__}; it must be made with jax.random.key(SEED).")
+    require(
+        key.shape in ((), (n,)), f"key has shape {list(key.shape)}; it must be one key, or one for each of {n} images."
+    )
+    return key
+
+
+def read_captions(
+    tokenizer: Tokenizer, prompt: str | Sequence[str] | None, n: int, length: int
+) -> dict[str, np.ndarray]:
+    """`tokens` and `mask` [n, length] of one prompt for all, n of them, or none at all.
+
+    Raises:
+      ConfigError: there is another number of them, one is no text, or too long.
+    """
+    prompts = [prompt or ""] * n if prompt is None or isinstance(prompt, str) else list(prompt)
+    require(len(prompts) == n, f"prompt holds {len(prompts)} captions for {n} images.")
+    for text in prompts:
+        require(isinstance(text, str), f"prompt holds {text!r}, of type {type(text).__name__}; it must be text.")
+    tokens, mask = tokenizer.encode(prompts, length)
+    return {"tokens": tokens, "mask": mask & np.array([bool(text.strip()) for text in prompts])[:, None]}
+
+
+def _captions(model: Trained, guides: Iterable[Trained], prompt: Any, n: int) -> dict[str, np.ndarray]:
+    """Captions as the model and its guides read them; those of guides under names of their own."""
+    cond: dict[str, np.ndarray] = {}
+    for reader, prefix in ((model, ""), *((guide, f"{guide.config.method}_") for guide in guides)):
+        length = context(reader.method.takes)
+        if length:
+            require(prompt is not None or not prefix, f"a {reader.config.method} guides towards a prompt: give one.")
+            assert reader.tokenizer is not None
+            captions = read_captions(reader.tokenizer, prompt, n, length)
+            cond |= {f"{prefix}{name}": array for name, array in captions.items()}
+    require(
+        prompt is None or bool(cond), "prompt is given, but this model reads no captions (model.text.name is none)."
+    )
+    return cond
+
+
+def _known(values: dict[str, Any], n: int) -> dict[str, Any]:
+    """`known` and `known_mask` of an image and a mask of what is painted anew, which are taken out of the values."""
+    image, mask = values.pop("image", None), values.pop("mask", None)
+    if image is None and mask is None:
+        return {}
+    if image is None or mask is None:
+        raise ConfigError("image and mask go together: the mask says which pixels of the image are painted anew.")
+    erased, shape = np.asarray(mask) != 0, list(np.shape(image)[-3:-1])
+    if erased.ndim == 2:
+        erased = np.broadcast_to(erased, (n, *erased.shape))
+    require(
+        list(erased.shape) == [n, *shape],
+        f"mask has shape {list(erased.shape)}; it must be {[n, *shape]}, as the images.",
+    )
+    empty = [str(i) for i, each in enumerate(erased) if not each.any()]
+    require(not empty, f"mask is empty for image {', '.join(empty[:8])}: nothing is to be painted; white is.")
+    return {"known": image, "known_mask": (~erased)[..., None].astype(np.uint8)}
+
+
+def _check_name(name: str, takes: Sequence[Condition], used: Iterable[str], method: str) -> None:
+    """Raise `ConfigError` for the name of a choice that is neither a condition that the model takes nor an option."""
+    if name in SampleOptions.__dataclass_fields__:
+        return
+    known = [each.name for each in takes] + [*WORDS, *used]
+    reasons = {"label": "this model was not trained with labels (model.class_conditional)."}
+    reasons |= dict.fromkeys(("known", "source"), f"diffusion models edit images so; this one is of method {method}.")
+    reason = reasons.get(name, f"this model takes no such thing. {did_you_mean(name, known)}")
+    raise ConfigError(f"{_CALLED.get(name, name)} is given, but {reason}")
+
+
+def _check_needed(cond: Mapping[str, Any], takes: Iterable[Condition], n: int) -> None:
+    """Raise `ConfigError` for what is missing."""
+    for each in takes:
+        shape = [n, *each.shape]
+        require(
+            not each.needed or each.name in cond,
+            f"this model's samples depend on {each.name}: give {each.name}, {np.dtype(each.dtype)} {shape}.",
+        )
+
+
+def _check_together(
+    cond: Mapping[str, Any],
+    options: Mapping[str, Any],
+    guides: Sequence[Any],
+    takes: Sequence[Condition],
+    drawn: bool,
+) -> None:
+    """Raise `ConfigError` for choices that contradict each other."""
+    label = row(takes, "label")
+    require(
+        label is None or drawn or "label" in cond,
+        f"this model is class-conditional: give label=, from 0 to {label.values - 1 if label else 0}.",
+    )
+    if label is not None and label.none is not None and any(row(guide.takes, "label") for guide in guides):
+        require(
+            not np.any(cond.get("label", -1) == label.none),
+            'label is "none", but a classifier guides towards a label: give one, or leave it out. guidance_scale=0 '
+            "hides it from the model alone.",
+        )
+    require(
+        not {"source", "known"} <= cond.keys(),
+        "source is given with image and mask; images are varied (SDEdit) or painted into, not both at once.",
+    )
+    require("strength" not in options or "source" in cond, "strength is given, but no source that it could vary.")
+    require(
+        "source" not in cond or "strength" in options, "source is given; say with strength, 0 to 1, how far to vary it."
+    )

@@ -7,9 +7,11 @@ from typing import Any
 
 from jax.sharding import Mesh
 
-from glowdiff.method import Method, SampleOptions, Variables
+from glowdiff.config.options import SampleOptions
+from glowdiff.method import Method, Variables
 from glowdiff.metrics.scores import mean_scores
 
+BOUND = ("steps", "spacing")  # the options of samples that a bound depends on
 Evaluator = Callable[[Variables, Iterable[Any]], float]
 
 

@@ -28,9 +28,9 @@ def make_scorer(method: Method, mesh: Mesh) -> Scorer | None:
 def mean_scores(per_image: PerImage, mesh: Mesh, seed: int = 0) -> Scorer:
     """A function (variables, test batches) -> means.
 
-    Test batches are those of `glowdiff.data.test_batches`: rows that only fill a batch are masked out, and an image's
-    noise depends on its index alone, so no figure depends on batch size, devices or processes; but those of CLIP, which
-    tells an image's caption from the others of the batch, on the batch.
+    Test batches are those of `glowdiff.data.batches.eval_batches`: rows that only fill a batch are masked out, and an
+    image's noise depends on its index alone, so no figure depends on batch size, devices or processes; but those of
+    CLIP, which tells an image's caption from the others of the batch, on the batch.
     """
 
     def total(variables: Variables, batch: Any) -> tuple[dict[str, jax.Array], jax.Array]:

@@ -28,10 +28,10 @@ class Backbone(nn.Module):
       head_channels: channels of a head.
       adagn: time and class scale and shift (AdaGN), see `ResBlock`.
       updown: residual blocks halve and double the images; else strided and ordinary convolutions do.
-      conv_resample: those convolutions are there; else pixels are averaged and repeated. No matter if `updown`.
       new_order: of the attention's channels, see `split_heads`.
       dropout: rate, in residual blocks.
       remat: recompute each block in the backward pass instead of keeping its activations.
+      fused: compiled for a device with cuDNN's attention, see `attend`.
       dtype: of convolutions and matrix products. Norms, softmax, embeddings and output are float32, or wider.
     """
 
@@ -45,10 +45,10 @@ class Backbone(nn.Module):
     head_channels: int | None = None
     adagn: bool = True
     updown: bool = True
-    conv_resample: bool = True
     new_order: bool = False
     dropout: float = 0.0
     remat: bool = False
+    fused: bool = False
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
@@ -85,7 +85,7 @@ class Backbone(nn.Module):
                 name = f"input_blocks_{len(seen)}"
                 h = self.residual(f"{name}_res", h, emb, train, channels)
                 if attention:
-                    h = self.attend(f"{name}_attention", h, self.heads, context)
+                    h = self.attend(f"{name}_attention", h, context)
                 seen.append(h)
             if level < len(levels) - 1:
                 h = self.halve(f"input_blocks_{len(seen)}_down", h, emb, train)
@@ -95,7 +95,7 @@ class Backbone(nn.Module):
     def middle(self, h: jax.Array, emb: jax.Array, train: bool, context: jax.Array | None = None) -> jax.Array:
         """The blocks between the halves: [B, h, w, C] -> [B, h, w, C]."""
         h = self.residual("middle_res_0", h, emb, train, h.shape[-1])
-        h = self.attend("middle_attention", h, self.heads, context)
+        h = self.attend("middle_attention", h, context)
         return self.residual("middle_res_1", h, emb, train, h.shape[-1])
 
     def residual(
@@ -112,16 +112,14 @@ class Backbone(nn.Module):
         kinds = (self.dtype, self.param_dtype)
         return block(channels, self.adagn, self.dropout, resample, *kinds, name=name)(h, emb, train)
 
-    def attend(self, name: str, h: jax.Array, heads: int, context: jax.Array | None = None) -> jax.Array:
-        """An attention block of so many heads, unless their channels are given."""
-        heads = h.shape[-1] // self.head_channels if self.head_channels else heads
+    def attend(self, name: str, h: jax.Array, context: jax.Array | None = None) -> jax.Array:
+        """An attention block."""
+        heads = h.shape[-1] // self.head_channels if self.head_channels else self.heads
         block = nn.remat(AttentionBlock) if self.remat else AttentionBlock
-        return block(heads, self.new_order, self.dtype, self.param_dtype, name=name)(h, context)
+        return block(heads, self.new_order, self.fused, self.dtype, self.param_dtype, name=name)(h, context)
 
     def halve(self, name: str, h: jax.Array, emb: jax.Array, train: bool) -> jax.Array:
         """[B, H, W, C] -> [B, H/2, W/2, C]."""
         if self.updown:
             return self.residual(name, h, emb, train, h.shape[-1], downsample)
-        if self.conv_resample:
-            return conv3x3(h.shape[-1], self.dtype, self.param_dtype, name, stride=2)(h)
-        return downsample(h)
+        return conv3x3(h.shape[-1], self.dtype, self.param_dtype, name, stride=2)(h)

@@ -70,14 +70,14 @@ class ResBlock(nn.Module):
         if self.resample is not None:
             h, x = self.resample(h), self.resample(x)
         h = conv3x3(self.channels, *kinds, name="conv_in")(h)
-        told = dense(self.channels * (2 if self.adagn else 1), emb.dtype, self.param_dtype, "embed")(nn.silu(emb))
-        told = told[:, None, None, :]
+        time = dense(self.channels * (2 if self.adagn else 1), emb.dtype, self.param_dtype, "embed")(nn.silu(emb))
+        time = time[:, None, None, :]  # and class
         norm = group_norm(*kinds, name="norm_out")
         if self.adagn:
-            scale, shift = jnp.split(told, 2, -1)
+            scale, shift = jnp.split(time, 2, -1)
             h = norm(h) * (1 + scale) + shift
         else:
-            h = norm(h + told)
+            h = norm(h + time)
         h = nn.silu(h).astype(self.dtype)
         h = nn.Dropout(self.dropout)(h, deterministic=not train)
         h = conv3x3(self.channels, *kinds, name="conv_out", zero=True)(h)
@@ -97,14 +97,18 @@ def split_heads(qkv: jax.Array, heads: int, new_order: bool, parts: int = 3) -> 
     return tuple(jnp.moveaxis(qkv.reshape(shape), axis, 0))
 
 
-def attend(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
-    """Scaled dot-product attention [B, T, heads, channels of a head], softmax in float32; cuDNN's where it can."""
-    size, device = query.shape[-1], jax.local_devices()[0]
-    major = str(getattr(device, "compute_capability", "")).partition(".")[0]
+def attend(query: jax.Array, key: jax.Array, value: jax.Array, fused: bool) -> jax.Array:
+    """Scaled dot-product attention [B, T, heads, channels of a head], softmax in float32.
+
+    Args:
+      query: [B, T, heads, channels of a head],
+      key: and what it is compared with, [B, S, heads, channels of a head],
+      value: what is there.
+      fused: the device that is compiled for has cuDNN's attention; it is taken where it can compute these shapes.
+    """
+    size = query.shape[-1]
     fused = (
-        device.platform == "gpu"
-        and major.isdigit()
-        and int(major) >= 8
+        fused
         and query.dtype in (jnp.bfloat16, jnp.float16)
         and query.shape[1] % 64 == 0
         and key.shape[1] % 64 == 0
@@ -120,11 +124,13 @@ class AttentionBlock(nn.Module):
     Attributes:
       heads: of the attention.
       new_order: of the queries', keys' and values' channels, see `split_heads`.
+      fused: see `attend`.
       dtype: of the matrix products.
     """
 
     heads: int
     new_order: bool
+    fused: bool = False
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
@@ -139,6 +145,6 @@ class AttentionBlock(nn.Module):
             keys_values = dense(2 * c, *kinds, name="encoder_kv")(context.astype(self.dtype))
             more = split_heads(keys_values, self.heads, self.new_order, parts=2)
             key, value = (jnp.concatenate(pair, 1) for pair in zip(more, (key, value), strict=True))
-        h = attend(query, key, value).reshape(b, height * width, c)
+        h = attend(query, key, value, self.fused).reshape(b, height * width, c)
         h = dense(c, *kinds, name="proj_out", zero=True)(h)
         return x + h.reshape(x.shape)

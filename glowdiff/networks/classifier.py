@@ -72,7 +72,7 @@ class Classifier(Backbone):
           ValueError: the pool is none of `POOLS`, or the image cannot be halved often enough.
         """
         del cond
-        require_choice("model.pool", self.pool, POOLS)
+        require_choice("model.network.pool", self.pool, POOLS)
         self.check(x)
         emb = TimeEmbedding(self.channels, self.wide, self.param_dtype, name="time_embed")(t)
         seen = self.encode(x.astype(self.dtype), emb, train)

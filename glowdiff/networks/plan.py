@@ -55,7 +55,7 @@ def check_sides(height: int, width: int, levels: int) -> None:
     factor = 2 ** (levels - 1)
     require(
         height % factor == 0 and width % factor == 0 and min(height, width) > 0,
-        f"model.channel_mult has {levels} levels, so images are halved {levels - 1} times; their sides must be "
+        f"model.network.channel_mult has {levels} levels, so images are halved {levels - 1} times; their sides must be "
         f"multiples of {factor}, not {height}x{width}.",
     )
 
@@ -78,31 +78,35 @@ def check_unet(
       heads: of each attention, unless `head_channels` is given.
       head_channels: channels of a head; their number then follows from the level's channels.
     """
-    require(channels > 0, f"model.channels is {channels}; it must be a multiple of {GROUPS}.")
-    require(bool(channel_mult), "model.channel_mult is empty; it must hold a number for each level, such as (1, 2, 2).")
+    require(channels > 0, f"model.network.channels is {channels}; it must be a multiple of {GROUPS}.")
+    require(
+        bool(channel_mult),
+        "model.network.channel_mult is empty; it must hold a number for each level: 1,2,2.",
+    )
     check_sides(image_size, image_size, len(channel_mult))
     sides = [image_size // 2**level for level in range(len(channel_mult))]
     strangers = [side for side in attention if side not in sides]
     require(
         not strangers,
-        f"model.attention has {', '.join(map(str, strangers))}; it must hold sides of the images at the network's "
-        f"levels, which are {', '.join(map(str, sides))}.",
+        f"model.network.attention has {', '.join(map(str, strangers))}; it must hold sides of the images at the "
+        f"network's levels, which are {', '.join(map(str, sides))}.",
     )
     for mult in channel_mult:
         require(
             channels * mult > 0 and channels * mult % GROUPS == 0,
-            f"model.channels is {channels} and model.channel_mult has {mult}, which makes {channels * mult:g} "
-            f"channels; each level must have a multiple of {GROUPS}.",
+            f"model.network.channels is {channels} and model.network.channel_mult has {mult}, which makes "
+            f"{channels * mult:g} channels; each level must have a multiple of {GROUPS}.",
         )
     require(
-        head_channels is None or head_channels > 0, f"model.head_channels is {head_channels}; it must be at least 1."
+        head_channels is None or head_channels > 0,
+        f"model.network.head_channels is {head_channels}; it must be 1 or more.",
     )
-    require(head_channels is not None or heads > 0, f"model.heads is {heads}; it must be at least 1.")
+    require(head_channels is not None or heads > 0, f"model.network.heads is {heads}; it must be at least 1.")
     levels = plan(image_size, channels, channel_mult, attention)
     for side, level in zip([*sides, sides[-1]], [*levels, levels[-1]._replace(attention=True)], strict=True):
         key, value = ("heads", heads) if head_channels is None else ("head_channels", head_channels)
         require(
             not level.attention or level.channels % value == 0,
-            f"model.{key} is {value}, which does not divide the {level.channels} channels that attend at {side}x{side} "
-            "pixels.",
+            f"model.network.{key} is {value}, which does not divide the {level.channels} channels that attend at "
+            f"{side}x{side} pixels.",
         )

@@ -45,7 +45,7 @@ class TextUNet(UNet):
         """
         require(
             self.text_heads > 0 and self.text_width % self.text_heads == 0,
-            f"model.text_heads is {self.text_heads}, which does not divide model.text_width, {self.text_width}.",
+            f"model.text.heads is {self.text_heads}, which does not divide model.text.width, {self.text_width}.",
         )
         return self.text_encoder(tokens, mask)
 

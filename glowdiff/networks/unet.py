@@ -18,18 +18,15 @@ class UNet(Backbone):
     """`module.apply(variables, x, t, cond, train=False, rngs={"dropout": key})`.
 
     Attributes:
-      heads_up: heads of the attention in the half that doubles the image; None: as many as in the other one.
       classes: number of labels; 0: labels are not looked at.
       null_class: one more label, `classes`, stands for "none" (classifier-free guidance, Ho & Salimans, 2021).
-      low_res: super-resolution: the network sees `cond["low_res"]` beside the image.
-      inpaint: the network sees `cond["known"]` where `cond["known_mask"]` is 1, and that mask, beside the image.
+      beside: names and channels of the conditions that the first convolution sees beside the image, in order. Small
+        ones are enlarged, and of what has a mask `NAME_mask` beside it too it sees what lies where that is 1.
     """
 
-    heads_up: int | None = None
     classes: int = 0
     null_class: bool = False
-    low_res: bool = False
-    inpaint: bool = False
+    beside: tuple[tuple[str, int], ...] = ()
 
     @nn.compact
     def __call__(
@@ -40,8 +37,7 @@ class UNet(Backbone):
         Args:
           x: [B, H, W, C], scaled as data are to -1 ... 1, plus noise.
           t: [B], float, as the process gives it to the network.
-          cond: `label` int32 [B] if there are classes; `low_res` [B, h, w, C], from -1 to 1, for super-resolution;
-            `known` [B, H, W, C], from -1 to 1, and `known_mask` [B, H, W, 1], 1 where it is known, for inpainting.
+          cond: `label` int32 [B] if there are classes; images [B, h, w, channels] for each of `beside`, from -1 to 1.
           train: apply dropout, which needs the key "dropout".
 
         Returns:
@@ -59,12 +55,6 @@ class UNet(Backbone):
         h = nn.silu(group_norm(self.dtype, self.param_dtype, "norm_out")(h))
         return conv3x3(self.out_channels, self.wide, self.param_dtype, "conv_out", zero=True)(h)
 
-    def check(self, x: jax.Array) -> None:
-        """As `Backbone.check`; both halves' heads must divide their channels."""
-        super().check(x)
-        if self.heads_up is not None:
-            self.clone(heads=self.heads_up, heads_up=None, parent=None).check(x)
-
     def embed(self, t: jax.Array, cond: Mapping[str, jax.Array]) -> jax.Array:
         """Time and class, [B, 4 channels]."""
         emb = TimeEmbedding(self.channels, self.wide, self.param_dtype, name="time_embed")(t)
@@ -80,39 +70,36 @@ class UNet(Backbone):
         del cond
         return None
 
-    def input_parts(self, channels: int) -> tuple[tuple[str, int], ...]:
-        """What the network sees of images of so many channels, side by side: names and channels, in order."""
-        inpaint = (("known", channels), ("known_mask", 1)) if self.inpaint else ()
-        return (("x", channels), *inpaint, *((("low_res", channels),) if self.low_res else ()))
-
     def see(self, x: jax.Array, cond: Mapping[str, jax.Array]) -> jax.Array:
-        """The image, and beside it what `input_parts` names; the small image as it looks at the large one's size."""
-        parts = {"x": x}
-        if self.inpaint:
-            known, mask = condition(cond, "known", "inpaint"), condition(cond, "known_mask", "inpaint")
-            if known.shape != x.shape or mask.shape != (*x.shape[:3], 1):
-                raise ValueError(
-                    f"known has shape {known.shape} and known_mask {mask.shape}; images of shape {x.shape} ask for "
-                    f"{x.shape} and {(*x.shape[:3], 1)}."
-                )
-            parts |= {"known": known * mask, "known_mask": mask}
-        if self.low_res:
-            parts["low_res"] = resize_to(condition(cond, "low_res", "low_res"), *x.shape[1:3])
-        return jnp.concatenate([parts[name] for name, _ in self.input_parts(x.shape[-1])], -1).astype(self.dtype)
+        """The image, and beside it what `beside` names, bilinearly brought to its size."""
+        names, parts = dict(self.beside), [x]
+        for name, channels in self.beside:
+            part = condition(cond, name, name)
+            if part.shape[-1] != channels:
+                raise ValueError(f"{name} has shape {part.shape}; the network sees {channels} channels of it.")
+            mask = f"{name}_mask"
+            if mask in names:
+                if (part.shape, condition(cond, mask, name).shape) != (x.shape, (*x.shape[:3], 1)):
+                    raise ValueError(
+                        f"{name} has shape {part.shape} and {mask} {cond[mask].shape}; images of shape {x.shape} ask "
+                        f"for {x.shape} and {(*x.shape[:3], 1)}."
+                    )
+                part = part * cond[mask]
+            parts.append(part if part.shape[:3] == x.shape[:3] else resize_to(part, *x.shape[1:3]))
+        return jnp.concatenate(parts, -1).astype(self.dtype)
 
     def decode(
         self, h: jax.Array, seen: list[jax.Array], emb: jax.Array, train: bool, context: jax.Array | None = None
     ) -> jax.Array:
         """The half that doubles the image; every block sees what an input block made, the last one's first."""
         seen = list(seen)
-        heads = self.heads_up or self.heads
         block = 0
         for level, (channels, attention) in reversed(list(enumerate(self.levels))):
             for i in range(self.res_blocks + 1):
                 name = f"output_blocks_{block}"
                 h = self.residual(f"{name}_res", jnp.concatenate([h, seen.pop()], -1), emb, train, channels)
                 if attention:
-                    h = self.attend(f"{name}_attention", h, heads, context)
+                    h = self.attend(f"{name}_attention", h, context)
                 if level and i == self.res_blocks:
                     h = self.double(f"{name}_up", h, emb, train)
                 block += 1
@@ -123,7 +110,7 @@ class UNet(Backbone):
         if self.updown:
             return self.residual(name, h, emb, train, h.shape[-1], upsample)
         h = upsample(h)
-        return conv3x3(h.shape[-1], self.dtype, self.param_dtype, name)(h) if self.conv_resample else h
+        return conv3x3(h.shape[-1], self.dtype, self.param_dtype, name)(h)
 
 
 def condition(cond: Mapping[str, jax.Array], name: str, option: str) -> jax.Array:

@@ -47,34 +47,35 @@ def from_files(paths: Sequence[str], spec: DataSpec, flag: str = "--images") -> 
     return Pictures(np.stack(images), None, [Path(path).stem for path in paths])
 
 
-def small_images(path: str, spec: DataSpec, side: int, flag: str = "--low_res") -> Pictures:
-    """Images to enlarge: a picture, or the samples of another model in the `.npz` that sample.py writes.
+def from_samples(path: str, spec: DataSpec, shape: tuple[int, ...], flag: str) -> Pictures:
+    """Images that a model is told: a picture, or the samples of another model in the `.npz` that sample.py writes.
 
     Args:
       path: of the file.
-      spec: of the enlarging model's data.
-      side: of the images that it enlarges; pictures are resized to it, arrays must have it.
+      spec: of the data of the model that is told.
+      shape: [H, W, C] of the images; pictures are resized to it, arrays must have it.
       flag: that named the file, for messages.
 
     Raises:
       ConfigError: the file cannot be read, or its arrays are not such images.
     """
-    small = dataclasses.replace(spec, shape=(side, side, spec.shape[-1]))
+    height, width, channels = shape
+    wanted = dataclasses.replace(spec, shape=(height, width, channels))
     if not path.endswith(".npz"):
-        return from_files([path], small, flag)
-    stored = read_npz(Path(path).expanduser(), flag, "a picture or an .npz file", "sample.py --out=FILE.npz")
-    images, levels = stored.get("arr_0"), int(stored.get("levels", np.int32(256)))
+        return from_files([path], wanted, flag)
+    arrays = read_npz(Path(path).expanduser(), flag, "a picture or an .npz file", "sample.py --out=FILE.npz")
+    images, levels = arrays.get("arr_0"), int(arrays.get("levels", np.int32(256)))
     require(
         images is not None
         and images.dtype == np.uint8
         and images.ndim == 4
-        and images.shape[1:] == small.shape
+        and images.shape[1:] == wanted.shape
         and levels == spec.levels,
-        f"{flag} is {path}, which must hold arr_0, uint8 [N, {', '.join(map(str, small.shape))}] of {spec.levels} "
+        f"{flag} is {path}, which must hold arr_0, uint8 [N, {', '.join(map(str, wanted.shape))}] of {spec.levels} "
         f"levels; it holds {'none' if images is None else f'{images.dtype} {list(images.shape)} of {levels} levels'}.",
     )
     assert images is not None
-    labels = stored.get("arr_1")
+    labels = arrays.get("arr_1")
     names = [str(row) for row in range(len(images))]
     return Pictures(images, None if labels is None else labels.astype(np.int32), names)
 

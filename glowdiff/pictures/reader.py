@@ -18,10 +18,10 @@ class Refused(Exception):
 
 
 def read_size(path: Path) -> tuple[int, int]:
-    """Return height and width of the upright image at `path`, from its header.
+    """Height and width of the upright image at `path`, from its header.
 
     Raises:
-        Refused: when the file is empty, is no image, or has more than `PIXEL_LIMIT` pixels.
+      Refused: the file is empty, is no image, or has more than `PIXEL_LIMIT` pixels.
     """
     try:
         with _open(path) as picture:
@@ -37,17 +37,17 @@ def read_size(path: Path) -> tuple[int, int]:
 
 
 def read_image(path: Path, size: int | None) -> np.ndarray:
-    """Return the image at `path` as uint8 [H, W, 3].
+    """The image at `path` as uint8 [H, W, 3].
 
     Rotation by EXIF is applied, transparency is composited on white, 16-bit values are rescaled, and of an animation
     the first frame is taken. Colour profiles are ignored.
 
     Args:
-        path: the file.
-        size: cut the centre square and resize it to this side; None: keep the image as it is.
+      path: the file.
+      size: cut the centre square and resize it to this side; None: keep the image as it is.
 
     Raises:
-        Refused: as for `read_size`, and when the pixels are damaged or incomplete.
+      Refused: as for `read_size`, and when the pixels are damaged or incomplete.
     """
     # Another library may have switched this on, and it gives half-grey images.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
@@ -65,7 +65,7 @@ def read_image(path: Path, size: int | None) -> np.ndarray:
 
 
 def centre_square(picture: Image.Image, size: int) -> Image.Image:
-    """Return the largest square in the middle of `picture`, resized (antialiased) to `size` pixels."""
+    """The largest square in the middle of `picture`, resized (antialiased) to `size` pixels."""
     side = min(picture.size)
     if picture.size == (size, size):
         return picture
@@ -75,7 +75,7 @@ def centre_square(picture: Image.Image, size: int) -> Image.Image:
 
 
 def _open(path: Path) -> Image.Image:
-    """Return the image with its header read only."""
+    """The image with its header read only."""
     if path.stat().st_size == 0:
         raise Refused("the file is empty")
     try:
@@ -107,7 +107,7 @@ def _check_whole(path: Path) -> None:
 
 
 def _as_rgb(picture: Image.Image) -> Image.Image:
-    """Return `picture`, of any mode, as RGB."""
+    """`picture`, of any mode, as RGB."""
     if picture.mode == "I" or picture.mode.startswith("I;"):
         return _rescaled(np.asarray(picture).astype(np.int32))
     if picture.mode == "F":
@@ -120,14 +120,14 @@ def _as_rgb(picture: Image.Image) -> Image.Image:
 
 
 def _rescaled(values: np.ndarray) -> Image.Image:
-    """Return gray values of 16 bits, int32 [H, W] in 0 ... 65535, as RGB; Pillow itself would clip them at 255."""
+    """Gray values of 16 bits, int32 [H, W] in 0 ... 65535, as RGB; Pillow itself would clip them at 255."""
     if values.min() < 0 or values.max() > 65535:
         raise Refused("its pixels are 32-bit integers, whose range is not known")
     return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
 
 
 def _unreadable(error: Exception) -> str:
-    """Return a reason for any error of reading a file, without its address in memory or its path."""
+    """A reason for any error of reading a file, without its address in memory or its path."""
     text = str(error) if isinstance(error, (OSError, SyntaxError, ValueError)) else ""
     if isinstance(error, OSError) and error.strerror:
         text = error.strerror

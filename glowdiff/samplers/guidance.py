@@ -124,8 +124,8 @@ def with_gradient(denoise: Denoiser, gradient: Gradient) -> Denoiser:
 
     def guided(x: jax.Array, level: Level) -> Prediction:
         prediction = denoise(x, level)
-        found = gradient(x, level)
-        return prediction._replace(grad=found if prediction.grad is None else prediction.grad + found)
+        pull = gradient(x, level)
+        return prediction._replace(grad=pull if prediction.grad is None else prediction.grad + pull)
 
     return guided
 

@@ -44,12 +44,12 @@ def grid(alpha_bars: np.ndarray, steps: str, spacing: str = "even", variance: st
     usable = half_log_snr[np.isfinite(half_log_snr)]
     # From noise to data and back again, so that a single level is the noisiest.
     if spacing == "log_snr":
-        chosen = np.linspace(usable[-1], usable[0], count)[::-1]
+        lambdas = np.linspace(usable[-1], usable[0], count)[::-1]
     else:
         noisy, clean = np.exp(-usable[-1] / RHO), np.exp(-usable[0] / RHO)
-        chosen = -RHO * np.log(np.linspace(noisy, clean, count))[::-1]
-    t = np.interp(chosen, usable[::-1], np.arange(len(usable))[::-1])
-    return make_grid(t, 1 / (1 + np.exp(-2 * chosen)), variance)
+        lambdas = -RHO * np.log(np.linspace(noisy, clean, count))[::-1]
+    t = np.interp(lambdas, usable[::-1], np.arange(len(usable))[::-1])
+    return make_grid(t, 1 / (1 + np.exp(-2 * lambdas)), variance)
 
 
 def space_timesteps(timesteps: int, steps: str) -> np.ndarray:

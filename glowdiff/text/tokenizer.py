@@ -22,6 +22,7 @@ import numpy as np
 from etils import epath
 
 from glowdiff.errors import ConfigError, require, require_choice
+from glowdiff.files import write_whole
 from glowdiff.text import vocabulary as vocabularies
 from glowdiff.text.cleaning import clean
 from glowdiff.text.vocabulary import Vocabulary
@@ -88,13 +89,13 @@ class Tokenizer:
         require(room > 0, f"The context is {context} tokens; it must be at least {len(self._frame) + 1}.")
         tokens = np.full((len(captions), context), self._padding, np.int32)
         mask = np.zeros((len(captions), context), bool)
-        cleaned = [clean(self.kind, caption) for caption in captions]
+        texts = [clean(self.kind, caption) for caption in captions]
         cut = 0
-        for row, encoding in enumerate(self._library.encode_batch(cleaned, add_special_tokens=False)):
+        for row, encoding in enumerate(self._library.encode_batch(texts, add_special_tokens=False)):
             ids = encoding.ids
             if len(ids) > room:
                 if refuse:
-                    lost = _words_from(cleaned[row], encoding.offsets[room][0])
+                    lost = _words_from(texts[row], encoding.offsets[room][0])
                     raise ConfigError(self._too_long(captions[row], len(ids), context, lost))
                 cut += 1
                 ids = ids[:room]
@@ -113,11 +114,7 @@ class Tokenizer:
 
     def save(self, workdir: epath.PathLike) -> None:
         """Write WORKDIR/tokenizer.json in one piece: all that `load` needs."""
-        folder = epath.Path(workdir)
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f"{FILE}.tmp"
-        temporary.write_text(self._library.to_str())
-        temporary.replace(folder / FILE)
+        write_whole(epath.Path(workdir) / FILE, self._library.to_str())
 
 
 def load(workdir: epath.PathLike, kind: str) -> Tokenizer:
@@ -154,13 +151,13 @@ def train(captions: Iterable[str], size: int) -> Tokenizer:
         size >= least,
         f"The size of the vocabulary is {size}; it must be at least {least}: the bytes, start, end, padding.",
     )
-    cleaned = filter(None, (clean("bpe", caption) for caption in captions))
-    first = next(cleaned, None)
+    texts = filter(None, (clean("bpe", caption) for caption in captions))
+    first = next(texts, None)
     if first is None:
         raise ConfigError("There are no captions to train a tokenizer on: there is none at all, or all are blank.")
     library = _around("bpe", models.BPE())
     library.train_from_iterator(
-        itertools.chain([first], cleaned),
+        itertools.chain([first], texts),
         trainers.BpeTrainer(
             vocab_size=size,
             min_frequency=2,

@@ -200,8 +200,8 @@ def clip(path: Path | None) -> Vocabulary:
 
 
 def _installed_clip() -> Path:
-    found = importlib.util.find_spec("open_clip")  # importing it would import PyTorch
-    path = Path(found.origin).parent / "bpe_simple_vocab_16e6.txt.gz" if found and found.origin else None
+    package = importlib.util.find_spec("open_clip")  # importing it would import PyTorch
+    path = Path(package.origin).parent / "bpe_simple_vocab_16e6.txt.gz" if package and package.origin else None
     if path is None or not path.is_file():
         raise ConfigError(
             f"CLIP's vocabulary is read from the package open_clip, which is missing; install it (pip install "

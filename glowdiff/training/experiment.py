@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -15,11 +17,11 @@ from jax.sharding import Mesh
 from glowdiff.catalog.methods import build_method
 from glowdiff.config.sections import Config
 from glowdiff.data import captioned
-from glowdiff.data.batches import init_batch
 from glowdiff.data.dataset import Dataset
-from glowdiff.method import Method, batch_shapes
-from glowdiff.sharding import batch_sharding, check_batch, make_mesh, replicated, state_shardings
+from glowdiff.method import Method, Variables, batch_shapes
+from glowdiff.sharding import batch_sharding, check_batch, make_mesh, platform_of, replicated, state_shardings
 from glowdiff.text.tokenizer import Tokenizer
+from glowdiff.trained import frozen, parts_of
 from glowdiff.training.optimizer import learning_rate, make_optimizer
 from glowdiff.training.state import TrainState, create_state
 from glowdiff.training.step import jit_train_step, make_train_step
@@ -35,10 +37,11 @@ class Experiment(NamedTuple):
     optimizer: optax.GradientTransformation
     schedule: optax.Schedule
     tokenizer: Tokenizer | None = None  # of captions, where the model reads them
+    frozen: Mapping[str, Variables] = MappingProxyType({})  # variables of models that serve this one, by name
 
     def example_batch(self, size: int) -> Any:
         """Shapes of a batch of `size` images."""
-        return batch_shapes(self.dataset.spec, size, self.config.model.context)
+        return batch_shapes(self.dataset.spec, size, self.method.takes)
 
     def abstract_state(self) -> TrainState:
         """Shapes, dtypes and shardings of the state, at no cost."""
@@ -52,6 +55,8 @@ class Experiment(NamedTuple):
 
     def initial_state(self) -> TrainState:
         """The state before the first step, initialised on a global batch of its own wherever the devices are."""
+        from glowdiff.data.batches import init_batch  # Grain: only here, where images are read
+
         images = self.config.model.init_images
         batch = init_batch(self.dataset, self.config.data, images=images, seed=self.config.seed)
         sharding = batch_sharding(self.mesh) if images % self.mesh.size == 0 else replicated(self.mesh)
@@ -62,9 +67,13 @@ class Experiment(NamedTuple):
         return jax.jit(self._create, out_shardings=shardings)(jax.random.key(self.config.seed), batch)
 
     def train_step(self) -> Any:
-        """The compiled-on-demand train step."""
+        """The compiled-on-demand train step, a function of state, batch and the variables of `frozen`, if any."""
         step = make_train_step(self.method, self.optimizer, self.schedule, self.config, self.mesh)
-        return jit_train_step(step, self.abstract_state(), self.mesh)
+        return jit_train_step(step, self.abstract_state(), self.mesh, dict(self.frozen))
+
+    def variables(self, variables: Variables) -> Variables:
+        """Those of this model, with those of the frozen ones that serve it."""
+        return {**variables, "frozen": dict(self.frozen)} if self.frozen else variables
 
     def eval_batch(self) -> int:
         """Images per evaluation batch: as configured, rounded up so that all devices share it."""
@@ -78,7 +87,8 @@ class Experiment(NamedTuple):
 def build(config: Config, workdir: epath.PathLike | None = None) -> Experiment:
     """Check `config` against its data and the devices, and build what it names.
 
-    A tokenizer that `workdir` or `train.init_from` holds already is the one that reads captions.
+    A tokenizer that `workdir` or `train.init_from` holds already is the one that reads captions; likewise the
+    copies of frozen models.
 
     Raises:
       ConfigError: in the user's words.
@@ -86,8 +96,12 @@ def build(config: Config, workdir: epath.PathLike | None = None) -> Experiment:
     mesh = make_mesh(config.mesh)
     check_batch("train.batch", config.train.batch, config.train.accumulate, mesh)
     dataset, tokenizer = captioned.load(config, workdir, config.train.init_from)
-    method = build_method(config, dataset.spec)
-    return Experiment(config, dataset, method, mesh, make_optimizer(config), learning_rate(config), tokenizer)
+    parts = parts_of(config, workdir)
+    method = build_method(config, dataset.spec, platform_of(mesh), frozen(parts))
+    return Experiment(
+        config, dataset, method, mesh, make_optimizer(config), learning_rate(config), tokenizer,
+        {name: part.variables for name, part in parts.items()},
+    )  # fmt: skip
 
 
 def parameter_count(state: TrainState) -> int:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from glowdiff.errors import ConfigError, require
-from glowdiff.method import Method
+from glowdiff.method import Condition
 from glowdiff.trained import restore
 from glowdiff.training.experiment import Experiment
 from glowdiff.training.state import TrainState
 from glowdiff.workdir import description as workdirs
 
-_FIRST = "['input_blocks_0']['kernel']"  # of denoisers: it sees `Method.inputs`
+_FIRST = "['input_blocks_0']['kernel']"  # of denoisers: it sees x, and conditions beside it
 
 
 def check_source(workdir: str) -> None:
@@ -42,38 +42,57 @@ def start_from(state: TrainState, experiment: Experiment, workdir: str) -> Train
         f"train.init_from is {workdir}, a model of method {other.config.method}; this one is of method "
         f"{experiment.config.method}.",
     )
-    wanted, found = (_flat(params) for params in (state.variables["params"], other.variables["params"]))
-    if other.method.inputs and experiment.method.inputs:
-        found[_FIRST] = _widened(found[_FIRST], other.method, experiment.method, workdir)
+    ours, theirs = (_flat(params) for params in (state.variables["params"], other.variables["params"]))
+    if _FIRST in theirs and _FIRST in ours:
+        channels = experiment.dataset.spec.shape[-1]
+        before, now = ([("x", channels), *_beside(each.takes)] for each in (other.method, experiment.method))
+        theirs[_FIRST] = _widened(theirs[_FIRST], before, now, workdir)
     differing = [
-        f"{name} ({found[name].shape if name in found else 'missing'}, here {wanted[name].shape})"
-        for name in wanted
-        if name not in found or found[name].shape != wanted[name].shape
+        f"{name} ({theirs[name].shape if name in theirs else 'missing'}, here {ours[name].shape})"
+        for name in ours
+        if name not in theirs or theirs[name].shape != ours[name].shape
     ]
-    differing += [f"{name} (not here)" for name in found if name not in wanted]
+    differing += [f"{name} (not here)" for name in theirs if name not in ours]
     require(
         not differing,
         f"train.init_from is {workdir}, whose model is another one: {len(differing)} weights do not fit, such as "
         f"{'; '.join(differing[:3])}. Give this one the same model section.",
     )
-    names, tree = list(wanted), jax.tree.structure(state.variables["params"])
-    placed = [jax.device_put(found[name].astype(wanted[name].dtype), wanted[name].sharding) for name in names]
+    names, tree = list(ours), jax.tree.structure(state.variables["params"])
+    placed = [jax.device_put(theirs[name].astype(ours[name].dtype), ours[name].sharding) for name in names]
     params = jax.tree.unflatten(tree, placed)
     copy = jax.tree.map(jnp.copy, params)
     return state._replace(variables={**state.variables, "params": params}, ema=copy)
 
 
-def _widened(kernel: jax.Array, theirs: Method, ours: Method, workdir: str) -> jax.Array:
-    """The kernel [3, 3, in, out] of the first convolution with zeros for inputs that the other model does not have."""
+def _beside(takes: Iterable[Condition]) -> list[tuple[str, int]]:
+    """Names and channels of what the first convolution sees beside x."""
+    return [(each.name, each.channels) for each in takes if each.channels]
+
+
+def _widened(
+    kernel: jax.Array, theirs: Sequence[tuple[str, int]], ours: Sequence[tuple[str, int]], workdir: str
+) -> jax.Array:
+    """The kernel [3, 3, in, out] of the first convolution with zeros for inputs that the other model does not have.
+
+    Args:
+      kernel: of the other model.
+      theirs: names and channels of what it sees, in order,
+      ours: and of what this one sees.
+      workdir: of the other model, for messages.
+    """
     parts, start = {}, 0
-    for name, channels in theirs.inputs:
+    for name, channels in theirs:
         parts[name] = kernel[:, :, start : start + channels]
         start += channels
-    lost = [name for name in parts if name not in dict(ours.inputs)]
+    lost = [name for name in parts if name not in dict(ours)]
     if lost:
         raise ConfigError(f"train.init_from is {workdir}, whose model sees {', '.join(lost)}; this one does not.")
-    zeros = lambda channels: jnp.zeros((*kernel.shape[:2], channels, kernel.shape[3]), kernel.dtype)  # noqa: E731
-    return jnp.concatenate([parts.get(name, zeros(channels)) for name, channels in ours.inputs], 2)
+
+    def zeros(channels: int) -> jax.Array:
+        return jnp.zeros((*kernel.shape[:2], channels, kernel.shape[3]), kernel.dtype)
+
+    return jnp.concatenate([parts[name] if name in parts else zeros(channels) for name, channels in ours], 2)
 
 
 def _flat(params: Mapping[str, Any]) -> dict[str, jax.Array]:

@@ -11,9 +11,11 @@ import numpy as np
 from etils import epath
 
 from glowdiff.config.sections import Config
-from glowdiff.data.batches import test_batches, train_batches
-from glowdiff.inference.drawer import Sampler, resolve
+from glowdiff.data.batches import eval_batches, train_batches
+from glowdiff.inference.drawer import Drawer
+from glowdiff.method import conditions_of
 from glowdiff.metrics.scores import make_scorer
+from glowdiff.trained import keep_parts
 from glowdiff.training.experiment import Experiment, build
 from glowdiff.training.feed import Feed
 from glowdiff.training.fine_tune import check_source, start_from
@@ -53,6 +55,7 @@ def train(config: Config, workdir: epath.PathLike, *, dry_run: bool = False) -> 
             workdirs.write(workdir, config, experiment.dataset.spec)
             if experiment.tokenizer:
                 experiment.tokenizer.save(workdir)
+        keep_parts(config, workdir)
         with Checkpoints(workdir) as checkpoints:
             return _Run(experiment, workdir, checkpoints, preemption).run()
 
@@ -94,9 +97,10 @@ class _Run:
         if restored is not None:
             self.reporter.say(f"Going on after step {self.start}, from {epath.Path(workdir) / 'checkpoints'}.")
         self.feed = Feed(self.batches, experiment.mesh)
+        self.frozen = (dict(experiment.frozen),) if experiment.frozen else ()
         self.evaluate = make_scorer(experiment.method, experiment.mesh)
         self.diagnose = jax.jit(experiment.method.diagnostics) if experiment.method.diagnostics else None
-        self.sampler = Sampler(experiment.method, experiment.mesh) if experiment.method.sample else None
+        self.drawer = Drawer(experiment.method, experiment.mesh) if experiment.method.draws else None
 
     def run(self) -> dict[str, float]:
         """Train; see `train`."""
@@ -109,7 +113,7 @@ class _Run:
                 return self.metrics
             step_function = self._compile()
             for step in range(self.start + 1, last + 1):
-                self.state, metrics = step_function(self.state, self.feed.next())
+                self.state, metrics = step_function(self.state, self.feed.next(), *self.frozen)
                 if step < last:
                     self.feed.prepare()
                 stop = self.preemption.requested(step)
@@ -129,7 +133,7 @@ class _Run:
         self.reporter.say("Compiling the train step ...")
         start = time.perf_counter()
         batch = self.experiment.example_batch(self.config.train.batch)
-        compiled = self.experiment.train_step().lower(self.state, batch).compile()
+        compiled = self.experiment.train_step().lower(self.state, batch, *self.frozen).compile()
         memory = compiled.memory_analysis()
         temporaries = f", {memory.temp_size_in_bytes / 2**20:,.1f} MiB of temporaries per device" if memory else ""
         self.reporter.say(f"Compiled in {time.perf_counter() - start:.1f} s{temporaries}.")
@@ -139,7 +143,7 @@ class _Run:
         """What is due after a step. Its line is written before its checkpoint, so that no line is ever missing."""
         config = self.config
         save = stop or final or step % config.train.checkpoint_every == 0
-        shown = self._due(config.eval.every, step) or self._due(config.sampling.every, step)
+        shown = self._due(config.eval.every, step) or self._due(config.pictures.every, step)
         if not (save or shown or self._due(config.train.log_every, step)):
             return
         values = as_floats(metrics)
@@ -162,11 +166,11 @@ class _Run:
     def _show(self, step: int, values: dict[str, float]) -> dict[str, float]:
         """Evaluate, draw and log what is due after `step`; return its metrics."""
         config, experiment = self.config, self.experiment
-        variables = self.state.variables
+        variables = experiment.variables(self.state.variables)
         if config.train.ema_decay:
             variables = {**variables, "params": self.state.ema}
         if self.evaluate and self._due(config.eval.every, step):
-            batches = test_batches(
+            batches = eval_batches(
                 experiment.dataset,
                 batch=experiment.eval_batch(),
                 limit=config.eval.images,
@@ -177,10 +181,10 @@ class _Run:
             if self.diagnose:
                 values |= as_floats(self.diagnose(variables))
             self.metrics = values
-        if self.sampler and self._due(config.sampling.every, step):
+        if self.drawer and self._due(config.pictures.every, step):
             key = jax.random.key(config.seed)  # the same noise each time, so that pictures show progress
-            number, cond = config.sampling.images, self._conditions()
-            images = self.sampler(variables, key, number, cond=cond, options=resolve(config)).images
+            number, cond = config.pictures.images, self._conditions()
+            images = self.drawer(variables, key, number, cond=cond, options=config.sampling).images
             self.reporter.picture(step, images, experiment.dataset.spec)
         if any(name.startswith("test_") for name in values) or self._due(config.train.log_every, step):
             waited, self.feed.waited = self.feed.waited, 0.0
@@ -189,11 +193,12 @@ class _Run:
 
     def _conditions(self) -> dict[str, np.ndarray]:
         """What the method's samples need, made of the first test images: the same on every process."""
-        if self.experiment.method.conditions is None:
+        takes = self.experiment.method.takes
+        if not any((each.of_data and each.shape) or each.of_images for each in takes):  # labels are drawn
             return {}
-        number = self.config.sampling.images
-        first = next(test_batches(self.experiment.dataset, batch=number, limit=number))
-        return {name: np.asarray(array) for name, array in self.experiment.method.conditions(first).items()}
+        number = self.config.pictures.images
+        first = next(eval_batches(self.experiment.dataset, batch=number, limit=number))
+        return {name: np.asarray(array) for name, array in conditions_of(takes, first).items()}
 
     def _due(self, every: int, step: int) -> bool:
         return step == self.config.train.steps or (every > 0 and step % every == 0)

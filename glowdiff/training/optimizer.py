@@ -62,8 +62,9 @@ def learning_rate(config: Config) -> optax.Schedule:
 
 def _kernels(params: optax.Params) -> optax.Params:
     """Which parameters decay: weights of layers; not biases, nor the scales that fix a flow's volume."""
-    names = lambda path: str(getattr(path[-1], "key", path[-1]))  # noqa: E731
-    return jax.tree_util.tree_map_with_path(lambda path, _: names(path).startswith("kernel"), params)
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: str(getattr(path[-1], "key", path[-1])).startswith("kernel"), params
+    )
 
 
 def make_optimizer(config: Config) -> optax.GradientTransformation:

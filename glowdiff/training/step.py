@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -11,7 +11,7 @@ import optax
 from jax.sharding import Mesh
 
 from glowdiff.config.sections import Config
-from glowdiff.method import Aux, Batch, Method
+from glowdiff.method import Aux, Batch, Method, Variables
 from glowdiff.sharding import BATCH, batch_sharding, replicated, state_shardings
 from glowdiff.training.state import TrainState
 
@@ -21,19 +21,25 @@ Metrics = dict[str, jax.Array]
 def make_train_step(
     method: Method, optimizer: optax.GradientTransformation, schedule: optax.Schedule, config: Config, mesh: Mesh
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
-    """The pure function (state, global batch) -> (state, metrics); `jit_train_step` compiles it.
+    """The pure function (state, global batch, frozen) -> (state, metrics); `jit_train_step` compiles it.
+
+    `frozen` are the variables of other models that serve this one, by name: read, and nothing else.
 
     A step whose loss or gradient is not finite changes nothing but the counters. Metrics are scalars: the loss's own,
     `loss`, `grad_norm`, `learning_rate`, `clipped` (0 or 1), `skipped`, `skipped_in_row`.
     """
     gather = replicated(mesh)
 
-    def loss(params: Any, rest: Any, key: jax.Array, batch: Batch) -> tuple[jax.Array, Aux]:
-        return method.loss({"params": params, **rest}, key, batch)
-
-    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    def train_step(
+        state: TrainState, batch: Batch, frozen: Mapping[str, Variables] | None = None
+    ) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(state.key, state.step)
         sharded, rest = state.variables["params"], {k: v for k, v in state.variables.items() if k != "params"}
+        fixed = {"frozen": jax.lax.with_sharding_constraint(frozen, gather)} if frozen else {}
+
+        def loss(params: Any, rest: Any, key: jax.Array, batch: Batch) -> tuple[jax.Array, Aux]:
+            return method.loss({"params": params, **rest, **fixed}, key, batch)
+
         # fsdp: parameters are gathered once, in front of everything; their gradients scatter again by their shardings.
         params = jax.lax.with_sharding_constraint(sharded, gather)
         (value, aux), grads = _mean_gradient(loss, config.train.accumulate, mesh)(params, rest, key, batch)
@@ -44,8 +50,8 @@ def make_train_step(
         # Normalised weights: after n steps the average is sum(decay^(n-i) params_i) / sum(decay^(n-i)), i = 1 ... n.
         decay = config.train.ema_decay
         rate = (1 - decay) / (1 - decay ** (state.step + 1.0))
-        average = lambda a, p: a + (rate * (p - a)).astype(a.dtype)  # noqa: E731
-        ema = jax.tree.map(average, state.ema, new_params) if decay else new_params
+        ema = jax.tree.map(lambda a, p: a + (rate * (p - a)).astype(a.dtype), state.ema, new_params)
+        ema = ema if decay else new_params
 
         finite = jnp.isfinite(value) & jnp.isfinite(norm)
         new = (dict(state.variables) | aux.updates | {"params": new_params}, ema, opt_state)
@@ -66,12 +72,18 @@ def make_train_step(
     return train_step
 
 
-def jit_train_step(train_step: Callable[..., Any], state: TrainState, mesh: Mesh) -> Any:
-    """`train_step` compiled for the mesh: `state` (arrays or shapes) tells the shardings; its buffers are donated."""
+def jit_train_step(
+    train_step: Callable[..., Any], state: TrainState, mesh: Mesh, frozen: Mapping[str, Variables] | None = None
+) -> Any:
+    """`train_step` compiled for the mesh: `state` (arrays or shapes) tells the shardings; its buffers are donated.
+
+    It takes `frozen` as its third argument where there is any.
+    """
     shardings = state_shardings(state, mesh)
+    more = (state_shardings(frozen, mesh),) if frozen else ()
     return jax.jit(
         train_step,
-        in_shardings=(shardings, batch_sharding(mesh)),
+        in_shardings=(shardings, batch_sharding(mesh), *more),
         out_shardings=(shardings, replicated(mesh)),
         donate_argnums=0,
     )

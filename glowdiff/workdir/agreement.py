@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def together(read: Callable[[], T]) -> T:
-    """Return `read()`; raise `DamagedError` in every process if it failed in any."""
+    """What `read` returns; `DamagedError` in every process if it failed in any."""
     result, problem = None, ""
     try:
         result = read()

@@ -51,9 +51,9 @@ class Checkpoints:
     must make the same calls in the same order.
 
     Args:
-        workdir: the run's folder; local or `gs://`.
-        best: metrics of which the lowest value of the first that a run has marks the best step; it is kept besides the
-            newest two.
+      workdir: the run's folder; local or `gs://`.
+      best: metrics of which the lowest value of the first that a run has marks the best step; it is kept besides the
+        newest two.
     """
 
     def __init__(self, workdir: epath.PathLike, *, best: Sequence[str] = ("test_bits_per_dim", "test_loss")) -> None:
@@ -71,25 +71,25 @@ class Checkpoints:
         self.close()
 
     def steps(self) -> list[int]:
-        """Return the steps that were saved completely, in order."""
-        return sorted(found.step for found in ocp.path.step.standard_name_format().find_all(self._root))
+        """The steps that were saved completely, in order."""
+        return sorted(entry.step for entry in ocp.path.step.standard_name_format().find_all(self._root))
 
     def best_step(self) -> int | None:
-        """Return the step with the lowest value of the `best` metric, the later one of equals; None if none has one."""
+        """The step with the lowest value of the `best` metric, the later one of equals; None if none has one."""
         return self._retention.best_of(self.steps())
 
     def save(self, step: int, state: PyTree, data: dict[str, Any], metrics: dict[str, float]) -> None:
         """Start saving a step; returns once the arrays may be changed or donated. Does nothing if it is saved already.
 
         Args:
-            step: the number of training steps that led to `state`.
-            state: a tree of arrays, typed PRNG keys among them.
-            data: the data pipeline's position, as JSON.
-            metrics: numbers by name.
+          step: the number of training steps that led to `state`.
+          state: a tree of arrays, typed PRNG keys among them.
+          data: the data pipeline's position, as JSON.
+          metrics: numbers by name.
 
         Raises:
-            CheckpointError: this save, or the one before it, could not be written; or a later step exists.
-            TypeError: a leaf of `state` is not an array, or `data` is not JSON.
+          CheckpointError: this save, or the one before it, could not be written; or a later step exists.
+          TypeError: a leaf of `state` is not an array, or `data` is not JSON.
         """
         self.wait()
         steps = from_first_process(self.steps())
@@ -120,7 +120,7 @@ class Checkpoints:
         """Wait until the step being saved is complete.
 
         Raises:
-            CheckpointError: it could not be written. Earlier steps are intact.
+          CheckpointError: it could not be written. Earlier steps are intact.
         """
         if self._manager is not None and self._saving is not None:
             with self._blaming(self._saving):
@@ -136,17 +136,17 @@ class Checkpoints:
             logging.get_absl_logger().removeFilter(_quiet)
 
     def restore_latest(self, like: PyTree) -> Restored | None:
-        """Return the newest intact step, or None if no step was ever saved completely.
+        """The newest intact step, or None if no step was ever saved completely.
 
         Damaged steps newer than it are moved aside, to `checkpoints/damaged-STEP`, with a warning each. What a killed
         run left half-written is removed.
 
         Args:
-            like: a tree of `jax.ShapeDtypeStruct` (with the `sharding` to restore to) or arrays, the whole state's.
+          like: a tree of `jax.ShapeDtypeStruct` (with the `sharding` to restore to) or arrays, the whole state's.
 
         Raises:
-            CheckpointError: every step is damaged (none is moved then), or the state differs from `like` in its
-                leaves, their shapes or dtypes.
+          CheckpointError: every step is damaged (none is moved then), or the state differs from `like` in its
+            leaves, their shapes or dtypes.
         """
         self.wait()
         self._open()
@@ -156,22 +156,22 @@ class Checkpoints:
         return restored
 
     def restore(self, step: int, like: PyTree) -> Restored:
-        """Return one step. Moves and removes nothing.
+        """One step. Moves and removes nothing.
 
         Raises:
-            CheckpointError: there is no such step, it is damaged, or it differs from `like`.
+          CheckpointError: there is no such step, it is damaged, or it differs from `like`.
         """
         return self._read_one(step, like, part=False)
 
     def restore_part(self, like: PyTree, step: int | None = None) -> Restored:
-        """Return some leaves of a step without reading the others. Moves and removes nothing.
+        """Some leaves of a step without reading the others. Moves and removes nothing.
 
         Args:
-            like: the leaves to read, at their places in the state, such as `{"ema": ..., "variables": ...}`.
-            step: which step; default the newest whose leaves are intact.
+          like: the leaves to read, at their places in the state, such as `{"ema": ..., "variables": ...}`.
+          step: which step; default the newest whose leaves are intact.
 
         Raises:
-            CheckpointError: there is no (such) step, every step is damaged, or a leaf is missing or differs.
+          CheckpointError: there is no (such) step, every step is damaged, or a leaf is missing or differs.
         """
         if step is not None:
             return self._read_one(step, like, part=True)
@@ -208,12 +208,12 @@ class Checkpoints:
     def _read(self, step: int, like: PyTree, *, part: bool) -> Restored:
         folder = self._root / str(step)
         manifest, data = together(lambda: _read_json(folder))
-        wanted = leaves_by_path(like)
-        if different := manifests.differences(manifest, wanted, part=part):
+        leaves = leaves_by_path(like)
+        if different := manifests.differences(manifest, leaves, part=part):
             raise CheckpointError(f"{folder} does not fit this configuration:\n  {different}")
-        arrays = together(lambda: _read_arrays(folder, manifest, wanted))
+        arrays = together(lambda: _read_arrays(folder, manifest, leaves))
         manifests.check_checksums(manifest, arrays)
-        state = jax.tree.unflatten(jax.tree.structure(like), [arrays[path] for path in wanted])
+        state = jax.tree.unflatten(jax.tree.structure(like), [arrays[path] for path in leaves])
         return Restored(step, state, data, manifest["metrics"])
 
     def _move_aside(self, step: int) -> None:
@@ -265,9 +265,9 @@ def _read_json(folder: epath.Path) -> tuple[manifests.Manifest, dict[str, Any]]:
 
 def _read_arrays(folder: epath.Path, manifest: manifests.Manifest, like: dict[str, Any]) -> dict[str, jax.Array]:
     entries = {path: manifest["leaves"][path] for path in like}
-    structs = {path: manifests.stored_like(leaf, entries[path]) for path, leaf in like.items()}
+    structs = {path: manifests.stored_form(leaf, entries[path]) for path, leaf in like.items()}
     full = manifests.nested({path: struct for path, struct in structs.items() if struct.size})
-    found: dict[str, jax.Array] = {}
+    arrays: dict[str, jax.Array] = {}
     if full:
         arguments = jax.tree.map(
             lambda s: ocp.ArrayRestoreArgs(sharding=s.sharding, global_shape=s.shape, dtype=s.dtype), full
@@ -275,18 +275,18 @@ def _read_arrays(folder: epath.Path, manifest: manifests.Manifest, like: dict[st
         # The handler itself: Orbax's checkpointers end in a barrier, which the processes that read would wait at for
         # ever when one of them cannot.
         with contextlib.closing(ocp.PyTreeCheckpointHandler()) as handler:
-            read = handler.restore(
+            tree = handler.restore(
                 folder / "state", args=ocp.args.PyTreeRestore(full, restore_args=arguments, partial_restore=True)
             )
-        found = leaves_by_path(read)
+        arrays = leaves_by_path(tree)
     for path, struct in structs.items():
         if not struct.size:
-            found[path] = jnp.zeros(struct.shape, struct.dtype, device=struct.sharding)
+            arrays[path] = jnp.zeros(struct.shape, struct.dtype, device=struct.sharding)
     for path, struct in structs.items():
-        array = found.get(path)  # a leaf that the files do not name comes back as the struct it was asked for with
+        array = arrays.get(path)  # a leaf that the files do not name comes back as the struct it was asked for with
         if not isinstance(array, jax.Array) or (array.shape, array.dtype) != (struct.shape, struct.dtype):
             raise DamagedError(f"{path} is missing from its files, or has another shape or dtype there")
-    return {path: manifests.unstored(found[path], entries[path]) for path in like}
+    return {path: manifests.from_stored(arrays[path], entries[path]) for path in like}
 
 
 def _quiet(record: python_logging.LogRecord) -> bool:

@@ -19,16 +19,16 @@ PyTree = Any
 
 
 def checksums(tree: PyTree) -> dict[str, int]:
-    """Return the checksum of each leaf, by its path (such as `variables/params/conv/kernel`).
+    """The checksum of each leaf, by its path (such as `variables/params/conv/kernel`).
 
     Every process of a multi-process run must call this at the same time, and gets the same sums.
 
     Args:
-        tree: a tree of arrays of any dtype, typed PRNG keys included.
+      tree: a tree of arrays of any dtype, typed PRNG keys included.
 
     Raises:
-        TypeError: a leaf is not an array that JAX can hold.
-        ValueError: two leaves have the same path.
+      TypeError: a leaf is not an array that JAX can hold.
+      ValueError: two leaves have the same path.
     """
     # Every sum is dispatched before the first is waited for.
     sums = {path: _checksum(key_data(as_array(path, leaf))) for path, leaf in leaves_by_path(tree).items()}
@@ -36,10 +36,10 @@ def checksums(tree: PyTree) -> dict[str, int]:
 
 
 def leaves_by_path(tree: PyTree) -> dict[str, Any]:
-    """Return the leaves of `tree` by their path.
+    """The leaves of `tree` by their path.
 
     Raises:
-        ValueError: two leaves have the same path.
+      ValueError: two leaves have the same path.
     """
     leaves: dict[str, Any] = {}
     for key_path, leaf in jax.tree_util.tree_leaves_with_path(tree):
@@ -51,10 +51,10 @@ def leaves_by_path(tree: PyTree) -> dict[str, Any]:
 
 
 def as_array(path: str, leaf: Any) -> jax.Array:
-    """Return `leaf` as a JAX array of the same dtype.
+    """`leaf` as a JAX array of the same dtype.
 
     Raises:
-        TypeError: it is no array of numbers, or its dtype needs `jax_enable_x64`.
+      TypeError: it is no array of numbers, or its dtype needs `jax_enable_x64`.
     """
     if isinstance(leaf, jax.Array):
         return leaf
@@ -62,14 +62,14 @@ def as_array(path: str, leaf: Any) -> jax.Array:
         array = jnp.asarray(leaf)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{path} is a {type(leaf).__name__}; only arrays of numbers are saved.") from error
-    wanted = getattr(leaf, "dtype", array.dtype)
-    if array.dtype != wanted:
-        raise TypeError(f"{path} is {wanted}, which JAX would turn into {array.dtype}; convert it, or enable x64.")
+    dtype = getattr(leaf, "dtype", array.dtype)
+    if array.dtype != dtype:
+        raise TypeError(f"{path} is {dtype}, which JAX would turn into {array.dtype}; convert it, or enable x64.")
     return array
 
 
 def key_data(array: jax.Array) -> jax.Array:
-    """Return the integers of typed PRNG keys; any other array as it is."""
+    """The integers of typed PRNG keys; any other array as it is."""
     return jax.random.key_data(array) if jnp.issubdtype(array.dtype, jax.dtypes.prng_key) else array
 
 

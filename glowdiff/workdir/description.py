@@ -9,13 +9,17 @@ from etils import epath
 
 from glowdiff.catalog.parse import differences, parse, to_json
 from glowdiff.config.sections import Config
-from glowdiff.errors import ConfigError
+from glowdiff.errors import ConfigError, require
+from glowdiff.files import write_whole
 from glowdiff.spec import DataSpec, spec_from_json, spec_to_json
+
+FILE = "config.json"  # in a workdir
+FORMAT = 2  # of that file; 1: before 0.1.0
 
 # What may change between two runs of a workdir: none of it alters, but for rounding, a step that both would take.
 FREE = (
-    "train.steps", "train.log_every", "train.checkpoint_every", "mesh.", "eval.", "sampling.",
-    "model.memory", "model.unroll", "model.remat",
+    "train.steps", "train.log_every", "train.checkpoint_every", "mesh.", "eval.", "pictures.", "sampling.",
+    "model.memory", "model.unroll", "model.network.remat",
 )  # fmt: skip
 
 
@@ -32,11 +36,16 @@ def read(workdir: epath.PathLike) -> Description:
     Raises:
       ConfigError: there is none, or it cannot be read.
     """
-    path = epath.Path(workdir) / "config.json"
+    path = epath.Path(workdir) / FILE
     if not path.exists():
-        raise ConfigError(f"{workdir} is not a workdir of glowdiff: it holds no config.json. Did train.py write it?")
+        raise ConfigError(f"{workdir} is not a workdir of glowdiff: it holds no {FILE}. Did train.py write it?")
     try:
         content = json.loads(path.read_text())
+        require(
+            content.get("format", 1) == FORMAT,
+            f"{workdir} was written by another version of glowdiff (format {content.get('format', 1)}, here {FORMAT}), "
+            "whose configurations have other keys. Train or import it again with this version, or use that one.",
+        )
         return Description(parse(content["config"]), spec_from_json(content["data"]))
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ConfigError(f"{path} cannot be read ({type(error).__name__}: {error}).") from error
@@ -44,17 +53,13 @@ def read(workdir: epath.PathLike) -> Description:
 
 def write(workdir: epath.PathLike, config: Config, spec: DataSpec) -> None:
     """Describe a workdir, in one piece: a reader sees the old description or the new one."""
-    folder = epath.Path(workdir)
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"config": to_json(config), "data": spec_to_json(spec)}, indent=2)
-    temporary = folder / "config.json.tmp"
-    temporary.write_text(text + "\n")
-    temporary.replace(folder / "config.json")
+    text = json.dumps({"format": FORMAT, "config": to_json(config), "data": spec_to_json(spec)}, indent=2)
+    write_whole(epath.Path(workdir) / FILE, text + "\n")
 
 
 def check_rerun(workdir: epath.PathLike, config: Config, spec: DataSpec) -> None:
     """Raise `ConfigError`, naming what differs, if a workdir belongs to another configuration or other data."""
-    if not (epath.Path(workdir) / "config.json").exists():
+    if not (epath.Path(workdir) / FILE).exists():
         return
     old = read(workdir)
     changed = {

@@ -16,7 +16,6 @@ import jax.numpy as jnp
 
 from glowdiff.workdir.checksum import as_array, checksums
 
-PyTree = Any
 Manifest = dict[str, Any]
 
 _SHOWN = 8  # differences that a message lists
@@ -27,14 +26,14 @@ class DamagedError(Exception):
 
 
 def describe(arrays: Mapping[str, jax.Array], data: dict[str, Any], metrics: Mapping[str, float]) -> Manifest:
-    """Return the manifest of a state, as JSON.
+    """The manifest of a state, as JSON.
 
     Every process of a multi-process run must call this at the same time.
 
     Args:
-        arrays: the state's leaves by path.
-        data: the data pipeline's position, as it comes back from JSON.
-        metrics: numbers by name.
+      arrays: the state's leaves by path.
+      data: the data pipeline's position, as it comes back from JSON.
+      metrics: numbers by name.
     """
     sums = checksums(dict(arrays))
     leaves = {}
@@ -68,29 +67,29 @@ def differences(manifest: Manifest, like: Mapping[str, Any], *, part: bool = Fal
     """Say how the leaves that `like` asks for differ from those that were saved; empty if they do not.
 
     Args:
-        manifest: what was saved.
-        like: arrays or `jax.ShapeDtypeStruct`s by path.
-        part: whether `like` may leave saved leaves out.
+      manifest: what was saved.
+      like: arrays or `jax.ShapeDtypeStruct`s by path.
+      part: whether `like` may leave saved leaves out.
     """
     saved = manifest["leaves"]
-    found = []
+    problems = []
     for path, leaf in like.items():
         if path not in saved:
-            found.append(f"{path} is not in the checkpoint")
+            problems.append(f"{path} is not in the checkpoint")
             continue
-        wanted = leaf if hasattr(leaf, "dtype") else as_array(path, leaf)
+        array = leaf if hasattr(leaf, "dtype") else as_array(path, leaf)
         shape, dtype = tuple(saved[path]["shape"]), saved[path]["dtype"]
-        if shape != tuple(wanted.shape):
-            found.append(f"{path} has shape {shape} in the checkpoint, but {tuple(wanted.shape)} here")
-        elif dtype != str(wanted.dtype):
-            found.append(f"{path} is {dtype} in the checkpoint, but {wanted.dtype} here")
+        if shape != tuple(array.shape):
+            problems.append(f"{path} has shape {shape} in the checkpoint, but {tuple(array.shape)} here")
+        elif dtype != str(array.dtype):
+            problems.append(f"{path} is {dtype} in the checkpoint, but {array.dtype} here")
     if not part:
-        found += [f"{path} is in the checkpoint, but not here" for path in saved if path not in like]
-    return _some(found, "\n  ")
+        problems += [f"{path} is in the checkpoint, but not here" for path in saved if path not in like]
+    return _some(problems, "\n  ")
 
 
 def nested(leaves: dict[str, Any]) -> dict[str, Any]:
-    """Return leaves by path as nested dicts, whatever the containers: what is stored depends on no class."""
+    """Leaves by path as nested dicts, whatever the containers: what is stored depends on no class."""
     tree: dict[str, Any] = {}
     for path, leaf in leaves.items():
         *parents, name = path.split("/")
@@ -101,8 +100,8 @@ def nested(leaves: dict[str, Any]) -> dict[str, Any]:
     return tree
 
 
-def stored_like(leaf: Any, entry: Mapping[str, Any]) -> jax.ShapeDtypeStruct:
-    """Return the shape, dtype and sharding in which the stored form of `leaf` is read back."""
+def stored_form(leaf: Any, entry: Mapping[str, Any]) -> jax.ShapeDtypeStruct:
+    """The shape, dtype and sharding in which the stored form of `leaf` is read back."""
     sharding = getattr(leaf, "sharding", None) or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     if "key" not in entry:
         return jax.ShapeDtypeStruct(tuple(entry["shape"]), jnp.dtype(entry["dtype"]), sharding=sharding)
@@ -111,8 +110,8 @@ def stored_like(leaf: Any, entry: Mapping[str, Any]) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct((*entry["shape"], *data.shape), data.dtype, sharding=sharding)
 
 
-def unstored(array: jax.Array, entry: Mapping[str, Any]) -> jax.Array:
-    """Return the array that was saved as `array`."""
+def from_stored(array: jax.Array, entry: Mapping[str, Any]) -> jax.Array:
+    """The array that was saved as `array`."""
     return jax.random.wrap_key_data(array, impl=entry["key"]) if "key" in entry else array
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from etils import epath
 
+from glowdiff.files import is_address, write_whole
+
 
 class MetricsLog:
     """Appends to WORKDIR/metrics.jsonl."""
@@ -25,17 +27,14 @@ class MetricsLog:
         finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
         line = json.dumps({"step": step, **finite})
         self._lines.append(line)
-        if "://" in str(self._path):
-            self._rewrite()  # object stores cannot append
+        if is_address(self._path):
+            self._rewrite()
             return
         with self._path.open("a") as file:
             file.write(line + "\n")
 
     def _rewrite(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.parent / "metrics.jsonl.tmp"
-        temporary.write_text("".join(f"{line}\n" for line in self._lines))
-        temporary.replace(self._path)
+        write_whole(self._path, "".join(f"{line}\n" for line in self._lines))
 
 
 def _step(line: str) -> float:

@@ -39,8 +39,8 @@ class Retention:
         """For each of Orbax's checkpoints, whether it is kept."""
         del context
         steps = [checkpoint.step for checkpoint in checkpoints]
-        kept = {*sorted(steps)[-NEWEST:], self.best_of(steps)}
-        return [step in kept for step in steps]
+        worthy = {*sorted(steps)[-NEWEST:], self.best_of(steps)}
+        return [step in worthy for step in steps]
 
     def _value(self, step: int) -> float:
         if step not in self._metrics:

@@ -45,19 +45,6 @@ def test_csv(tmp_path):
     assert lines == ["variant,seed,parameters,step,test_bits_per_dim", "b,0,1234,10,2.1"]
 
 
-def test_a_section_is_replaced_in_place_and_added_once(tmp_path):
-    page = tmp_path / "results.md"
-    page.write_text("# Results\n\n<!-- ablation depth -->\nold\n<!-- end -->\n\nrest\n")
-    tables.replace_section(page, "depth", "new")
-    assert page.read_text() == "# Results\n\n<!-- ablation depth -->\nnew\n<!-- end -->\n\nrest\n"
-    for body in ("first", "second"):
-        tables.replace_section(page, "models", body)
-    assert page.read_text().endswith("rest\n\n<!-- ablation models -->\nsecond\n<!-- end -->\n")
-    page.write_text("<!-- ablation depth -->\n")
-    with pytest.raises(ConfigError, match="without <!-- end -->"):
-        tables.replace_section(page, "depth", "new")
-
-
 def test_evaluations_are_read_from_a_run(tmp_path):
     assert evaluations(tmp_path) == {}
     (tmp_path / "metrics.jsonl").write_text(

@@ -10,6 +10,7 @@ import pytest
 from benchmarks.flops import count_flops
 from glowdiff.flows.build import glow_method
 from glowdiff.flows.config import GlowConfig
+from glowdiff.sharding import Platform
 from glowdiff.spec import DataSpec
 
 
@@ -101,7 +102,7 @@ def test_shard_map_counts_all_devices():
 def glow_gradient(depth, unroll=1, levels=2):
     spec = DataSpec("noise", (8, 8, 3), 256, 100, 10)
     config = GlowConfig(levels=levels, depth=depth, width=32, lu=True, unroll=unroll)
-    method = glow_method(config, spec, "float32")
+    method = glow_method(config, spec, "float32", platform=Platform("cpu"))
     batch = {"image": jax.ShapeDtypeStruct((8, 8, 8, 3), np.uint8), "cond": {}}
     key = jax.eval_shape(jax.random.key, 0)
     variables = jax.eval_shape(method.init, key, batch)

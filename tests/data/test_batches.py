@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from glowdiff.config.sections import DataConfig
 from glowdiff.data.augment import Augment
-from glowdiff.data.batches import init_batch, test_batches, train_batches
+from glowdiff.data.batches import eval_batches, init_batch, train_batches
 from glowdiff.data.dataset import Dataset
 from glowdiff.data.sources import Memory
 from glowdiff.errors import ConfigError
@@ -28,7 +28,7 @@ AUGMENTED = DataConfig(flip=True, shift=2)
 
 
 def numbered(train: int, test: int = 1, shape=(6, 6, 1)) -> Dataset:
-    """Return a set whose image i has i in every pixel and the label i."""
+    """A set whose image i has i in every pixel and the label i."""
 
     def split(count: int) -> Memory:
         numbers = np.arange(count)
@@ -229,7 +229,7 @@ def test_the_initial_batch_is_not_the_first_one_and_repeats_small_sets(digits):
 def test_every_test_image_comes_exactly_once_in_order(batch, limit, count, processes):
     dataset = numbered(1, 21)
     shares = [
-        list(test_batches(dataset, batch=batch, limit=limit, process_index=i, process_count=processes))
+        list(eval_batches(dataset, batch=batch, limit=limit, process_index=i, process_count=processes))
         for i in range(processes)
     ]
     assert len({len(share) for share in shares}) == 1
@@ -249,7 +249,7 @@ def test_every_test_image_comes_exactly_once_in_order(batch, limit, count, proce
 
 def test_test_batches_divide_among_processes():
     with pytest.raises(ConfigError, match=r"eval\.batch is 3, which 2 processes"):
-        test_batches(numbered(1, 5), batch=3, process_count=2)
+        eval_batches(numbered(1, 5), batch=3, process_count=2)
 
 
 def test_closing_stops_the_threads(digits):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from glowdiff.config.sections import DataConfig
-from glowdiff.data.batches import init_batch, test_batches, train_batches
+from glowdiff.data.batches import eval_batches, init_batch, train_batches
 from glowdiff.data.captions import train_captions, with_tokens
 from glowdiff.errors import ConfigError
 from tests.data.words import WordLengths, captioned
@@ -72,7 +72,7 @@ def test_batches_hold_the_tokens_of_their_images_and_no_words(fruit):
         captions = [TRAIN[row] for row in batch["image"][:, 0, 0, 0]]
         assert batch["cond"]["tokens"].tolist() == lengths(captions)
         assert (batch["cond"]["mask"] == (batch["cond"]["tokens"] > 0)).all()
-    (tested,) = test_batches(dataset, batch=4)
+    (tested,) = eval_batches(dataset, batch=4)
     assert set(tested) == {"image", "cond", "index", "mask"}
     assert tested["cond"]["tokens"].tolist() == lengths([*TEST, TEST[-1]])
     assert tested["mask"].shape == (4,)  # of the images, beside that of the tokens

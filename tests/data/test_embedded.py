@@ -15,14 +15,13 @@ import sklearn
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from glowdiff.cli.prepare import main
 from glowdiff.config.sections import DataConfig
-from glowdiff.data import prepared
-from glowdiff.data.__main__ import main
 from glowdiff.data.dataset import load
-from glowdiff.data.prepared import prepare_once
 from glowdiff.data.sets import digits as digits_module
 from glowdiff.data.sets import photos as photos_module
 from glowdiff.data.sources import Records
+from glowdiff.data.store import data_dir, prepare_once
 from glowdiff.errors import ConfigError
 from glowdiff.spec import spec_from_json, spec_to_json
 
@@ -92,12 +91,12 @@ def test_a_spec_of_before_there_were_captions_is_read(digits):
 
 def test_the_environment_variable_replaces_the_default_only(monkeypatch, tmp_path):
     monkeypatch.setenv("GLOWDIFF_DATA", str(tmp_path / "a"))
-    assert prepared.data_dir() == tmp_path / "a"
-    assert prepared.data_dir("/b") == Path("/b")
+    assert data_dir() == tmp_path / "a"
+    assert data_dir("/b") == Path("/b")
     monkeypatch.delenv("GLOWDIFF_DATA")
-    assert prepared.data_dir() == Path.home() / ".cache/glowdiff/data"
+    assert data_dir() == Path.home() / ".cache/glowdiff/data"
     with pytest.raises(ConfigError, match="local folder"):
-        prepared.data_dir("gs://bucket/data")
+        data_dir("gs://bucket/data")
 
 
 def test_a_second_load_reads_what_the_first_has_prepared(digits, store, monkeypatch):
@@ -152,7 +151,7 @@ def test_a_set_needed_at_once_by_many_is_prepared_once(tmp_path):
 
 
 def test_without_locks_the_first_to_finish_wins(tmp_path, monkeypatch):
-    monkeypatch.setattr(prepared, "fcntl", None)
+    monkeypatch.setattr("glowdiff.data.store.fcntl", None)
 
     def slower(scratch: Path) -> Path:
         prepare_once(tmp_path / "a", _fill)  # somebody else finishes while this one is at work
@@ -186,7 +185,7 @@ def test_large_sets_are_decoded_at_each_access(digits, store, monkeypatch):
 
 
 def test_the_command_prepares(tmp_path, capsys):
-    assert main(["prepare", "digits", "--dir", str(tmp_path)]) == 0
+    assert main(["digits", "--dir", str(tmp_path)]) == 0
     assert f"digits is ready in {tmp_path}" in capsys.readouterr().out
-    assert main(["prepare", "photos", "--dir", str(tmp_path), "--size", "5"]) == 1
+    assert main(["photos", "--dir", str(tmp_path), "--size", "5"]) == 1
     assert "data.size is 5" in capsys.readouterr().err

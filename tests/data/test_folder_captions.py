@@ -23,7 +23,7 @@ NAMES = [f"{number:03d}.png" for number in range(6)]
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """Return a folder of six images, without captions yet."""
+    """A folder of six images, without captions yet."""
     save_pictures(tmp_path / "set", len(NAMES))
     return tmp_path / "set"
 
@@ -37,7 +37,7 @@ def report_of(config: DataConfig) -> dict:
 
 
 def captions_of(dataset: Dataset, folder: Path) -> dict[str, str]:
-    """Return the captions by the names of their images, which are recognised by their pixels."""
+    """The captions by the names of their images, which are recognised by their pixels."""
     names = {np.asarray(Image.open(file)).tobytes(): file for file in folder.rglob("*.png")}
     examples = [split[row] for split in (dataset.train, dataset.test) for row in range(len(split))]
     return {

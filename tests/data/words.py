@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from glowdiff.data.dataset import Dataset
 from glowdiff.data.sources import Memory, Records
 from glowdiff.spec import DataSpec
-
-
-class Tokens(NamedTuple):
-    tokens: np.ndarray
-    mask: np.ndarray
+from glowdiff.text.tokenizer import Tokens
 
 
 class WordLengths:
@@ -23,15 +18,15 @@ class WordLengths:
     def encode_cut(self, captions: Sequence[str], context: int) -> tuple[Tokens, int]:
         words = [caption.split() for caption in captions]
         tokens, mask = np.zeros((len(words), context), np.int32), np.zeros((len(words), context), bool)
-        for row, found in enumerate(words):
-            kept = [len(word) for word in found[:context]]
-            tokens[row, : len(kept)] = kept
-            mask[row, : len(kept)] = True
-        return Tokens(tokens, mask), sum(len(found) > context for found in words)
+        for row, caption in enumerate(words):
+            lengths = [len(word) for word in caption[:context]]
+            tokens[row, : len(lengths)] = lengths
+            mask[row, : len(lengths)] = True
+        return Tokens(tokens, mask), sum(len(caption) > context for caption in words)
 
 
 def captioned(train: Sequence[str], test: Sequence[str], *, on_disk: bool = False) -> Dataset:
-    """Return a set with these captions, whose image i has i in every pixel and the label i."""
+    """A set with these captions, whose image i has i in every pixel and the label i."""
 
     def split(captions: Sequence[str]) -> Memory | Records:
         count = len(captions)

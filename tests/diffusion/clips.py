@@ -7,26 +7,22 @@ from typing import Any
 import numpy as np
 
 from glowdiff.catalog.methods import build_method
-from glowdiff.catalog.parse import defaults, parse
 from glowdiff.config.sections import Config
 from glowdiff.method import Method
 from glowdiff.spec import DataSpec
+from tests import small
 
 SPEC = DataSpec("openmoji", (8, 8, 3), 256, 64, 16, captions=True)
-MODEL = {
-    "timesteps": 20, "patch": 4, "image_width": 16, "image_layers": 2, "image_heads": 2, "text_context": 6,
-    "text_width": 16, "text_layers": 2, "text_heads": 2, "embedding": 8, "vocab_size": 30,
+SMALL = {
+    "model.process.timesteps": 20, "model.network.patch": 4, "model.network.width": 16, "model.network.layers": 2,
+    "model.network.heads": 2, "model.network.embedding": 8, "model.text.context": 6, "model.text.width": 16,
+    "model.text.layers": 2, "model.text.heads": 2, "model.text.vocab_size": 30,
 }  # fmt: skip
 
 
 def config(**changes: Any) -> Config:
     """Changes are keys with `__` for the dots."""
-    settings = defaults("clip")
-    settings.model.update(MODEL)
-    for key, value in changes.items():
-        section, _, name = key.rpartition("__")
-        setattr(settings[section] if section else settings, name, value)
-    return parse(settings)
+    return small.config("clip", SMALL, changes)
 
 
 def method(**changes: Any) -> Method:

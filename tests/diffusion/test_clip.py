@@ -13,7 +13,6 @@ import pytest
 import glowdiff
 from glowdiff.catalog.methods import build_method
 from glowdiff.diffusion.clip import contrast, same_captions
-from glowdiff.diffusion.config import same_noise
 from glowdiff.errors import ConfigError
 from glowdiff.spec import DataSpec
 from tests import small
@@ -89,7 +88,7 @@ def test_loss_and_scores_are_those_of_the_embeddings(noised):
     alpha_bar = np.cos((1 / 20 + 0.008) / 1.008 * np.pi / 2) ** 2 / np.cos(0.008 / 1.008 * np.pi / 2) ** 2
     x_t = np.sqrt(alpha_bar) * x_0 + np.sqrt(1 - alpha_bar) * batch["noise"]
     cond = {"clip_tokens": batch["cond"]["tokens"], "clip_mask": batch["cond"]["mask"]}
-    z_text, log_prob = jax.jit(method.embed)(variables, cond)["clip_text"], jax.jit(method.log_prob)
+    z_text, log_prob = jax.jit(method.guides.embed)(variables, cond)["clip_text"], jax.jit(method.guides.log_prob)
     pair = lambda j: log_prob(variables, x_t.astype(np.float32), jnp.zeros(6), {"clip_text": z_text[j]})  # noqa: E731
     logits = np.stack([pair(np.full(6, j)) for j in range(6)], 1)  # [image, text]
     names = [*"abcdee"]
@@ -109,11 +108,11 @@ def test_captions_are_read_once_per_call_and_guide_alike(noised):
     batch = clips.batch(4)
     x, t = batch["noise"], jnp.arange(4.0)
     cond = {"clip_tokens": batch["cond"]["tokens"], "clip_mask": batch["cond"]["mask"], "label": jnp.arange(4)}
-    embedded = method.embed(variables, cond)
+    embedded = method.guides.embed(variables, cond)
     assert embedded["clip_text"].shape == (4, 8)
     assert embedded["label"] is cond["label"]
-    assert method.embed(variables, embedded) is embedded
-    log_prob, plain = jax.jit(method.log_prob), jax.jit(clips.method(model__noised=False).log_prob)
+    assert method.guides.embed(variables, embedded) is embedded
+    log_prob, plain = jax.jit(method.guides.log_prob), jax.jit(clips.method(model__noised=False).guides.log_prob)
     found = log_prob(variables, x, t, embedded)
     assert found.shape == (4,)
     np.testing.assert_allclose(found, log_prob(variables, x, t, cond), rtol=1e-6)
@@ -152,12 +151,12 @@ def test_negatives_come_from_all_devices():
 
 
 REFUSED = {
-    "model.image_heads is 3, which does not divide model.image_width=16": {"model__image_heads": 3},
-    "model.text_heads is 5, which does not divide model.text_width=16": {"model__text_heads": 5},
-    "model.embedding is 0; it must be at least 1": {"model__embedding": 0},
-    "model.timesteps is 1; it must be at least 2": {"model__timesteps": 1},
-    "model.schedule is 'sine'; it must be one of": {"model__schedule": "sine"},
-    "model.tokenizer is 'bytes'; it must be one of bpe, gpt2, clip": {"model__tokenizer": "bytes"},
+    "model.network.heads is 3, which does not divide model.network.width=16": {"model__network__heads": 3},
+    "model.text.heads is 5, which does not divide model.text.width=16": {"model__text__heads": 5},
+    "model.network.embedding is 0; it must be at least 1": {"model__network__embedding": 0},
+    "model.process.timesteps is 1; it must be at least 2": {"model__process__timesteps": 1},
+    "model.process.schedule is 'sine'; it must be one of": {"model__process__schedule": "sine"},
+    "model.text.tokenizer is 'bytes'; it must be one of bpe, gpt2, clip": {"model__text__tokenizer": "bytes"},
     "train.accumulate is 2, but CLIP compares all images and captions of a batch": {
         "train__batch": 8, "train__accumulate": 2
     },
@@ -178,7 +177,7 @@ def test_impossible_configurations(message):
         ("CLIP learns from captions, but digits has none; try data.name=openmoji", (8, 8, 3), False),
         ("images of digits are 8x12 pixels, but CLIP takes square ones", (8, 12, 3), True),
         ("images of digits have 1 channel, but CLIP takes colour images of 3", (8, 8, 1), True),
-        ("model.patch is 4, which does not divide the 10 pixels of a side of digits", (10, 10, 3), True),
+        ("model.network.patch is 4, which does not divide the 10 pixels of a side of digits", (10, 10, 3), True),
     ],
 )
 def test_data_that_it_cannot_learn_from(message, shape, captions):
@@ -190,12 +189,12 @@ def test_data_that_it_cannot_learn_from(message, shape, captions):
 def test_a_model_that_reads_no_captions_is_guided_by_them(cascaded):
     clip, spec = glowdiff.load(cascaded.clip), dataclasses.replace(small.COLOURS, classes=("a", "b"))
     model = small.untrained(small.diffusion_config(), spec)
-    choices = {"clip": clip, "clip_scale": 50.0, "label": "none"}
+    choices = {"guides": [(clip, 50.0)], "label": "none"}
     one, other = (model.sample(KEY, 2, prompt=prompt, **choices) for prompt in small.CAPTIONS[:2])
     assert (one != other).any()
 
 
 def test_a_guide_of_other_noise_is_told_apart():
-    model = small.diffusion_config(model__timesteps=30).model
-    assert same_noise(model, clips.config().model) == "model.timesteps is 30 and the guide's is 20"
-    assert same_noise(model, clips.config(model__timesteps=30).model) is None
+    noise = small.diffusion_config(model__process__timesteps=30).model.process
+    assert noise.difference(clips.config().model.process) == "model.process.timesteps is 30 and the guide's is 20"
+    assert noise.difference(clips.config(model__process__timesteps=30).model.process) is None

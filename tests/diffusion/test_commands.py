@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from PIL import Image
 
-from glowdiff.diffusion.config import DiffusionConfig
+from glowdiff.cli import evaluate, sample
 from glowdiff.pictures.files import grid
+from glowdiff.spec import DataSpec
 from tests import small
+from tests.cli.typed import typed
+
+DIGITS = DataSpec("digits", (8, 8, 1), 17, 8, 8, classes=tuple("0123456789"))
 
 
 def test_samples_with_a_sampler_a_guide_and_a_film(diffusion_workdir, classifier_workdir, tmp_path):
-    result = small.command(
-        "sample.py", f"--workdir={diffusion_workdir}", "--num=4", "--label=3", "--sampler=dpmpp_2m", "--steps=5",
+    result = typed(
+        sample.main, f"--workdir={diffusion_workdir}", "--num=4", "--label=3", "--sampler=dpmpp_2m", "--steps=5",
         "--spacing=log_snr", "--guidance_scale=2", f"--classifier={classifier_workdir}", "--classifier_scale=0.5",
         f"--out={tmp_path}/samples.npz", f"--film={tmp_path}/film.gif",
     )  # fmt: skip
-    assert result.returncode == 0, result.stderr
-    assert "4 samples of" in result.stdout
+    assert result.code == 0, result.err
+    assert "4 samples of" in result.out
     with np.load(tmp_path / "samples.npz") as stored:
         assert (stored["arr_0"].shape, stored["arr_0"].dtype) == ((4, 8, 8, 1), np.uint8)
         assert stored["arr_1"].tolist() == [3, 3, 3, 3]
@@ -32,54 +37,53 @@ def test_samples_with_a_sampler_a_guide_and_a_film(diffusion_workdir, classifier
         np.testing.assert_array_equal(last[::factor, ::factor], picture)
 
 
-# As if `sample.py` were started with one flag after the other, in one process.
-REFUSING = """
-import sys
-from absl import flags
-import sample
-for flag in sys.argv[2:]:
-    flags.FLAGS(["sample.py", sys.argv[1], flag])
-    try:
-        sample.main([])
-    except Exception as error:
-        print(type(error).__name__, error)
-    flags.FLAGS[flag.partition("=")[0].lstrip("-")].unparse()
-"""
-REFUSED = {
-    "--film=film.mp4": "--film is film.mp4; it must end in .gif",
-    "--label=three": '--label is three; it must be the number of a class, or "none"',
-    "--classifier_scale=2": "--classifier_scale is given, but no --classifier",
-    "--frames=4": "--frames is given, but no --film",
-    "--low_res=small.png": "is no super-resolution model",
-}
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("--film=film.mp4", "--film is film.mp4; it must end in .gif"),
+        ("--label=three", "--label is 'three', which is neither a number nor a class of digits"),
+        ("--label=²", "--label is '²', which is neither a number nor a class of digits"),
+        ("--label=12", "label 12 does not exist; this model knows 0 to 9"),
+        ("--label=8589934592", "label 8589934592 does not exist"),
+        ("--label=36893488147419103232", "label is "),
+        ("--classifier_scale=2", "--classifier_scale is given, but no --classifier"),
+        ("--frames=4", "--frames is given, but no --film"),
+        ("--low_res=small.png", "takes none: it is what a super-resolution model enlarges"),
+        ("--sampler=dmmp", "sampler is 'dmmp'; it must be one of"),
+        ("--threshold=clap", "threshold is 'clap'; it must be one of clip, dynamic, none. Did you mean 'clip'?"),
+        ("--temperature=nan", "temperature is nan; it must be 0 or more"),
+        ("--eta=none", "--eta is 'none'; it must be a number."),
+        ("--guidance_from=2", "guidance_from is 2.0; it is a share, from 0 to 1."),
+    ],
+)
+def test_flags_that_do_not_fit_are_refused(diffusion_workdir, word, message):
+    assert message in typed(sample.main, f"--workdir={diffusion_workdir}", word).error
 
 
-def test_flags_that_do_not_fit_are_refused(diffusion_workdir):
-    result = small.command("-c", REFUSING, f"--workdir={diffusion_workdir}", *REFUSED)
-    assert result.returncode == 0, result.stderr
-    lines = result.stdout.strip().splitlines()
-    for line, message in zip(lines, REFUSED.values(), strict=True):
-        assert line.startswith("ConfigError")
-        assert message in line
-
-
-def test_every_option_of_sampling_is_a_flag():
-    text = (small.ROOT / "sample.py").read_text()
-    for key in DiffusionConfig.sampling_keys:
-        assert f'"{key}": flags.DEFINE_' in text, key
+def test_a_flag_can_take_an_option_away(tmp_path):
+    """`none` is not "as configured": guidance that is configured is then not computed."""
+    config = small.diffusion_config(sampling__guidance_scale=3.0)
+    workdir = small.untrained_workdir(tmp_path / "run", config, DIGITS)
+    images = []
+    for name, words in (("as", []), ("none", ["--guidance_scale=none"])):
+        out = f"{tmp_path}/{name}.npz"
+        result = typed(sample.main, f"--workdir={workdir}", "--num=2", "--label=3", f"--out={out}", *words)
+        assert result.code == 0, result.err
+        images.append(np.load(out)["arr_0"])
+    assert (images[0] != images[1]).any()
 
 
 def test_evaluation_gives_loss_and_bound(diffusion_workdir):
-    result = small.command("evaluate.py", f"--workdir={diffusion_workdir}", "--steps=5", "--images=16", "--batch=16")
-    assert result.returncode == 0, result.stderr
-    assert "test loss: " in result.stdout
-    assert "test bits/dim: " in result.stdout
-    assert "(16 images, step 4)" in result.stdout
+    result = typed(evaluate.main, f"--workdir={diffusion_workdir}", "--steps=5", "--images=16", "--batch=16")
+    assert result.code == 0, result.err
+    assert "test loss: " in result.out
+    assert "test bits/dim: " in result.out
+    assert "(16 images, step 4)" in result.out
 
 
 def test_evaluation_of_a_classifier_gives_accuracies(classifier_workdir):
-    result = small.command("evaluate.py", f"--workdir={classifier_workdir}", "--images=16", "--batch=16")
-    assert result.returncode == 0, result.stderr
-    assert "test accuracy: " in result.stdout
-    assert "test accuracy clean: " in result.stdout
-    assert "bits/dim" not in result.stdout
+    result = typed(evaluate.main, f"--workdir={classifier_workdir}", "--images=16", "--batch=16")
+    assert result.code == 0, result.err
+    assert "test accuracy: " in result.out
+    assert "test accuracy clean: " in result.out
+    assert "bits/dim" not in result.out

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import glowdiff
-from glowdiff.diffusion.conditions import Conditions
+from glowdiff.diffusion.conditions import rows
 from glowdiff.diffusion.erase import INVERTED, NOTHING, known_masks
+from glowdiff.method import conditions_of
 from glowdiff.spec import DataSpec
 from tests import small
 
@@ -57,7 +58,10 @@ def model() -> glowdiff.Model:
 
 def test_the_network_sees_what_is_known_and_where(model):
     """The loss moves the weights of every channel that the first convolution is given."""
-    assert model.method.inputs == (("x", 3), ("known", 3), ("known_mask", 1))
+    assert [(each.name, each.channels) for each in model.method.takes if each.channels] == [
+        ("known", 3),
+        ("known_mask", 1),
+    ]
     batch = {"image": np.random.default_rng(0).integers(0, 256, (8, 8, 8, 3), dtype=np.uint8), "cond": {}}
     losses = jax.jit(jax.value_and_grad(lambda variables, key: model.method.loss(variables, key, batch)[0]))
     one, again, other = (losses(model.variables, jax.random.key(seed)) for seed in (0, 0, 1))
@@ -68,8 +72,8 @@ def test_the_network_sees_what_is_known_and_where(model):
 
 def test_evaluations_erase_the_same_of_an_image_in_any_batch(model):
     images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
-    whole = model.method.conditions({"image": images, "index": np.arange(6), "cond": {}})
-    part = model.method.conditions({"image": images[4:], "index": np.arange(4, 6), "cond": {}})
+    whole = conditions_of(model.method.takes, {"image": images, "index": np.arange(6), "cond": {}})
+    part = conditions_of(model.method.takes, {"image": images[4:], "index": np.arange(4, 6), "cond": {}})
     assert set(whole) == {"known", "known_mask"}
     for name, array in whole.items():
         assert array.dtype == np.uint8
@@ -79,6 +83,6 @@ def test_evaluations_erase_the_same_of_an_image_in_any_batch(model):
 
 def test_pictures_with_classes_are_painted_as_such():
     spec = DataSpec("toy", (8, 8, 3), 256, 8, 8, classes=tuple("0123"))
-    conditions = Conditions(small.diffusion_config(model__inpaint=True).model, spec, jnp.float32)
+    takes = rows(small.diffusion_config(model__inpaint=True).model, spec)
     batch = {"image": np.zeros((2, 8, 8, 3), np.uint8), "index": np.arange(2), "cond": {"label": np.array([3, 1])}}
-    assert conditions.of_images(batch)["label"].tolist() == [3, 1]
+    assert conditions_of(takes, batch)["label"].tolist() == [3, 1]

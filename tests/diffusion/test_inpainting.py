@@ -18,9 +18,9 @@ from tests import small
 KEY = jax.random.key(0)
 SPEC = DataSpec("colour", (8, 8, 3), 256, 1, 1, captions=True)
 TEXT = {
-    "model__text": True, "model__caption_dropout": 0.2, "model__text_context": 32, "model__text_width": 32,
-    "model__text_layers": 1, "model__text_heads": 2, "model__vocab_size": 300, "model__class_conditional": False,
-    "model__label_dropout": 0.0,
+    "model__text__name": "glide", "model__caption_dropout": 0.2, "model__text__context": 32, "model__text__width": 32,
+    "model__text__layers": 1, "model__text__heads": 2, "model__text__vocab_size": 300,
+    "model__class_conditional": False, "model__label_dropout": 0.0,
 }  # fmt: skip
 N = 3
 MASK = np.zeros((8, 8), np.uint8)
@@ -50,8 +50,7 @@ def test_known_pixels_stay_with_any_model_and_sampler(diffusion, classifier, sam
     """One that has never seen a mask; with both kinds of guidance, of which the classifier's moves the known too."""
     images = pictures(diffusion.spec)
     found = diffusion.sample(
-        KEY, N, image=images, mask=MASK, sampler=sampler, label=3, guidance_scale=2.0, classifier=classifier,
-        classifier_scale=5.0,
+        KEY, N, image=images, mask=MASK, sampler=sampler, label=3, guidance_scale=2.0, guides=[(classifier, 5.0)],
     )  # fmt: skip
     check(images, found, MASK)
 
@@ -139,7 +138,7 @@ def test_a_super_resolution_model_paints_what_the_small_image_shows():
     found = model.sample(KEY, N, image=images, mask=MASK, low_res=low_res)
     check(images, found, MASK)
     assert (model.sample(KEY, N, image=images, mask=MASK, low_res=255 - low_res) != found).any()
-    with pytest.raises(ConfigError, match="this model enlarges images: give low_res"):
+    with pytest.raises(ConfigError, match="this model's samples depend on low_res: give low_res"):
         model.sample(KEY, N, image=images, mask=MASK)
 
 
@@ -147,8 +146,8 @@ IMAGE = np.zeros((8, 8, 1), np.uint8)
 REFUSED = {
     "image and mask go together: the mask says which pixels": {"image": IMAGE},
     "image and mask go together": {"mask": MASK},
-    "image is uint8 [2, 8, 8, 3]; it must be uint8 [2, 8, 8, 1].": {"image": np.repeat(IMAGE, 3, -1), "mask": MASK},
-    "image is float64 [2, 8, 8, 1]; it must be uint8": {"image": IMAGE / 2, "mask": MASK},
+    "image is uint8 [8, 8, 3]; it must be uint8 [2, 8, 8, 1].": {"image": np.repeat(IMAGE, 3, -1), "mask": MASK},
+    "image is float64 [8, 8, 1]; it must be uint8": {"image": IMAGE / 2, "mask": MASK},
     "image has values from 0 to 255; this model takes 0 to 16": {"image": MASK[..., None], "mask": MASK},
     "mask has shape [2, 4, 8]; it must be [2, 8, 8], as the images": {"image": IMAGE, "mask": MASK[:4]},
     "mask has shape [3, 8, 8]; it must be [2, 8, 8]": {"image": IMAGE, "mask": np.stack([MASK] * 3)},
@@ -161,9 +160,9 @@ REFUSED = {
     "prompt is given, but this model reads no captions": {"image": IMAGE, "mask": MASK, "prompt": "a red heart"},
     "strength is given, but no source that it could vary": {"strength": 0.5},
     "source is given; say with strength, 0 to 1, how far to vary it": {"source": IMAGE},
-    "strength is 0; it is the share of noise, above 0 and at most 1": {"source": IMAGE, "strength": 0},
-    "strength is 1.5; it is the share": {"source": IMAGE, "strength": 1.5},
-    "source is uint8 [2, 4, 8, 1]; it must be uint8 [2, 8, 8, 1]": {"source": IMAGE[:4], "strength": 0.5},
+    "strength is 0; it must be above 0 and at most 1": {"source": IMAGE, "strength": 0},
+    "strength is 1.5; it must be above 0": {"source": IMAGE, "strength": 1.5},
+    "source is uint8 [4, 8, 1]; it must be uint8 [2, 8, 8, 1]": {"source": IMAGE[:4], "strength": 0.5},
 }  # fmt: skip
 
 

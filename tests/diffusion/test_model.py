@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 import glowdiff
-from glowdiff.diffusion.config import same_noise
+from glowdiff.config.options import changed
+from glowdiff.diffusion.build import denoising_module
 from glowdiff.errors import ConfigError
-from glowdiff.inference.drawer import Sampler, resolve
+from glowdiff.inference.drawer import Drawer
+from glowdiff.sharding import Platform
 from glowdiff.trained import Trained
 from glowdiff.training.experiment import build
 from tests import small
@@ -32,26 +34,27 @@ def test_a_classifier_trains_in_the_same_loop(classifier_workdir, classifier):
 
 
 def test_no_number_compiles_anything(diffusion, classifier):
-    def draw(seed, **choices):
-        return diffusion.sample(jax.random.key(seed), 4, classifier=classifier, **choices)
+    def draw(seed, scale=1.0, **choices):
+        usual = {"label": 3, "guidance_scale": 2.0, "eta": 0.5}
+        return diffusion.sample(jax.random.key(seed), 4, guides=[(classifier, scale)], **usual | choices)
 
-    first = draw(0, label=3, guidance_scale=2.0, classifier_scale=1.0, eta=0.5)
+    first = draw(0)
     with small.compilations() as compiled:
         others = [
-            draw(1, label=3, guidance_scale=2.0, classifier_scale=1.0, eta=0.5),
-            draw(0, label=4, guidance_scale=2.0, classifier_scale=1.0, eta=0.5),
-            draw(np.int64(0), label=np.int64(3), guidance_scale=np.int64(9), classifier_scale=np.float64(1), eta=0.5),
-            draw(0, label=3, guidance_scale=2.0, classifier_scale=90.0, eta=0.5),
-            draw(0, label=3, guidance_scale=2.0, classifier_scale=1.0, eta=0),
-            draw(0, label=3, guidance_scale=2, classifier_scale=1, eta=1),
-            draw(0, label=3, guidance_scale=2.0, classifier_scale=1.0, eta=0.5, guidance_to=0.5),
-            draw(0, label=3, guidance_scale=2.0, classifier_scale=1.0, eta=0.5, guidance_rescale=0.7),
-            draw(0, label=3, guidance_scale=2.0, classifier_scale=1.0, eta=0.5, temperature=0.5),
+            draw(1),
+            draw(0, label=4),
+            draw(np.int64(0), np.float64(1), label=np.int64(3), guidance_scale=np.int64(9)),
+            draw(0, 90.0),
+            draw(0, eta=0),
+            draw(0, 1, guidance_scale=2, eta=1),
+            draw(0, guidance_to=0.5),
+            draw(0, guidance_rescale=0.7),
+            draw(0, temperature=0.5),
         ]
     assert compiled == []
     for number, other in enumerate(others):
         assert (other != first).any(), number
-    np.testing.assert_array_equal(draw(0, label=3, guidance_scale=2.0, classifier_scale=1.0, eta=0.5), first)
+    np.testing.assert_array_equal(draw(0), first)
 
 
 def test_a_sample_depends_on_its_number_alone(diffusion):
@@ -105,18 +108,16 @@ def test_a_step_of_the_sampler_costs_what_the_denoiser_costs(diffusion):
     variables, n = diffusion.variables, 64
 
     def counted(**changes) -> float:
-        options = resolve(diffusion.config, sampler="ddim", **changes)
+        options = changed(diffusion.config.sampling, diffusion.method.draws.options, {"sampler": "ddim", **changes})
         return (
-            Sampler(diffusion.method, diffusion.mesh)
+            Drawer(diffusion.method, diffusion.mesh)
             .lower(variables, n, options=options)
             .compile()
             .cost_analysis()["flops"]
         )
 
     def denoise(variables, x, t, label):
-        from glowdiff.diffusion.build import unet_module
-
-        module = unet_module(diffusion.config.model, diffusion.spec, "float32")
+        module = denoising_module(diffusion.config.model, diffusion.spec, "float32", platform=Platform("cpu"))
         return module.apply({"params": variables["params"]}, x, t, {"label": label})
 
     x = jax.ShapeDtypeStruct((n, 8, 8, 1), np.float32)
@@ -141,27 +142,34 @@ def test_a_model_enlarges_what_it_is_given():
     assert decoded.shape == (2, 8, 8, 1)
     assert (model.decode(latents, low_res=16 - low_res) != decoded).any()
     for draw in (lambda: model.decode(latents), lambda: model.sample(KEY, 2)):
-        with pytest.raises(ConfigError, match=r"this model enlarges images: give low_res, uint8 \[2, 4, 4, 1\]"):
+        with pytest.raises(
+            ConfigError, match=r"this model's samples depend on low_res: give low_res, uint8 \[2, 4, 4, 1\]"
+        ):
             draw()
 
 
 REFUSED = {
-    "there is no option sampeler of sampling. Did you mean sampler?": {"sampeler": "ddim"},
-    "sampling.sampler is 'dimm'; it must be one of ancestral, ddim": {"sampler": "dimm"},
-    "sampling.steps is '21', which asks for 21 steps, but the model's timesteps have only 20": {"steps": 21},
-    "sampling.eta is -1; it is a share, from 0 to 1": {"eta": -1},
-    "sampling.guidance_from is 0.9, which is more than sampling.guidance_to=0.1": {
-        "guidance_from": 0.9, "guidance_to": 0.1
+    "sampeler is given, but this model takes no such thing. Did you mean sampler?": {"sampeler": "ddim"},
+    "sampler is 'dimm'; it must be one of ancestral, ddim": {"sampler": "dimm"},
+    "steps is '21', which asks for 21 steps, but the model's timesteps have only 20": {"steps": 21},
+    "eta is -1; it is a share, from 0 to 1": {"eta": -1},
+    "eta is nan; it is a share": {"eta": float("nan")},
+    "temperature is inf; it must be 0 or more": {"temperature": float("inf")},
+    "eta is None; it must be a number": {"eta": None},
+    "guidance_from is 0.9, which is more than guidance_to=0.1": {
+        "guidance_scale": 2.0, "guidance_from": 0.9, "guidance_to": 0.1
     },
-    "sampling.eta is 0.5, but sampling.sampler is 'unipc'; only ddim adds noise by eta. Leave it at 0.0": {
-        "sampler": "unipc", "eta": 0.5
-    },
-    "sampling.percentile is 90, but sampling.threshold is 'clip', not dynamic": {"percentile": 90},
-    "sampling.guidance_to is 0.5, but sampling.guidance_scale is not given": {"guidance_to": 0.5},
-    "low_res was given, but this is no super-resolution model": {"low_res": np.zeros((2, 4, 4, 1), np.uint8)},
+    "eta is 0.5, but sampler is 'unipc', not ddim. Leave it at 0.0": {"sampler": "unipc", "eta": 0.5},
+    "percentile is 90, but threshold is 'clip', not dynamic": {"percentile": 90},
+    "guidance_to is 0.5, but guidance_scale is not given": {"guidance_to": 0.5},
+    "low_res is given, but this model takes no such thing": {"low_res": np.zeros((2, 4, 4, 1), np.uint8)},
     "label 10 does not exist; this model knows 0 to 9": {"label": 10},
     "label is 'nothing'; it must be a number or \"none\"": {"label": "nothing"},
+    "label is 3.7; it must be a whole number": {"label": 3.7},
+    "label is True; it must be a whole number": {"label": True},
+    "label 4294967299 does not exist": {"label": 2**32 + 3},
     "label has shape [3]; it must be one number, or [2], one for each image": {"label": np.arange(3)},
+    "prompt is given, but this model reads no captions": {"prompt": "a red heart"},
 }  # fmt: skip
 
 
@@ -174,7 +182,7 @@ def test_what_cannot_be_is_refused(diffusion, message):
 
 def test_a_classifier_needs_a_label_to_guide_towards(diffusion, classifier):
     with pytest.raises(ConfigError, match='label is "none", but a classifier guides towards a label'):
-        diffusion.sample(KEY, 2, label="none", classifier=classifier)
+        diffusion.sample(KEY, 2, label="none", guides=[(classifier, 1.0)])
 
 
 @pytest.mark.parametrize("label", [10, -1])
@@ -188,22 +196,23 @@ def test_labels_of_given_images_exist(diffusion, label):
 
 
 def test_a_guide_knows_the_model_s_noise():
-    model = small.diffusion_config().model
-    assert same_noise(model, small.classifier_config(model__schedule="squaredcos_cap_v2").model) is None
-    other = same_noise(model, small.classifier_config(model__timesteps=30).model)
-    assert other == "model.timesteps is 20 and the guide's is 30"
+    noise = small.diffusion_config().model.process
+    same = small.classifier_config(model__process__schedule="squaredcos_cap_v2").model.process
+    assert noise.difference(same) is None
+    other = small.classifier_config(model__process__timesteps=30).model.process
+    assert noise.difference(other) == "model.process.timesteps is 20 and the guide's is 30"
 
 
 def test_a_model_is_no_classifier(diffusion):
-    with pytest.raises(ConfigError, match="the classifier is a model of method diffusion, not classifier"):
-        diffusion.sample(KEY, 2, classifier=diffusion)
+    with pytest.raises(ConfigError, match="a guide is of method diffusion, which guides nothing"):
+        diffusion.sample(KEY, 2, guides=[(diffusion, 1.0)])
 
 
 def test_a_flow_has_no_sampler(trained):
     flow = glowdiff.load(trained.workdir)
     with pytest.raises(
-        ConfigError, match=r"sampling.sampler is 'ddim', on which the samples of this model do not depend"
+        ConfigError, match=r"sampler is given, on which the samples of this model do not depend; they do on temperature"
     ):
         flow.sample(KEY, 2, sampler="ddim")
-    with pytest.raises(ValueError, match="glow draws no films: its samples have no steps"):
+    with pytest.raises(ValueError, match="frames is given, on which the samples of this model do not depend"):
         flow.sample(KEY, 2, frames=4)

@@ -71,7 +71,7 @@ def people() -> People:
         return small.glow_config(
             data__name="arrays", data__path=str(folder / "people.npz"), data__test_fraction=0.2,
             model__class_conditional=True, model__n_bits=5, train__steps=30, train__batch=32,
-            train__checkpoint_every=30, eval__every=0, sampling__every=0,
+            train__checkpoint_every=30, eval__every=0, pictures__every=0,
         )  # fmt: skip
 
     def make(folder: Path) -> None:

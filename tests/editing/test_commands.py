@@ -1,4 +1,4 @@
-"""`python -m glowdiff.editing` on flows, as a person runs it."""
+"""`glowdiff edit` on flows, as a person types it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from glowdiff.catalog.methods import build_method
+from glowdiff.cli import edit
 from glowdiff.data.dataset import load as load_data
 from glowdiff.editing import commands
 from glowdiff.editing.reconstruction import Reconstruction
@@ -22,15 +23,14 @@ from glowdiff.pictures.files import ATTRIBUTION_FILE, to_display
 from glowdiff.spec import DataSpec
 from glowdiff.workdir import description as workdirs
 from tests import small
-from tests.test_commands import Result, run_all
+from tests.cli.typed import Result, typed
 
-EDIT = "glowdiff/editing/__main__.py"
 MISTAKES = {  # what is typed after the program's name, and what the line says; {0} is a workdir
     "no command": ("", "which command? The first argument is one of reconstruct, interpolate, temperature, attribute,"),
     "a misspelt command": ("interpolat", "there is no command 'interpolat'; the first argument is one of reconstruct"),
-    "files without --images": ("reconstruct a.png", "what is 'a.png'? Picture files are given with --images."),
-    "another command's flag": ("temperature --mode=linear", "temperature has no --mode; it takes --count, --seed"),
-    "images that temperatures do not need": ("temperature --images=a.png", "temperature has no --images"),
+    "files without --images": ("reconstruct a.png", "what is 'a.png'? It belongs to no flag of glowdiff edit"),
+    "another command's flag": ("temperature --mode=linear", "glowdiff edit temperature has no --mode. "),
+    "images that temperatures do not need": ("temperature --images=a.png", "temperature has no --images."),
     "two sources": ("reconstruct --images=a.png --count=3", "--images was given, and --count, which chooses"),
     "two choices": ("reconstruct --index=3 --seed=3", "--index was given, and --seed"),
     "no attribute": ("attribute", "which attribute? Give --attribute, or --vector=FILE."),
@@ -40,6 +40,9 @@ MISTAKES = {  # what is typed after the program's name, and what the line says; 
         "with --vector and --images or --index both are given: leave --among out.",
     ),
     "no file": ("reconstruct --images=", "--images is ''; it must be names of files, such as --images=a.png,b.png."),
+    "files behind an equals sign": ("reconstruct --images=a.png b.png", "write --images a.png b.png."),
+    "a flag twice": ("reconstruct --count=3 --count=3", "--count is given twice"),
+    "no pictures": ("reconstruct --count=0", "--count is 0; it must be at least 1."),
     "a file without a name": ("reconstruct --images=a.png,", "--images is 'a.png,'; it must be names of files"),
     "no range": ("attribute --attribute=3 --alpha=-1,1", "--alpha is '-1,1'; it must be START:STOP:N, such as 0:1:6"),
     "one column": ("attribute --attribute=3 --alpha=0:1:1", "--alpha is '0:1:1'; at least 2 columns are needed."),
@@ -56,28 +59,27 @@ MISTAKES = {  # what is typed after the program's name, and what the line says; 
     "an unknown attribute": ("attribute --attribute=33", "--attribute is '33', but digits knows 3, 0, 1, 2, 4"),
     "an unknown filter": ("attribute --attribute=3 --among=odd", "--among is 'odd', but digits knows"),
     "a missing vector": ("attribute --vector=none.npz --count=1", "none.npz is to be an attribute vector, but"),
-    "a misspelt flag": ("reconstruct --cuont=3", "Unknown command line flag 'cuont'"),
+    "a misspelt flag": ("reconstruct --cuont=3", "glowdiff edit reconstruct has no --cuont. Did you mean --count?"),
 }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def mistakes(trained, tmp_path_factory) -> dict[str, Result]:
     folder = tmp_path_factory.mktemp("mistakes")
-    base = [f"--workdir={trained.workdir}", f"--out={folder / 'grid.png'}"]
-    lines = [[EDIT, *base, *text.split()] for text, _ in MISTAKES.values()]
-    results = dict(zip(MISTAKES, run_all(lines), strict=True))
+    base, out = [f"--workdir={trained.workdir}"], f"--out={folder / 'grid.png'}"
+    results = {}
+    for name, (text, _) in MISTAKES.items():
+        command, *words = text.split() or [""]
+        results[name] = typed(
+            edit.main, *([command] if command else []), *words, *base, *([] if "--out" in text else [out])
+        )
     assert list(folder.iterdir()) == []
     return results
 
 
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_is_one_line_that_says_what_to_change(mistakes, name):
-    result, message = mistakes[name], MISTAKES[name][1]
-    assert result.code == 1
-    assert result.out == ""
-    assert result.err.startswith("error: ")
-    assert len(result.err.splitlines()) == 1
-    assert message in result.err
+    assert MISTAKES[name][1] in mistakes[name].error
 
 
 @pytest.fixture(scope="module")
@@ -97,13 +99,13 @@ def outputs(trained, digits, tmp_path_factory) -> tuple[dict[str, Result], Path]
         "vector": ["attribute", f"--vector={vector}", "--count=2", "--alpha=-1:1:3", "--seed=1"],
     }
     base = f"--workdir={trained.workdir}"
-    typed = [[EDIT, *line, base, f"--out={folder / name}.png"] for name, line in lines.items()]
+    results = {name: typed(edit.main, *line, base, f"--out={folder / name}.png") for name, line in lines.items()}
     by_somebody = folder / "by somebody"
     shutil.copytree(trained.workdir, by_somebody / "run")
     config, spec = workdirs.read(by_somebody / "run")
     workdirs.write(by_somebody / "run", config, dataclasses.replace(spec, attribution="by somebody"))
-    typed += [[EDIT, *lines["temperature"], f"--workdir={by_somebody / 'run'}", f"--out={by_somebody / 'grid.png'}"]]
-    results = dict(zip([*lines, "attribution"], run_all(typed), strict=True))
+    places = [f"--workdir={by_somebody / 'run'}", f"--out={by_somebody / 'grid.png'}"]
+    results["attribution"] = typed(edit.main, *lines["temperature"], *places)
     vector.unlink()  # others share the workdir
     vector.parent.rmdir()
     return results, folder
@@ -199,8 +201,8 @@ def test_a_reconstruction_that_overflows_is_named(people, monkeypatch, value):
     pictures = from_test_set(people.dataset, [0, 1])
     error = np.zeros(pictures.images.shape, np.float32)
     error[1, 0, 0, 0] = value
-    found = Reconstruction(pictures.images, error, True, 0.5)
-    monkeypatch.setattr(commands, "round_trip", lambda model, images, label: found)
+    back = Reconstruction(pictures.images, error, True, 0.5)
+    monkeypatch.setattr(commands, "round_trip", lambda model, images, label: back)
     with pytest.raises(ConfigError, match=rf"decoding the latents of {re.escape(pictures.names[1])} overflows"):
         commands.reconstruct(people.model, pictures)
 

@@ -13,10 +13,11 @@ from glowdiff.editing.attributes import find
 from glowdiff.editing.selection import choose_rows, from_test_set
 from glowdiff.errors import ConfigError
 from glowdiff.pictures.files import to_display, write_npz
-from glowdiff.pictures.inputs import from_files, small_images
+from glowdiff.pictures.inputs import from_files, from_samples
 from glowdiff.spec import DataSpec
 
 COLOUR = DataSpec("colour", (16, 16, 3), 256, 1, 1)
+SMALL = (4, 4, 3)
 
 
 def save(path, pixels: np.ndarray) -> str:
@@ -92,16 +93,16 @@ def test_rows_are_drawn_among_those_that_fit(people):
 
 def test_images_to_enlarge_are_a_picture_or_another_model_s_samples(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 3), dtype=np.uint8)
-    picture = small_images(save(tmp_path / "a.png", np.full((8, 8, 3), 100, np.uint8)), COLOUR, 4)
+    picture = from_samples(save(tmp_path / "a.png", np.full((8, 8, 3), 100, np.uint8)), COLOUR, SMALL, "--small")
     assert (picture.images.shape, picture.labels) == ((1, 4, 4, 3), None)
     assert (picture.images == 100).all()
     write_npz(tmp_path / "a.npz", pixels, np.arange(3), 256)
-    samples = small_images(f"{tmp_path}/a.npz", COLOUR, 4)
+    samples = from_samples(f"{tmp_path}/a.npz", COLOUR, SMALL, "--small")
     np.testing.assert_array_equal(samples.images, pixels)
     np.testing.assert_array_equal(samples.labels, [0, 1, 2])
     for wrong, levels in ((pixels[:, :2], 256), (pixels // 16, 17)):
         write_npz(tmp_path / "b.npz", wrong, None, levels)
         with pytest.raises(
-            ConfigError, match=r"--low_res is .*b.npz, which must hold arr_0, uint8 \[N, 4, 4, 3\] of 256"
+            ConfigError, match=r"--small is .*b.npz, which must hold arr_0, uint8 \[N, 4, 4, 3\] of 256"
         ):
-            small_images(f"{tmp_path}/b.npz", COLOUR, 4)
+            from_samples(f"{tmp_path}/b.npz", COLOUR, SMALL, "--small")

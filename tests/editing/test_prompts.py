@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from glowdiff.editing.prompts import in_turns, read_prompts
+from glowdiff.cli.prompts import in_turns, read_prompts
 from glowdiff.errors import ConfigError
 
 

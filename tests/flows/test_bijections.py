@@ -11,7 +11,7 @@ from glowdiff.flows.bijections.batchnorm import BatchNorm
 from glowdiff.flows.bijections.couplings import Coupling
 from glowdiff.flows.bijections.logit import Logit
 from glowdiff.flows.bijections.masked import checkerboard
-from glowdiff.flows.bijections.permutations import Permutation, decompose, invert, log_abs_det
+from glowdiff.flows.bijections.permutations import Permutations, decompose, invert, log_abs_det, mix
 from glowdiff.flows.bijections.priors import SplitPrior, TopPrior
 from glowdiff.flows.bijections.squeeze import squeeze, squeeze_ordered, unsqueeze, unsqueeze_ordered
 from glowdiff.flows.glow import FlowLevel
@@ -42,6 +42,17 @@ class Masked(nn.Module):
         return self.norm(x, inverse, mask=checkerboard(x.shape[1], x.shape[2], 1))
 
 
+class OneMixing(nn.Module):
+    """A step's mixing of channels."""
+
+    mixings: Permutations
+
+    def __call__(self, x, inverse=False):
+        mixings, logdet = self.mixings(x.shape[-1], inverse)
+        pixels = x.shape[1] * x.shape[2]
+        return mix(x, None if mixings is None else mixings[0]), jnp.full(x.shape[:1], logdet[0] * pixels)
+
+
 class OneCoupling(nn.Module):
     """A coupling of RealNVP, its parity fixed."""
 
@@ -69,6 +80,10 @@ class Rows(nn.Module):
         return y.reshape(x.shape), logdet
 
 
+def one_mixing(kind, **settings):
+    return OneMixing(Permutations(kind, 1, **settings))
+
+
 def coupling_step(dtype, kind, batch_norm=True):
     return CouplingStep(kind, width=3, blocks=1, batch_norm=batch_norm, dtype=dtype, param_dtype=dtype)
 
@@ -86,10 +101,10 @@ def level(dtype, **changes):
 # Name -> constructor, given the dtype of arithmetic and parameters.
 BIJECTIONS = {
     "actnorm": lambda dtype: ActNorm(param_dtype=dtype),
-    "reverse": lambda dtype: Permutation("reverse", param_dtype=dtype),
-    "shuffle": lambda dtype: Permutation("shuffle", param_dtype=dtype),
-    "conv": lambda dtype: Permutation("conv", param_dtype=dtype),
-    "conv_lu": lambda dtype: Permutation("conv", lu=True, param_dtype=dtype),
+    "reverse": lambda dtype: one_mixing("reverse", param_dtype=dtype),
+    "shuffle": lambda dtype: one_mixing("shuffle", param_dtype=dtype),
+    "conv": lambda dtype: one_mixing("conv", param_dtype=dtype),
+    "conv_lu": lambda dtype: one_mixing("conv", lu=True, param_dtype=dtype),
     "additive": lambda dtype: Coupling("additive", CouplingNet(1, 5, dtype, dtype)),
     "affine": lambda dtype: Coupling("affine", CouplingNet(2, 5, dtype, dtype)),
     "split_prior": lambda dtype: Whitening(SplitPrior(dtype)),
@@ -173,11 +188,11 @@ def test_actnorm_normalises_the_batch_that_initialises_it():
 def test_lu_form_is_the_same_convolution():
     rng = np.random.default_rng(0)
     x, kernel = (rng.normal(size=shape).astype(np.float32) for shape in ((2, *SHAPE), (1, 4, 4)))
-    plain, lu = Permutation("conv"), Permutation("conv", lu=True)
+    plain, lu = one_mixing("conv"), one_mixing("conv", lu=True)
     parts = jax.jit(decompose)(kernel)
     constants = {name: parts.pop(name) for name in ("sign", "permutation")}
-    as_lu = {"params": {"Permutations_0": parts}, "constants": {"Permutations_0": constants}}
-    as_plain = {"params": {"Permutations_0": {"kernel": kernel}}}
+    as_lu = {"params": {"mixings": parts}, "constants": {"mixings": constants}}
+    as_plain = {"params": {"mixings": {"kernel": kernel}}}
     for inverse in (False, True):
         (ours, logdet), (expected, expected_logdet) = jax.jit(
             lambda as_lu, as_plain, x, inverse=inverse: (

@@ -13,11 +13,15 @@ import pytest
 
 from glowdiff.catalog.methods import METHODS
 from glowdiff.catalog.parse import defaults, parse
+from glowdiff.config.options import SampleOptions
 from glowdiff.errors import ConfigError
 from glowdiff.flows.build import glow_module
 from glowdiff.flows.method import flow_method
-from glowdiff.method import SampleOptions
+from glowdiff.method import classes
+from glowdiff.sharding import Platform
 from glowdiff.spec import DataSpec
+
+CPU = Platform("cpu")
 
 
 @cache
@@ -27,7 +31,7 @@ def make(spec=None, dtype="float32", **model):
     config.model.update({"levels": 2, "depth": 2, "width": 6, "unroll": 1} | model)
     parsed = parse(config)
     parsed.model.check_data(spec, parsed.data)
-    return METHODS["glow"].build(parsed.model, spec, dtype), spec
+    return METHODS["glow"].build(parsed.model, spec, dtype, platform=CPU), spec
 
 
 def batch_of(spec, n=8):
@@ -38,15 +42,18 @@ def batch_of(spec, n=8):
 def trained(method, batch, scale=0.03):
     """Variables with every zero-initialised weight moved away from zero."""
     variables, rng = jax.jit(method.init)(jax.random.key(0), batch), np.random.default_rng(3)
-    move = lambda p: p + scale * rng.normal(size=p.shape).astype(p.dtype)  # noqa: E731
+
+    def move(p):
+        return p + scale * rng.normal(size=p.shape).astype(p.dtype)
+
     return {**variables, "params": jax.tree.map(move, jax.tree.map(np.asarray, variables["params"]))}
 
 
 def round_trip(method, variables, batch):
     @jax.jit
     def there_and_back(variables, batch):
-        latents = method.encode(variables, jax.random.key(0), batch, SampleOptions())
-        return method.sample(variables, jax.random.key(0), latents, batch["cond"], SampleOptions())
+        latents = method.draws.encode(variables, jax.random.key(0), batch, SampleOptions())
+        return method.draws.sample(variables, jax.random.key(0), latents, batch["cond"], SampleOptions())
 
     return there_and_back(variables, batch)
 
@@ -77,7 +84,7 @@ def test_bits_of_an_untrained_model_count_every_channel():
     spec = DataSpec("toy", (2, 2, 3), 256, 100, 10)
     config = defaults("glow")
     config.model.update(levels=1, depth=1, width=4, permutation="reverse", learn_top=False)
-    module = glow_module(parse(config).model, spec, "float32")
+    module = glow_module(parse(config).model, spec, "float32", platform=CPU)
     method = flow_method(module, spec.shape)
     batch = batch_of(spec)
     noise = np.full(batch["image"].shape, 0.5 / 256, np.float32)
@@ -97,9 +104,10 @@ def test_unroll_and_remat_change_nothing_but_speed():
     plain, spec = make(levels=1, depth=3)
     batch = batch_of(spec)
     variables = trained(plain, batch)
-    gradient = lambda method: jax.jit(  # noqa: E731
-        jax.grad(lambda p: method.loss({**variables, "params": p}, jax.random.key(1), batch)[0])
-    )
+
+    def gradient(method):
+        return jax.jit(jax.grad(lambda p: method.loss({**variables, "params": p}, jax.random.key(1), batch)[0]))
+
     expected = gradient(plain)(variables["params"])
     for changes in (
         {"unroll": 3},
@@ -109,6 +117,14 @@ def test_unroll_and_remat_change_nothing_but_speed():
     ):
         found = gradient(make(levels=1, depth=3, **changes)[0])(variables["params"])
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5, rtol=1e-3), found, expected)
+
+
+def test_unroll_is_that_of_the_platform_compiled_for():
+    """Not of the machine that compiles: these tests run on CPUs."""
+    model, spec = parse(defaults("glow")).model, DataSpec("toy", (8, 8, 3), 256, 100, 10)
+    platforms = [Platform(name) for name in ("cpu", "gpu", "tpu")]
+    unrolls = {platform.name: glow_module(model, spec, "float32", platform=platform).unroll for platform in platforms}
+    assert unrolls == {"cpu": 1_000, "gpu": 1, "tpu": 1}
 
 
 def test_bfloat16_nets_keep_the_likelihood_in_float32():
@@ -133,14 +149,17 @@ def test_gradient_of_the_loss_is_that_of_finite_differences():
         gradient = jax.jit(jax.grad(loss))(variables["params"])
         products = jax.tree.map(lambda g, d: (np.asarray(g) * d).sum(), gradient, direction)
         slope = sum(jax.tree.leaves(products))
-        moved = lambda h: loss(jax.tree.map(lambda p, d: p + h * d, variables["params"], direction))  # noqa: E731
+
+        def moved(h):
+            return loss(jax.tree.map(lambda p, d: p + h * d, variables["params"], direction))
+
         np.testing.assert_allclose(slope, (moved(1e-6) - moved(-1e-6)) / 2e-6, rtol=1e-5)
 
 
 class TestClassConditional:
     def test_label_shifts_the_prior_and_the_loss_adds_the_classifier(self):
         method, spec = make(class_conditional=True, class_weight=0.01)
-        assert method.labels == 10
+        assert classes(method.takes) == 10
         batch = batch_of(spec)
         variables = jax.jit(method.init)(jax.random.key(0), batch)
         loss, aux = jax.jit(method.loss)(variables, jax.random.key(1), batch)
@@ -148,8 +167,12 @@ class TestClassConditional:
         np.testing.assert_allclose(loss, aux.metrics["bits_per_dim"] + 0.01 * math.log2(10), rtol=1e-5)
         variables = trained(method, batch)
         draw = jax.jit(
-            lambda variables, label: method.sample(
-                variables, jax.random.key(0), method.latents(jax.random.key(2), 8), {"label": label}, SampleOptions()
+            lambda variables, label: method.draws.sample(
+                variables,
+                jax.random.key(0),
+                method.draws.latents(jax.random.key(2), 8),
+                {"label": label},
+                SampleOptions(),
             )
         )
         pictures = [draw(variables, np.full(8, y)) for y in (0, 1)]
@@ -161,7 +184,11 @@ class TestClassConditional:
     def test_a_missing_label_is_said(self):
         method, spec = make(class_conditional=True)
         variables = jax.eval_shape(method.init, jax.random.key(0), batch_of(spec))
-        draw = lambda v: method.sample(v, jax.random.key(0), method.latents(jax.random.key(0), 2), {}, SampleOptions())  # noqa: E731
+
+        def draw(variables):
+            latents = method.draws.latents(jax.random.key(0), 2)
+            return method.draws.sample(variables, jax.random.key(0), latents, {}, SampleOptions())
+
         with pytest.raises(ValueError, match="class-conditional: give cond"):
             jax.eval_shape(draw, variables)
 
@@ -177,7 +204,7 @@ def test_example_noise_depends_on_the_index_alone():
 
 def test_latents_are_standard_normal_and_one_per_example():
     method, _ = make()
-    latents_of = jax.jit(method.latents, static_argnums=1)
+    latents_of = jax.jit(method.draws.latents, static_argnums=1)
     latents = latents_of(jax.random.key(0), 500)
     flat = np.concatenate([np.asarray(eps).reshape(500, -1) for eps in latents], axis=1)
     assert abs(flat.mean()) < 0.02

@@ -9,6 +9,7 @@ import pytest
 
 from glowdiff.catalog.methods import METHODS
 from glowdiff.catalog.parse import defaults, parse
+from glowdiff.sharding import Platform
 from glowdiff.spec import DataSpec
 
 SPEC = DataSpec("toy", (2, 2, 1), 17, 100, 10)
@@ -34,7 +35,7 @@ def double():
 def test_the_likelihood_integrates_to_one(name):
     config = defaults(name.split()[0])
     config.model.update(MODELS[name])
-    method = METHODS[config.method].build(parse(config).model, SPEC, "float64")
+    method = METHODS[config.method].build(parse(config).model, SPEC, "float64", platform=Platform("cpu"))
     keys = jax.random.split(jax.random.key(0), 4)
     image = jax.random.randint(keys[0], (64, *SPEC.shape), 0, 17).astype(jnp.uint8)
     variables = jax.jit(method.init)(keys[1], {"image": image, "cond": {}})
@@ -49,7 +50,7 @@ def test_the_likelihood_integrates_to_one(name):
         bits = method.bits_per_dim(variables, keys[3], batch)
         return 4 * (math.log(17) - bits * math.log(2))
 
-    x, log_proposal = proposal(config.method, method.unrounded, variables, method.latents(keys[3], 4_000))
+    x, log_proposal = proposal(config.method, method.draws.unrounded, variables, method.draws.latents(keys[3], 4_000))
     weights = np.exp(np.asarray(log_density(x), np.float64) - log_proposal)
     assert weights.std() / math.sqrt(POINTS) < 0.004  # else the estimate says nothing
     np.testing.assert_allclose(weights.mean(), 1, atol=0.01)

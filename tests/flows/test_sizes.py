@@ -7,8 +7,8 @@ import pytest
 
 from glowdiff.catalog.methods import build_method
 from glowdiff.catalog.parse import defaults, parse
+from glowdiff.config.options import SampleOptions
 from glowdiff.errors import ConfigError
-from glowdiff.method import SampleOptions
 from glowdiff.spec import DataSpec
 
 SMALL = {
@@ -44,9 +44,9 @@ def test_it_takes(name, shape, model):
     @jax.jit
     def there_and_back(key):
         variables = method.init(key, batch)
-        latents = method.encode(variables, key, batch, SampleOptions())
-        drawn = method.sample(variables, key, method.latents(key, 8), {}, SampleOptions())
-        return method.sample(variables, key, latents, {}, SampleOptions()), drawn
+        latents = method.draws.encode(variables, key, batch, SampleOptions())
+        drawn = method.draws.sample(variables, key, method.draws.latents(key, 8), {}, SampleOptions())
+        return method.draws.sample(variables, key, latents, {}, SampleOptions()), drawn
 
     back, drawn = there_and_back(jax.random.key(1))
     np.testing.assert_array_equal(back, image)

@@ -30,7 +30,7 @@ def configuration(method: str, steps: int = STEPS, **model):
     config.model.update(init_images=64, **(MODELS[method] | model))
     config.train.update(steps=steps, batch=BATCH, log_every=20, checkpoint_every=STEPS // 2)
     config.eval.update(every=0, images=64)
-    config.sampling.update(every=0, images=4)
+    config.pictures.update(every=0, images=4)
     config.optimizer.learning_rate = 2e-3
     return parse(config)
 

@@ -9,10 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import glowdiff
-from glowdiff.diffusion.build import classifier_module, unet_module
+from glowdiff.config.sections import Config
+from glowdiff.diffusion.build import classifying_module, denoising_module
+from glowdiff.importers.family import Family, Request, configuration, load
+from glowdiff.sharding import Platform
+from glowdiff.spec import DataSpec
 
 FOLDER = Path(__file__).parents[1] / "golden"
 
@@ -73,14 +78,35 @@ def load_clip() -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, dict[s
 
 def network_output(model: glowdiff.Model, arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """What the network of an imported ADM model makes of a golden's input, and what the original does."""
-    build = classifier_module if model.config.method == "classifier" else unet_module
-    module = build(model.config.model, model.spec, model.config.dtype)
+    module = module_of(model.config, model.spec)
     cond = {"label": arrays["in_y"].astype(np.int32)} if "in_y" in arrays else {}
     if "in_low_res" in arrays:
         cond["low_res"] = arrays["in_low_res"]
     with jax.default_matmul_precision("highest"):
         found = np.asarray(jax.jit(module.apply)(model.variables, arrays["in_x"], arrays["in_t"], cond))
     return found, arrays["out_logits"] if "out_logits" in arrays else arrays["out_y"]
+
+
+def module_of(config: Config, spec: DataSpec) -> Any:
+    """The network of a configuration, in float32."""
+    build = classifying_module if config.method == "classifier" else denoising_module
+    return build(config.model, spec, "float32", platform=Platform("cpu"))
+
+
+def described(family: Family, values: dict[str, Any], **options: Any) -> tuple[Config, DataSpec]:
+    """The configuration and the data of a dictionary of flags; options are the fields of `Request`."""
+    flags = family.parse(values)
+    config = configuration(family, flags, Request(**options))
+    return config, family.spec(flags, config.data.name)
+
+
+def check(family: Family, flags: dict[str, Any], **files: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The module and the shapes of its variables, of the weights' shapes in each file and without their memory."""
+    weights = {
+        name: {key: np.broadcast_to(np.float32(0), shape) for key, shape in shapes.items()}
+        for name, shapes in files.items()
+    }
+    return load(family, family.parse(flags), weights, lambda array: jax.ShapeDtypeStruct(array.shape, jnp.float32))
 
 
 def released() -> dict[str, Any]:

@@ -1,18 +1,19 @@
 """The published ADM networks, through our importer and our modules, compute what the original computes."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from glowdiff import importers
+from glowdiff.catalog.methods import build_method
 from glowdiff.errors import ConfigError
-from glowdiff.importers.adm import adm_module, check_adm
-from glowdiff.importers.adm_flags import parse
-from glowdiff.importers.command_line import read
+from glowdiff.importers.adm import ADM, RELEASES
 from glowdiff.importers.mapping import WeightsError
-from glowdiff.importers.unet_keys import expected_shapes
-from tests.importers.golden import load_torch
+from glowdiff.method import batch_shapes
+from tests.importers.golden import check, described, load_torch
 
 
 @pytest.fixture(autouse=True)
@@ -37,16 +38,13 @@ def test_classifier():
     module, variables = importers.adm(weights, flags)
     label = arrays["in_y"].astype(np.int32)
 
-    @jax.jit
-    @jax.value_and_grad
-    def both(x):
+    def agreement(x):
         logits = module.apply(variables, x, arrays["in_t"])
-        return jax.nn.log_softmax(logits)[jnp.arange(len(label)), label].sum()
+        return jax.nn.log_softmax(logits)[jnp.arange(len(label)), label].sum(), logits
 
-    np.testing.assert_allclose(
-        jax.jit(module.apply)(variables, arrays["in_x"], arrays["in_t"]), arrays["out_logits"], atol=5e-7, rtol=0
-    )
-    np.testing.assert_allclose(both(arrays["in_x"])[1], arrays["out_grad_log_p_y"], atol=1e-7, rtol=0)
+    gradient, logits = jax.jit(jax.grad(agreement, has_aux=True))(arrays["in_x"])
+    np.testing.assert_allclose(logits, arrays["out_logits"], atol=5e-7, rtol=0)
+    np.testing.assert_allclose(gradient, arrays["out_grad_log_p_y"], atol=1e-7, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -57,29 +55,31 @@ def test_classifier():
     ],
 )  # fmt: skip
 def test_releases_without_a_manifest_have_as_many_parameters_as_they_say(name, millions):
-    parsed = parse(read(name))
-    shapes = expected_shapes(adm_module(parsed), parsed.in_channels)
+    config, spec = described(ADM, RELEASES[name], release=name)
+    method = build_method(config, spec)
+    shapes = jax.eval_shape(method.init, jax.random.key(0), batch_shapes(spec, 1, method.takes))
     assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) / 1e6 == pytest.approx(millions, rel=0.015)
 
 
-@pytest.mark.parametrize(
-    ("pool", "ends"),
-    [
-        ("adaptive", {"0.weight": (64,), "0.bias": (64,), "3.weight": (10, 64, 1, 1), "3.bias": (10,)}),
-        ("spatial", {"0.weight": (2048, 352), "0.bias": (2048,), "2.weight": (10, 2048), "2.bias": (10,)}),
-        (
-            "spatial_v2",
-            {
-                "0.weight": (2048, 352), "0.bias": (2048,), "1.weight": (2048,), "1.bias": (2048,),
-                "3.weight": (10, 2048), "3.bias": (10,),
-            },
-        ),
-    ],
-)  # fmt: skip
-def test_classifiers_with_other_pools(pool, ends):
+@pytest.mark.parametrize("pool", ["adaptive", "spatial", "spatial_v2"])
+def test_classifiers_with_other_pools(pool):
     _, flags, weights = load_torch("adm_classifier_attention")
+    classes, levels = flags["out_channels"], [flags["model_channels"] * mult for mult in flags["channel_mult"]]
+    last = levels[-1]
+    # The means of what every input block and the middle make; all levels but the last end in a block that halves.
+    means = levels[0] + sum(levels) * (flags["num_res_blocks"] + 1)
+    hidden = {"0.weight": (2048, means), "0.bias": (2048,)}
+    ends = {
+        "adaptive": {
+            "0.weight": (last,), "0.bias": (last,), "3.weight": (classes, last, 1, 1), "3.bias": (classes,)
+        },
+        "spatial": hidden | {"2.weight": (classes, 2048), "2.bias": (classes,)},
+        "spatial_v2": hidden | {
+            "1.weight": (2048,), "1.bias": (2048,), "3.weight": (classes, 2048), "3.bias": (classes,)
+        },
+    }  # fmt: skip
     shapes = {key: weight.shape for key, weight in weights.items() if not key.startswith("out.")}
-    check_adm(shapes | {f"out.{key}": shape for key, shape in ends.items()}, flags | {"pool": pool})
+    check(ADM, flags | {"pool": pool}, weights=shapes | {f"out.{key}": shape for key, shape in ends[pool].items()})
 
 
 def test_wrong_weights_are_named():
@@ -87,10 +87,12 @@ def test_wrong_weights_are_named():
     shapes = {key: weight.shape for key, weight in weights.items()}
     short = {key: shape for key, shape in shapes.items() if key != "out.2.bias"}
     with pytest.raises(WeightsError, match=r"Missing: out\.2\.bias"):
-        check_adm(short, flags)
+        check(ADM, flags, weights=short)
     with pytest.raises(WeightsError, match=r"Not expected: out\.3\.bias"):
-        check_adm(shapes | {"out.3.bias": (3,)}, flags)
-    with pytest.raises(WeightsError, match=r"out\.2\.weight: \(3, 3, 32, 4\), where the flags ask for \(3, 3, 32, 3\)"):
-        check_adm(shapes | {"out.2.weight": (4, 32, 3, 3)}, flags)
-    with pytest.raises(ConfigError, match=r"that cannot be: model\.heads is 3, which does not divide the 64 channels"):
-        check_adm(shapes, flags | {"num_heads": 3})
+        check(ADM, flags, weights=shapes | {"out.3.bias": (3,)})
+    outputs, seen, *sides = shapes["out.2.weight"]
+    wrong, right = (re.escape(str((*sides, seen, n))) for n in (outputs + 1, outputs))
+    with pytest.raises(WeightsError, match=rf"out\.2\.weight: {wrong}, where the flags ask for {right}"):
+        check(ADM, flags, weights=shapes | {"out.2.weight": (outputs + 1, seen, *sides)})
+    with pytest.raises(ConfigError, match=r"that cannot be: model\.heads is 7, which does not divide the \d+ channels"):
+        check(ADM, flags | {"num_heads": 7, "num_head_channels": -1}, weights=shapes)

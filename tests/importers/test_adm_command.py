@@ -1,4 +1,4 @@
-"""`python -m glowdiff.importers adm`: from a file of the original's weights to a workdir like any other."""
+"""`python -m glowdiff import adm`: from a file of the original's weights to a workdir like any other."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from safetensors.numpy import save_file
 
 import glowdiff
-from glowdiff.importers.__main__ import main
-from glowdiff.importers.releases import RELEASES
+from glowdiff.cli.import_ import main
+from glowdiff.importers.adm import RELEASES
 from glowdiff.workdir import description as workdirs
 from tests import small
 from tests.importers.golden import load_torch, network_output
@@ -39,7 +39,7 @@ def command(tmp_path, arrays, flags, kind="npz", **options):
 
 def golden(name):
     arrays, flags, weights = load_torch(name)
-    return arrays, flags | ({"small_size": 4} if name == "adm_superres" else {}), weights
+    return arrays, flags | ({"small_size": arrays["in_low_res"].shape[1]} if "in_low_res" in arrays else {}), weights
 
 
 @pytest.fixture(scope="module")
@@ -63,17 +63,16 @@ def test_the_workdir_computes_what_the_original_computes(models, name):
 
 def test_an_imported_classifier_guides_an_imported_model(models):
     model, classifier = models["adm_unet_updown"], models["adm_classifier_attention"]
-    images = [
-        model.draw(KEY, 2, label=3, steps=2, classifier=classifier, classifier_scale=scale).images for scale in (0, 50)
-    ]
-    assert images[0].shape == (2, 16, 16, 3)
+    images = [model.sample(KEY, 2, label=3, steps=2, guides=[(classifier, scale)]) for scale in (0, 50)]
+    assert images[0].shape == (2, *model.spec.shape)
     assert (images[0] != images[1]).any()
 
 
 def test_an_imported_upsampler_enlarges(models):
-    low_res = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), dtype=np.uint8)
-    images = models["adm_superres"].sample(KEY, 2, label=3, steps=2, low_res=low_res)
-    assert images.shape == (2, 16, 16, 3)
+    model = models["adm_superres"]
+    small_shape = golden("adm_superres")[0]["in_low_res"].shape[1:]
+    low_res = np.random.default_rng(0).integers(0, 256, (2, *small_shape), dtype=np.uint8)
+    assert model.sample(KEY, 2, label=3, steps=2, low_res=low_res).shape == (2, *model.spec.shape)
 
 
 def test_a_release_by_name_gives_weights_as_averages_and_classes_as_numbers(tmp_path, capsys, monkeypatch):
@@ -86,27 +85,34 @@ def test_a_release_by_name_gives_weights_as_averages_and_classes_as_numbers(tmp_
     assert "prepare it first" in said
     config, spec = workdirs.read(tmp_path / "run")
     assert (config.method, config.dtype, config.train.batch) == ("classifier", "bfloat16", 8)
-    assert (config.model.schedule, config.model.pool) == ("cosine", "attention")
-    assert spec.classes == tuple("0123456789")
+    assert (config.model.process.schedule, config.model.network.pool) == ("cosine", "attention")
+    assert spec.classes == tuple(map(str, range(flags["out_channels"])))
     raw, averaged = (glowdiff.load(tmp_path / "run", ema=ema).variables for ema in (False, True))
     assert small.as_bytes(raw) == small.as_bytes(averaged)
     assert {leaf.dtype for leaf in jax.tree.leaves(raw)} == {np.dtype("float32")}
 
 
 def test_data_on_this_machine_give_their_facts(tmp_path, capsys):
-    _, flags, weights = golden("adm_unet_updown")
-    images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), dtype=np.uint8)
-    np.savez(tmp_path / "images.npz", arr_0=images, arr_1=np.arange(40, dtype=np.int32) % 10)
+    _, flags, weights = golden("adm_classifier_attention")
+    classes, count = flags["out_channels"], 4 * flags["out_channels"]
+
+    def write(classes):
+        shape = (count, flags["image_size"], flags["image_size"], 3)
+        images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+        np.savez(tmp_path / "images.npz", arr_0=images, arr_1=np.arange(count, dtype=np.int32) % classes)
+
+    write(classes)
     assert command(tmp_path, weights, flags, data=tmp_path / "images.npz") == 0
     assert "prepare it first" not in capsys.readouterr().out
     spec = workdirs.read(tmp_path / "run").spec
-    assert spec.train_size + spec.test_size == 40
-    np.savez(tmp_path / "images.npz", arr_0=images, arr_1=np.arange(40, dtype=np.int32) % 7)
+    assert spec.train_size + spec.test_size == count
+    write(classes - 1)
     assert command(tmp_path, weights, flags, data=tmp_path / "images.npz", workdir=tmp_path / "other") == 1
-    assert "has 7 classes; the flags ask for num_classes=10" in capsys.readouterr().err
+    assert f"has {classes - 1} classes; the flags ask for num_classes={classes}" in capsys.readouterr().err
 
 
-PLAIN = golden("adm_unet_plain")[1]
+_, PLAIN, WEIGHTS = golden("adm_unet_plain")
+SIZE, CHANNELS = PLAIN["image_size"], PLAIN["model_channels"]
 MISTAKES = {
     "no such release": (None, {"preset": "64x64_difusion"}, "--preset is '64x64_difusion', which is no release; did"),
     "both": (PLAIN, {"preset": "64x64_diffusion"}, "give either --preset, the name of a release, or --flags"),
@@ -116,13 +122,17 @@ MISTAKES = {
         {"preset": "64x64_classifier"},
         "Missing: input_blocks.10.0.emb_layers.1.bias",
     ),
-    "an unknown flag": (PLAIN | {"num_head": 2}, {}, "has num_head, which the originals do not know"),
+    "an unknown flag": (PLAIN | {"num_head": 2}, {}, "has num_head, which the original does not know"),
     "another width": (
-        PLAIN | {"model_channels": 64},
+        PLAIN | {"model_channels": 2 * CHANNELS},
         {},
-        "input_blocks.0.0.weight: (3, 3, 3, 32), where the flags ask",
+        f"input_blocks.0.0.weight: (3, 3, 3, {CHANNELS}), where the flags ask",
     ),
-    "data of another shape": (PLAIN, {"data": "digits"}, "8x8x1 with 17 levels; the flags ask for 16x16x3 with 256"),
+    "data of another shape": (
+        PLAIN,
+        {"data": "digits"},
+        f"8x8x1 with 17 levels; the flags ask for {SIZE}x{SIZE}x3 with 256",
+    ),
     "data that do not exist": (PLAIN, {"data": "cifra10"}, "did you mean cifar10"),
     "an impossible batch": (PLAIN, {"batch": -1}, "--batch is -1"),
     "no such arithmetic": (PLAIN, {"dtype": "float16"}, "--dtype is 'float16'; it must be one of float32, bfloat16"),
@@ -134,7 +144,7 @@ MISTAKES = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistakes_are_told(tmp_path, capsys, mistake):
     flags, options, message = MISTAKES[mistake]
-    assert command(tmp_path, golden("adm_unet_plain")[2], flags, **options) == 1
+    assert command(tmp_path, WEIGHTS, flags, **options) == 1
     told(capsys, message)
     assert not (tmp_path / "run").exists()
 
@@ -148,10 +158,10 @@ def told(capsys, message):
 
 BROKEN = {
     "missing": (lambda w: {key: array for key, array in w.items() if key != "out.2.bias"}, "Missing: out.2.bias."),
-    "not expected": (lambda w: w | {"label_emb.weight": np.zeros((10, 128))}, "Not expected: label_emb.weight."),
+    "not expected": (lambda w: w | {"label_embed.weight": np.zeros((10, 128))}, "Not expected: label_embed.weight"),
     "misshaped": (
         lambda w: w | {"time_embed.0.bias": np.zeros(7)},
-        "time_embed.0.bias: (7,), where the flags ask for (128,)",
+        f"time_embed.0.bias: (7,), where the flags ask for ({4 * CHANNELS},)",
     ),
     "nan": (lambda w: w | {"out.2.bias": np.full(3, np.nan)}, "out.2.bias holds values that are not finite"),
     "pickles": (lambda w: w | {"x": np.array([{}], object)}, "pickled Python objects"),
@@ -161,7 +171,7 @@ BROKEN = {
 @pytest.mark.parametrize("kind", BROKEN)
 def test_weights_that_cannot_be_used_are_told(tmp_path, capsys, kind):
     change, message = BROKEN[kind]
-    assert command(tmp_path, change(golden("adm_unet_plain")[2]), PLAIN) == 1
+    assert command(tmp_path, change(WEIGHTS), PLAIN) == 1
     told(capsys, message)
 
 
@@ -182,6 +192,6 @@ def test_without_torch_the_message_says_how_to_convert(tmp_path, capsys, monkeyp
 def test_a_workdir_that_is_not_empty_is_left_alone(tmp_path, capsys):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "mine.txt").write_text("mine")
-    assert command(tmp_path, golden("adm_unet_plain")[2], PLAIN) == 1
+    assert command(tmp_path, WEIGHTS, PLAIN) == 1
     told(capsys, "is not empty; give a new one")
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["mine.txt"]

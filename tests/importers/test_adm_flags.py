@@ -5,9 +5,9 @@ import json
 import pytest
 
 from glowdiff.errors import ConfigError
-from glowdiff.importers.adm_flags import parse
-from glowdiff.importers.command_line import read
-from glowdiff.importers.releases import RELEASES
+from glowdiff.importers import flags
+from glowdiff.importers.adm import RELEASES, parse
+from glowdiff.importers.glow import GLOW
 from tests.importers.golden import load_torch, released
 
 # As the upsampler from 64 to 256 pixels is documented.
@@ -16,6 +16,10 @@ DOCUMENTED = (
     "--learn_sigma True --noise_schedule linear --num_channels 192 --num_heads 4 --num_res_blocks 2 "
     "--resblock_updown True --use_fp16 True --use_scale_shift_norm True --num_head_channels -1"
 )
+
+
+def read(text):
+    return flags.read(text, RELEASES)
 
 
 def test_every_form_says_the_same(tmp_path):
@@ -32,9 +36,9 @@ def test_every_form_says_the_same(tmp_path):
 @pytest.mark.parametrize("name", [name for name in released() if name in RELEASES])
 def test_releases_have_the_network_of_their_manifest(name):
     ours, manifest = parse(read(name)), parse(released()[name]["flags"])
-    different = {key for key in ours.network if ours.network[key] != manifest.network[key]}
     # The manifests leave out what the shapes do not show.
-    assert different <= {"dropout"}
+    network = manifest.network | {"dropout": ours.network["dropout"]}
+    assert ours == manifest._replace(network=network, process=ours.process)
 
 
 def test_the_process_of_a_release():
@@ -49,10 +53,18 @@ def test_the_process_of_a_release():
 
 
 def test_constructors_count_halvings_and_command_lines_pixels():
-    constructor = parse(load_torch("adm_unet_updown")[1]).network
-    assert constructor["attention"] == (8, 4)
+    golden = load_torch("adm_unet_updown")[1]
+    sides = (golden["image_size"] // factor for factor in sorted(golden["attention_resolutions"]))
+    assert parse(golden).network["attention"] == ",".join(map(str, sides))
     asked = parse({"image_size": 64, "attention_resolutions": "32,16,4"}).network
-    assert asked["attention"] == (32, 16)  # no level has images of 4 pixels; the original does not mind
+    assert asked["attention"] == "32,16"  # no level has images of 4 pixels; the original does not mind
+
+
+def test_glows_command_line_leaves_values_out_and_its_log_has_several_lines(tmp_path):
+    expected = GLOW.parse({"problem": "cifar10", "learntop": True, "depth": 4})
+    (tmp_path / "train.txt").write_text('{"problem": "cifar10", "learntop": true, "depth": 4}\n{"epoch": 1}\n')
+    for text in ("--problem cifar10 --learntop --depth=4", "problem=cifar10,learntop,depth=4", tmp_path / "train.txt"):
+        assert GLOW.parse(flags.read(str(text), {})) == expected
 
 
 @pytest.mark.parametrize(
@@ -66,9 +78,9 @@ def test_constructors_count_halvings_and_command_lines_pixels():
         ({"attention_resolutions": "0"}, "attention_resolutions=0"),
         ({"classifier_width": 128, "num_channels": 128}, "a classifier .* and a diffusion model .*num_channels"),
         ({"classifier_pool": "mean"}, "classifier_pool is 'mean'; it must be one of adaptive"),
-        ({"model": "VAE", "model_channels": 32}, "model=VAE; it must be one of UNetModel"),
+        ({"model": "VAE", "model_channels": 32}, "model is 'VAE'; it must be one of UNetModel"),
         ({"model_channels": 32}, "image_size=0; it must be there"),
-        ({"num_channels": 48}, "cannot be: model.channels is 48"),
+        ({"num_channels": 48}, "cannot be: model.network.channels is 48"),
     ],
 )
 def test_wrong_flags_are_named(values, message):

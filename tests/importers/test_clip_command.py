@@ -1,4 +1,4 @@
-"""`python -m glowdiff.importers clip`: from the two files of the release to a workdir with its tokenizer."""
+"""`python -m glowdiff import clip`: from the two files of the release to a workdir with its tokenizer."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import pytest
 from safetensors.numpy import save_file
 
 from glowdiff.catalog.methods import build_method
-from glowdiff.importers.__main__ import main
-from glowdiff.importers.clip import Flags
-from glowdiff.importers.clip_workdir import configuration
+from glowdiff.cli.import_ import main
+from glowdiff.importers.clip import CLIP as FAMILY
 from glowdiff.method import batch_shapes
 from glowdiff.text import tokenizer as tokenizers
 from glowdiff.workdir import description as workdirs
 from glowdiff.workdir.checkpoint import Checkpoints
-from tests.importers.golden import load_clip
+from tests.importers.golden import described, load_clip
 from tests.text.conftest import CLIP
 
-ROWS = 600  # of the table of tokens: the toy vocabulary has more entries than the golden's table
+# Of the table of tokens: the toy vocabulary may have more entries than the golden's table, whose rows stay the first.
+ROWS = max(600, load_clip()[1]["n_vocab"])
 
 
 @pytest.fixture
@@ -56,19 +56,24 @@ def test_the_workdir_guides_as_the_original_does(tmp_path, files, vocab, capsys)
     assert "to train on, name one by --data" in said
 
     config, spec = workdirs.read(workdir)
-    assert (config.method, config.model.schedule, config.model.tokenizer) == ("clip", "cosine", "clip")
+    assert (config.method, config.model.process.schedule, config.model.text.tokenizer) == ("clip", "cosine", "clip")
     tokenizer = tokenizers.load(workdir, "clip")
-    assert tokenizer.encode(["the cat"], config.model.text_context).tokens.shape == (1, 11)
+    arrays, flags, _ = load_clip()
+    tokens = arrays["in_tokens"].astype(np.int32)
+    assert tokenizer.encode(["the cat"], config.model.text.context).tokens.shape == (1, flags["max_text_len"])
 
     method = build_method(config, spec)
-    shapes = jax.eval_shape(method.init, jax.random.key(0), batch_shapes(spec, 1, method.context))
+    shapes = jax.eval_shape(method.init, jax.random.key(0), batch_shapes(spec, 1, method.takes))
     with Checkpoints(workdir) as checkpoints:
         variables = checkpoints.restore_part({"variables": dict(shapes)}, None).state["variables"]
-    arrays, _, _ = load_clip()
-    mask = np.arange(11)[None] < arrays["in_lens"][:, None]
-    cond = method.embed(variables, {"clip_tokens": arrays["in_tokens"].astype(np.int32), "clip_mask": mask})
+    mask = np.arange(tokens.shape[1])[None] < arrays["in_lens"][:, None]
+    cond = method.guides.embed(variables, {"clip_tokens": tokens, "clip_mask": mask})
+
+    def agreement(x):
+        return method.guides.log_prob(variables, x, arrays["in_t"], cond).sum()
+
     with jax.default_matmul_precision("highest"):
-        gradient = jax.grad(lambda x: method.log_prob(variables, x, arrays["in_t"], cond).sum())(arrays["in_x"])
+        gradient = jax.jit(jax.grad(agreement))(arrays["in_x"])
     np.testing.assert_allclose(cond["clip_text"], arrays["out_z_text"], atol=1e-6, rtol=0)
     np.testing.assert_allclose(gradient, arrays["out_cond_grad"], atol=1e-6, rtol=0)
 
@@ -82,13 +87,15 @@ def test_what_cannot_be_imported_is_said(tmp_path, files, vocab, capsys):
     assert "--flags has n_vocab=101, but the vocabulary has 522 entries" in said(flags={"n_vocab": 101})
     assert "--batch is -1; it must be at least 1" in said(batch=-1)
     assert "--dtype is 'float16'; it must be one of" in said(dtype="float16")
-    assert "the images of digits are 8x8x1 with 17 levels; the flags ask for 16x16x3 with 256" in said(data="digits")
+    size = "{0}x{0}x3".format(load_clip()[1]["image_size"])
+    message = f"the images of digits are 8x8x1 with 17 levels; the flags ask for {size} with 256"
+    assert message in said(data="digits")
     missing = {**files, "text_weights": tmp_path / "none.npz"}
     assert command(tmp_path / "run", missing, vocab) == 1
     assert "--text_weights is" in capsys.readouterr().err
 
 
 def test_the_release_becomes_the_configuration_of_its_size():
-    config = configuration(Flags(), batch=256)
-    assert (config.model.image_width, config.model.text_width, config.model.embedding) == (768, 512, 512)
+    config, _ = described(FAMILY, {}, batch=256)
+    assert (config.model.network.width, config.model.text.width, config.model.network.embedding) == (768, 512, 512)
     assert (config.data.size, config.train.batch, config.optimizer.weight_decay) == (64, 256, 0.2)

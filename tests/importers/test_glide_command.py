@@ -1,4 +1,4 @@
-"""`python -m glowdiff.importers glide`: from a file of the original's weights to a workdir like any other."""
+"""`python -m glowdiff import glide`: from a file of the original's weights to a workdir like any other."""
 
 from __future__ import annotations
 
@@ -12,18 +12,15 @@ import pytest
 import glowdiff
 from glowdiff import importers
 from glowdiff.catalog.methods import build_method
-from glowdiff.catalog.parse import differences, parse
-from glowdiff.diffusion.build import unet_module
-from glowdiff.importers import glide_flags
-from glowdiff.importers.__main__ import main
-from glowdiff.importers.glide import check_glide, glide_module
-from glowdiff.importers.glide_config import assumed_spec, configuration
-from glowdiff.importers.releases import GLIDE
+from glowdiff.catalog.parse import differences
+from glowdiff.catalog.parse import parse as parse_config
+from glowdiff.cli.import_ import main
+from glowdiff.importers.glide import GLIDE, RELEASES, parse
 from glowdiff.method import batch_shapes
 from glowdiff.text import tokenizer as tokenizers
 from glowdiff.workdir import description as workdirs
 from tests import small
-from tests.importers.golden import load_torch, random_weight, released
+from tests.importers.golden import check, described, load_torch, module_of, random_weight, released
 
 CONFIGS = {
     "base": "base64",
@@ -58,10 +55,11 @@ def test_the_workdir_computes_what_the_importer_gives(name, tmp_path, capsys):
     said = capsys.readouterr().out
     assert f'sample.py --workdir={tmp_path / "run"} --prompt="..."' in said
     assert f"--config=configs/finetune.py:{tmp_path / 'run'}" in said
-    assert ("--low_res=FILE enlarges pictures of 4x4 pixels" in said) == (name == "glide_superres_inpaint")
+    small_size = "{0}x{0}".format(flags["image_size"] // 4)
+    assert (f"--low_res=FILE enlarges pictures of {small_size} pixels" in said) == (name == "glide_superres_inpaint")
     model = glowdiff.load(tmp_path / "run")
     module, variables = importers.glide(weights, flags)
-    assert unet_module(model.config.model, model.spec, "float32") == module
+    assert module_of(model.config, model.spec) == module
     assert small.as_bytes(model.variables) == small.as_bytes(variables)
     tokenizer = tokenizers.load(tmp_path / "run", "gpt2")
     tokens = tokenizer.encode(["Red cat"], arrays["in_tokens"].shape[1])
@@ -72,27 +70,29 @@ def test_what_makes_a_prompt_fit_is_kept(tmp_path):
     _, flags, weights = golden()
     assert command(tmp_path, weights, flags, dtype="bfloat16", batch=8) == 0
     config, spec = workdirs.read(tmp_path / "run")
-    assert (config.dtype, config.train.batch, config.model.context) == ("bfloat16", 8, 12)
-    assert (config.model.tokenizer, config.model.vocab_size) == ("gpt2", TOKENS)
-    assert (spec.captions, spec.classes, spec.shape) == (True, (), (16, 16, 3))
+    assert (config.dtype, config.train.batch, config.model.text.context) == ("bfloat16", 8, flags["text_ctx"])
+    assert (config.model.text.tokenizer, config.model.text.vocab_size) == ("gpt2", TOKENS)
+    assert (spec.captions, spec.classes, spec.shape) == (True, (), (flags["image_size"], flags["image_size"], 3))
 
 
+_, PLAIN, WEIGHTS = golden()
+LAYERS = PLAIN["xf_layers"]
 MISTAKES = {
     "no such release": (None, {"preset": "bass"}, "--preset is 'bass', which is no release; did you mean base?"),
     "neither": (None, {}, "neither was given"),
     "weights of another release": (None, {"preset": "base"}, "the flags ask for n_vocab=50257"),
-    "a vocabulary of another size": (golden()[1] | {"n_vocab": 97}, {}, "--vocab has 261 tokens; the flags ask for"),
-    "no such vocabulary": (golden()[1], {"vocab": "nothing.bpe"}, "--vocab is nothing.bpe, where there is no file"),
-    "another depth": (golden()[1] | {"xf_layers": 3}, {}, "Missing: transformer.resblocks.2"),
-    "data without captions": (golden()[1], {"data": "cifar10"}, "model.text is on, but cifar10 has no captions"),
-    "no such arithmetic": (golden()[1], {"dtype": "float16"}, "--dtype is 'float16'"),
+    "a vocabulary of another size": (PLAIN | {"n_vocab": TOKENS + 1}, {}, "--vocab has 261 tokens; the flags ask for"),
+    "no such vocabulary": (PLAIN, {"vocab": "nothing.bpe"}, "--vocab is nothing.bpe, where there is no file"),
+    "another depth": (PLAIN | {"xf_layers": LAYERS + 1}, {}, f"Missing: transformer.resblocks.{LAYERS}"),
+    "data without captions": (PLAIN, {"data": "cifar10"}, "model.text.name is 'glide', but cifar10 has no captions"),
+    "no such arithmetic": (PLAIN, {"dtype": "float16"}, "--dtype is 'float16'"),
 }
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistakes_are_told(tmp_path, capsys, mistake):
     flags, options, message = MISTAKES[mistake]
-    assert command(tmp_path, golden()[2], flags, **options) == 1
+    assert command(tmp_path, WEIGHTS, flags, **options) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert message in error
@@ -103,34 +103,36 @@ def test_mistakes_are_told(tmp_path, capsys, mistake):
 @pytest.mark.parametrize("name", ["base", "upsample-inpaint"])  # all four by their modules, in test_glide
 def test_releases_are_what_their_manifests_say(name):
     entry = released()[f"glide_{name.replace('-', '_')}"]
-    flags = glide_flags.parse(GLIDE[name])
-    assert flags == glide_flags.parse(entry["flags"])
-    config = configuration(flags)
-    spec = assumed_spec(flags, config.data.name)
-    shapes = jax.eval_shape(
-        build_method(config, spec).init, jax.random.key(0), batch_shapes(spec, 1, config.model.context)
-    )
-    _, variables = check_glide(entry["manifest"], entry["flags"])
+    assert parse(RELEASES[name]) == parse(entry["flags"])
+    config, spec = described(GLIDE, RELEASES[name])
+    method = build_method(config, spec)
+    shapes = jax.eval_shape(method.init, jax.random.key(0), batch_shapes(spec, 1, method.takes))
+    module, variables = check(GLIDE, entry["flags"], weights=entry["manifest"])
     assert dict(shapes) == variables
     assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == entry["parameters"]
+    assert module_of(config, spec) == module
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_our_configurations_are_the_releases(name):
     """What may differ is named: arithmetic, memory, pace of training, and how the same is written."""
-    flags = glide_flags.parse(GLIDE[name])
-    imported = configuration(flags)
-    ours = parse(importlib.import_module(f"configs.glide.{CONFIGS[name]}").get_config())
+    imported, spec = described(GLIDE, RELEASES[name])
+    ours = parse_config(importlib.import_module(f"configs.glide.{CONFIGS[name]}").get_config())
     different = set(differences(imported, ours))
-    assert different <= {"dtype", "model.remat", "train.steps", "train.batch", "model.channel_mult", "model.heads"}
-    spec = assumed_spec(flags, "folder")
-    module = unet_module(ours.model, spec, "float32")
-    assert module.clone(remat=False, heads=1) == glide_module(flags)
+    assert different <= {
+        "dtype",
+        "model.network.remat",
+        "train.steps",
+        "train.batch",
+        "model.network.channel_mult",
+        "model.network.heads",
+    }
+    assert module_of(ours, spec).clone(remat=False, heads=1) == module_of(imported, spec)
 
 
 def test_sampling_is_as_published_or_as_the_flags_say():
     def sampling(**values):
-        found = configuration(glide_flags.parse(values)).sampling
+        found = described(GLIDE, values)[0].sampling
         return found.sampler, found.steps, found.guidance_scale, found.temperature
 
     assert sampling() == ("ancestral", "100", 3.0, 1.0)

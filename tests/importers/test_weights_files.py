@@ -1,6 +1,7 @@
 """Files of PyTorch weights: what is read, and what is refused unread."""
 
 import builtins
+import json
 import pickle
 import sys
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ from safetensors.numpy import save_file
 from glowdiff.errors import ConfigError
 from glowdiff.importers.weights_files import read
 
-ARRAYS = {"a.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "a.bias": np.ones(2, np.float16)}
+ARRAYS = {"a.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "b.bias": np.ones(2, np.float16)}
 
 
 class Tensor:
@@ -57,15 +58,28 @@ def test_npz(tmp_path):
 
 
 def test_safetensors(tmp_path):
-    half = ARRAYS["a.bias"].astype(ml_dtypes.bfloat16)
-    save_file(ARRAYS | {"a.bias": half}, tmp_path / "w.safetensors")
+    half = ARRAYS["b.bias"].astype(ml_dtypes.bfloat16)
+    save_file(ARRAYS | {"b.bias": half}, tmp_path / "w.safetensors")
     check(read(tmp_path / "w.safetensors"))
+
+
+def test_shards(tmp_path):
+    index = {"metadata": {}, "weight_map": {name: f"{name}.safetensors" for name in ARRAYS}}
+    (tmp_path / "w.json").write_text(json.dumps(index))
+    for name, array in sorted(ARRAYS.items()):
+        with pytest.raises(ConfigError, match=rf"names {name}\.safetensors, a file that is not beside it"):
+            read(tmp_path / "w.json")
+        save_file({name: array}, tmp_path / f"{name}.safetensors")
+    check(read(tmp_path / "w.json"))
+    (tmp_path / "w.json").write_text("[]")
+    with pytest.raises(ConfigError, match="no index of safetensors"):
+        read(tmp_path / "w.json")
 
 
 def test_torch(tmp_path, torch):
     (tmp_path / "w.pt").touch()
     torch.state = {name: Tensor(array) for name, array in ARRAYS.items()}
-    torch.state["a.bias"].dtype = "bfloat16"
+    torch.state["b.bias"].dtype = "bfloat16"
     check(read(tmp_path / "w.pt"))
     torch.state = {"step": 3, "state_dict": torch.state}
     with pytest.raises(ConfigError, match="whose step, state_dict is no array; save the state dict itself"):

@@ -16,7 +16,6 @@ import pytest
 import glowdiff
 from glowdiff.errors import ConfigError
 from glowdiff.inference.cascade import CascadeOptions, stage_keys
-from glowdiff.inference.drawer import resolve
 from glowdiff.inference.guide import as_guide
 from glowdiff.spec import DataSpec
 from tests import small
@@ -64,16 +63,23 @@ def test_an_image_depends_on_its_number_alone(cascade):
 def test_no_number_and_no_prompt_compiles_anything(cascade, clip):
     image, mask = np.full((8, 8, 3), 9, np.uint8), np.eye(8)
 
-    def draw(prompt=PROMPTS, *, mask=mask, temperature=0.9, **choices):
-        choices = {"clip": clip, "clip_scale": 2.0, **choices}
-        return cascade.sample(KEY, prompt, image=image, mask=mask, upsampler={"temperature": temperature}, **choices)
+    def draw(prompt=PROMPTS, *, mask=mask, temperature=0.9, scale=2.0, **choices):
+        return cascade.sample(
+            KEY,
+            prompt,
+            image=image,
+            mask=mask,
+            guides=[(clip, scale)],
+            upsampler={"temperature": temperature},
+            **choices,
+        )
 
     first = draw()
     with small.compilations() as compiled:
         others = [
             draw(["a blue circle", PROMPTS[1]]),
             draw(guidance_scale=5),
-            draw(clip_scale=9.0),
+            draw(scale=9.0),
             draw(mask=1 - mask),
             draw(temperature=0.5),
             draw(temperature=np.float64(0.5)),
@@ -102,11 +108,11 @@ def program(cascade, clip) -> Any:
     stages = (cascade.base, *cascade.upsamplers)
     captions = {"tokens": jax.ShapeDtypeStruct((2, 32), np.int32), "mask": jax.ShapeDtypeStruct((2, 32), np.bool_)}
     cond = {f"{prefix}{name}": shape for prefix in ("0/", "1/", "0/clip_") for name, shape in captions.items()}
-    guide = as_guide("CLIP", clip, 2.0, stages[0])
-    options = resolve(stages[0].config, guidance_scale=3.0, guides=(guide,))
-    options = CascadeOptions(**vars(options), upsamplers=(resolve(stages[1].config, steps=3),))
-    return cascade.sampler.program.trace(
-        *cascade.sampler.arguments(cascade.variables, cond=cond, options=options), size=2
+    guide = as_guide(clip, 2.0, stages[0])
+    options = dataclasses.replace(stages[0].config.sampling, guidance_scale=3.0, guides=(guide,))
+    options = CascadeOptions(**vars(options), upsamplers=(dataclasses.replace(stages[1].config.sampling, steps="3"),))
+    return cascade.drawer.program.trace(
+        *cascade.drawer.arguments(cascade.variables, cond=cond, options=options), size=2
     )
 
 
@@ -123,7 +129,7 @@ def equations(jaxpr: Any, loops: int = 0) -> Iterator[tuple[Any, int]]:
 
 def test_captions_are_read_once_in_front_of_all_steps(program):
     """Tokens are looked up in the table of embeddings: where, and how often, is where text is encoded."""
-    table = small.TINY_TEXT["model.vocab_size"], small.TINY_TEXT["model.text_width"]
+    table = small.TINY_TEXT["model.text.vocab_size"], small.TINY_TEXT["model.text.width"]
     found = Counter(
         loops
         for equation, loops in equations(program.jaxpr.jaxpr)
@@ -174,7 +180,9 @@ def test_eight_devices_draw_the_images_of_one(cascaded):
 
 
 def test_a_base_may_be_any_model_that_draws(cascade, tmp_path):
-    unconditional = small.text_config(model__text=False, model__caption_dropout=0.0, sampling__guidance_scale=None)
+    unconditional = small.text_config(
+        model__text__name="none", model__caption_dropout=0.0, sampling__guidance_scale=None
+    )
     base = glowdiff.load(small.untrained_workdir(tmp_path / "base", unconditional, small.COLOURS))
     other = glowdiff.Cascade(base, *cascade.upsamplers)
     images = other.sample(KEY, n=2)
@@ -193,7 +201,7 @@ def test_labels_are_given_to_all_stages_that_take_one(digits, tmp_path):
     assert drawn.labels.tolist() == [3, 3]
     with pytest.raises(ConfigError, match="label is 'none'; it must be a number from 0 to 9"):
         cascade.sample(KEY, n=2, label="none")
-    with pytest.raises(ConfigError, match=r"no stage of this cascade reads captions \(model.text is off\)"):
+    with pytest.raises(ConfigError, match=r"no stage of this cascade reads captions \(model.text.name is none\)"):
         cascade.sample(KEY, "a red heart")
 
 
@@ -214,12 +222,10 @@ def test_stages_that_do_not_fit_are_refused(cascade, clip, digits):
 REFUSED = {
     "frames is given for the base; a cascade draws no films": {"frames": 3},
     "low_res is given for the upsampler; it is what the stage before draws": {"upsampler": {"low_res": 3}},
-    "there is no option step of sampling. Did you mean steps?": {"upsampler": {"step": 3}},
+    "step is given, but this model takes no such thing. Did you mean steps?": {"upsampler": {"step": 3}},
     "upsampler gives choices for 2 upsamplers, but this cascade has 1": {"upsampler": [{}, {}]},
     "prompt holds 2 captions for 3 images": {"n": 3},
-    "sampling.guidance_scale is 2.0, but this model has never been without captions": {
-        "upsampler": {"guidance_scale": 2.0}
-    },
+    "guidance_scale is 2.0, but this model has never been without captions": {"upsampler": {"guidance_scale": 2.0}},
 }
 
 

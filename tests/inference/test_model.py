@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 import glowdiff
-from glowdiff.data.batches import test_batches
+from glowdiff.config.options import SampleOptions
+from glowdiff.data.batches import eval_batches
 from glowdiff.data.dataset import load as load_data
 from glowdiff.errors import ConfigError
-from glowdiff.method import SampleOptions
+from glowdiff.method import classes
 from glowdiff.metrics.bits_per_dim import make_evaluator
 from glowdiff.training.loop import train
 from glowdiff.workdir.checkpoint import CheckpointError
@@ -85,7 +86,7 @@ def test_bits_per_dim_is_what_evaluation_means(model):
     whole = np.stack([dataset.test[index]["image"] for index in range(len(dataset.test))])
     bits = model.bits_per_dim(whole)
     assert bits.shape == (360,)
-    evaluated = make_evaluator(model.method, model.mesh)(model.variables, test_batches(dataset, batch=360))
+    evaluated = make_evaluator(model.method, model.mesh)(model.variables, eval_batches(dataset, batch=360))
     np.testing.assert_allclose(bits.mean(), evaluated, rtol=1e-5)
     # Another key draws other dequantisation noise.
     other = model.bits_per_dim(whole, key=jax.random.key(1))
@@ -149,7 +150,7 @@ def test_impossible_samples_are_refused(model):
 
 
 def test_labels_may_be_given_for_all_for_each_or_not_at_all(conditional):
-    assert conditional.method.labels == 10
+    assert classes(conditional.method.takes) == 10
     for label, expected in ((3, [3] * 4), (np.array([1, 2, 3, 4]), [1, 2, 3, 4])):
         np.testing.assert_array_equal(conditional.draw(KEY, 4, label=label).labels, expected)
     drawn = conditional.draw(KEY, 60)
@@ -207,8 +208,8 @@ def test_the_functions_compose_with_jit_vmap_and_grad(model, pictures):
 
     @jax.jit
     def warmed(key, temperatures):
-        latents = method.latents(key, 3)
-        return jax.vmap(lambda t: method.sample(variables, key, latents, {}, SampleOptions(temperature=t)))(
+        latents = method.draws.latents(key, 3)
+        return jax.vmap(lambda t: method.draws.sample(variables, key, latents, {}, SampleOptions(temperature=t)))(
             temperatures
         )
 
@@ -225,7 +226,7 @@ def test_the_functions_compose_with_jit_vmap_and_grad(model, pictures):
 
 
 def test_latents_of_a_batch_are_those_of_its_examples(model):
-    latents = model.method.latents(KEY, 5)
+    latents = model.method.draws.latents(KEY, 5)
     for example in range(5):
-        one = model.method.latents(jax.random.fold_in(KEY, example)[None], 1)
+        one = model.method.draws.latents(jax.random.fold_in(KEY, example)[None], 1)
         jax.tree.map(lambda a, b, i=example: np.testing.assert_array_equal(a[i], b[0]), latents, one)

@@ -82,5 +82,5 @@ def test_bfloat16_returns_float32_logits():
 
 
 def test_impossible_classifiers():
-    with pytest.raises(ConfigError, match=r"model\.pool is 'mean'; it must be one of adaptive, attention"):
+    with pytest.raises(ConfigError, match=r"model\.network\.pool is 'mean'; it must be one of adaptive, attention"):
         jax.eval_shape(MODULE.clone(pool="mean").init, jax.random.key(0), X, T)

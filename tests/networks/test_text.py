@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from glowdiff.errors import ConfigError
+from glowdiff.networks.resample import resize_to
 from glowdiff.networks.text_unet import TextUNet
 from glowdiff.networks.unet import UNet
 from tests.networks.networks import random_params
@@ -132,20 +133,24 @@ def test_text_adds_parameters_and_renames_none(variables):
     assert all("_attention']['encoder_kv']" in path for path in more)
 
 
-@pytest.mark.parametrize("low_res", [False, True])
-@pytest.mark.parametrize("inpaint", [False, True])
-def test_input_parts_are_what_the_first_convolution_sees(inpaint, low_res):
-    module = UNet(**UNET, inpaint=inpaint, low_res=low_res)
-    cond = INPAINT | {"low_res": X[:, ::2, ::2]}
+SMALL, KNOWN = (("small", 3),), (("known", 3), ("known_mask", 1))
+
+
+@pytest.mark.parametrize("beside", [(), SMALL, KNOWN, (*KNOWN, *SMALL)])
+def test_the_first_convolution_sees_what_lies_beside_the_image(beside):
+    module = UNet(**UNET, beside=beside)
+    cond = INPAINT | {"small": X[:, ::2, ::2]}
     kernel = jax.eval_shape(module.init, jax.random.key(0), X, T, cond)["params"]["input_blocks_0"]["kernel"]
-    parts = module.input_parts(3)
-    assert kernel.shape[2] == sum(channels for _, channels in parts)
-    names = ["x"] + ["known", "known_mask"] * inpaint + ["low_res"] * low_res
-    assert [name for name, _ in parts] == names
+    assert kernel.shape[2] == 3 + sum(channels for _, channels in beside)
+    seen = module.see(X, cond)
+    assert seen.shape == (3, 8, 8, kernel.shape[2])
+    np.testing.assert_array_equal(seen[..., :3], X)
+    if SMALL[0] in beside:
+        np.testing.assert_allclose(seen[..., -3:], resize_to(X[:, ::2, ::2], 8, 8), rtol=1e-6)
 
 
 def test_unknown_pixels_are_not_seen():
-    module = UNet(**UNET, inpaint=True)
+    module = UNet(**UNET, beside=KNOWN)
     mask = (RNG.uniform(size=(3, 8, 8, 1)) < 0.5).astype(np.float32)
     seen = module.see(X, INPAINT | {"known_mask": mask})
     np.testing.assert_array_equal(seen, np.concatenate([X, INPAINT["known"] * mask, mask], -1))
@@ -156,12 +161,12 @@ def test_what_is_missing_or_does_not_fit_is_named(variables):
         MODULE.apply(variables, X, T)
     with pytest.raises(ValueError, match=r"tokens has shape \(3, 4\); it must be \[batch, 5\]"):
         MODULE.apply(variables, X, T, {name: value[:, :4] for name, value in COND.items()})
-    with pytest.raises(ValueError, match=r"model\.text_heads is 3, which does not divide model\.text_width, 16"):
+    with pytest.raises(ValueError, match=r"model\.text\.heads is 3, which does not divide model\.text\.width, 16"):
         MODULE.clone(text_heads=3).apply(variables, X, T, COND)
-    with pytest.raises(ConfigError, match=r"model\.text_heads"):
+    with pytest.raises(ConfigError, match=r"model\.text\.heads"):
         MODULE.clone(text_heads=0).apply(variables, X, T, COND)
-    inpaint = UNet(**UNET, inpaint=True)
-    with pytest.raises(ValueError, match="has inpaint, so cond must hold 'known_mask'; it holds known"):
+    inpaint = UNet(**UNET, beside=KNOWN)
+    with pytest.raises(ValueError, match="has known, so cond must hold 'known_mask'; it holds known"):
         inpaint.see(X, {"known": X})
     with pytest.raises(ValueError, match=r"known_mask \(3, 8, 8, 3\); images .* ask for .* and \(3, 8, 8, 1\)"):
         inpaint.see(X, {"known": X, "known_mask": X})

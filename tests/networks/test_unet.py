@@ -98,15 +98,12 @@ def test_the_class_that_stands_for_none_has_a_row(variables):
     assert variables["params"]["label_embed"]["embedding"].shape == (4, 128)
 
 
-def test_every_way_of_changing_sizes():
-    for options, names in (
-        ({"updown": False}, {"input_blocks_2_down", "output_blocks_1_up"}),
-        ({"updown": False, "conv_resample": False}, set()),
-    ):
-        module = MODULE.clone(**options)
-        y, variables = jax.eval_shape(module.init_with_output, jax.random.key(0), X, T, COND)
-        assert y.shape == (4, 8, 8, 6)
-        assert {name for name in variables["params"] if name.endswith(("_up", "_down"))} == names
+def test_convolutions_may_change_sizes():
+    module = MODULE.clone(updown=False)
+    y, variables = jax.eval_shape(module.init_with_output, jax.random.key(0), X, T, COND)
+    assert y.shape == (4, 8, 8, 6)
+    names = {name for name in variables["params"] if name.endswith(("_up", "_down"))}
+    assert names == {"input_blocks_2_down", "output_blocks_1_up"}
 
 
 def test_resampling():
@@ -124,28 +121,28 @@ def test_images_of_another_size_attend_after_as_many_halvings(variables):
 def test_impossible_images_and_missing_conditions(variables):
     with pytest.raises(ValueError, match=r"halved 1 times; their sides must be multiples of 2, not 8x7"):
         MODULE.apply(variables, X[:, :, :7], T, COND)
-    with pytest.raises(ValueError, match=r"model\.heads is 3, which does not divide"):
-        MODULE.clone(head_channels=None, heads_up=3).apply(variables, X, T, COND)
+    with pytest.raises(ValueError, match=r"model\.network\.heads is 3, which does not divide"):
+        MODULE.clone(head_channels=None, heads=3).apply(variables, X, T, COND)
     with pytest.raises(ValueError, match="cond must hold 'label'; it holds nothing"):
         MODULE.apply(variables, X, T)
-    with pytest.raises(ValueError, match="cond must hold 'low_res'; it holds label"):
-        MODULE.clone(low_res=True).apply(variables, X, T, COND)
+    with pytest.raises(ValueError, match="cond must hold 'small'; it holds label"):
+        MODULE.clone(beside=(("small", 3),)).apply(variables, X, T, COND)
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"image_size": 30}, "model.channel_mult has 3 levels.*multiples of 4, not 30x30"),
+        ({"image_size": 30}, "model.network.channel_mult has 3 levels.*multiples of 4, not 30x30"),
         (
             {"channels": 48},
-            "model.channels is 48 and model.channel_mult has 1, which makes 48 channels.*multiple of 32",
+            "model.network.channels is 48 and .*channel_mult has 1, which makes 48 channels.*multiple of 32",
         ),
         ({"channel_mult": (0.5, 1, 2)}, "has 0.5, which makes 16 channels"),
-        ({"channel_mult": ()}, "model.channel_mult is empty"),
-        ({"attention": (12,)}, "model.attention has 12.* are 32, 16, 8"),
-        ({"heads": 3}, "model.heads is 3, which does not divide the 64 channels that attend at 16x16"),
-        ({"heads": 0}, "model.heads is 0"),
-        ({"head_channels": 48}, "model.head_channels is 48, which does not divide the 64"),
+        ({"channel_mult": ()}, "model.network.channel_mult is empty"),
+        ({"attention": (12,)}, "model.network.attention has 12.* are 32, 16, 8"),
+        ({"heads": 3}, "model.network.heads is 3, which does not divide the 64 channels that attend at 16x16"),
+        ({"heads": 0}, "model.network.heads is 0"),
+        ({"head_channels": 48}, "model.network.head_channels is 48, which does not divide the 64"),
     ],
 )
 def test_impossible_sizes_are_named(changed, message):

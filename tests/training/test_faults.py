@@ -119,7 +119,7 @@ def test_a_workdir_of_another_configuration_names_the_keys(finished, toy):
 def test_what_alters_no_step_may_change_between_runs(finished, toy):
     _, workdir = finished
     changed = small.toy_config(
-        toy, train__steps=6, train__log_every=2, train__checkpoint_every=3, eval__every=3, sampling__every=0
+        toy, train__steps=6, train__log_every=2, train__checkpoint_every=3, eval__every=3, pictures__every=0
     )
     metrics = train(changed, workdir)
     assert small.steps(workdir)[-1] == 6

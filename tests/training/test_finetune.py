@@ -44,7 +44,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def text_config(pictures: Path, **changes: Any) -> Config:
     usual = {
         "data__name": "folder", "data__path": str(pictures), "data__size": SIDE, "train__steps": 2, "train__batch": 4,
-        "eval__every": 0, "eval__batch": 4, "eval__images": 4, "sampling__every": 0,
+        "eval__every": 0, "eval__batch": 4, "eval__images": 4, "pictures__every": 0,
     }  # fmt: skip
     return small.text_config(**(usual | changes))
 
@@ -76,7 +76,7 @@ def finetune(base: Path, pictures: Path) -> Any:
 def test_ten_captioned_pictures_go_on_from_a_workdir(base, pictures, tmp_path):
     settings = finetune(base, pictures)
     settings.train.update(steps=1)
-    settings.sampling.images = 2
+    settings.pictures.images = 2
     config = parse(settings)
     assert (config.model, config.data.size) == (glowdiff.load(base).config.model, SIDE)
     metrics = train(config, tmp_path)
@@ -99,7 +99,10 @@ def test_an_inpainting_model_starts_as_the_same_function(base, pictures, tmp_pat
     config = text_config(pictures, model__inpaint=True, train__init_from=str(base))
     train(config, tmp_path)
     experiment = build(config, tmp_path)
-    assert experiment.method.inputs == (("x", 3), ("known", 3), ("known_mask", 1))
+    assert [(each.name, each.channels) for each in experiment.method.takes if each.channels] == [
+        ("known", 3),
+        ("known_mask", 1),
+    ]
     state = start_from(experiment.initial_state(), experiment, str(base))
     old = glowdiff.load(base)
     kernel = state.variables["params"]["input_blocks_0"]["kernel"]
@@ -133,7 +136,7 @@ def test_a_classifier_starts_from_another(tmp_path):
 
 
 def test_a_model_of_another_shape_is_refused(base, pictures, tmp_path):
-    wider = text_config(pictures, model__text_width=32, train__init_from=str(base))
+    wider = text_config(pictures, model__text__width=32, train__init_from=str(base))
     with pytest.raises(ConfigError, match=r"whose model is another one: \d+ weights do not fit, such as .*32"):
         train(wider, tmp_path / "wider")
     nowhere = text_config(pictures, train__init_from=str(tmp_path / "nowhere"))
@@ -142,5 +145,5 @@ def test_a_model_of_another_shape_is_refused(base, pictures, tmp_path):
 
 
 def test_a_table_smaller_than_the_tokenizer_is_refused(base, pictures, tmp_path):
-    with pytest.raises(ConfigError, match=r"tokenizer has \d+ entries, but model.vocab_size is 270"):
-        build(text_config(pictures, model__vocab_size=270, train__init_from=str(base)))
+    with pytest.raises(ConfigError, match=r"tokenizer has \d+ entries, but model.text.vocab_size is 270"):
+        build(text_config(pictures, model__text__vocab_size=270, train__init_from=str(base)))

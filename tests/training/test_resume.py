@@ -28,7 +28,7 @@ LONG = {
     "data__shift": 1,
     "eval__every": 100,
     "eval__images": 16,
-    "sampling__every": 0,
+    "pictures__every": 0,
     "model__levels": 1,
 }
 
@@ -56,7 +56,7 @@ def assert_resumes_to(uninterrupted: Path, workdir: Path) -> str:
 
 
 def assert_equal(uninterrupted: Path, workdir: Path) -> None:
-    from glowdiff import workdir as workdirs
+    from glowdiff.workdir import description as workdirs
 
     config = workdirs.read(uninterrupted).config
     assert small.steps(workdir)[-1] == small.steps(uninterrupted)[-1] == config.train.steps
@@ -122,7 +122,7 @@ STEPS = 12
 @pytest.fixture
 def config(toy):
     return small.toy_config(
-        toy, train__steps=STEPS, train__checkpoint_every=5, train__accumulate=2, eval__every=4, sampling__every=6
+        toy, train__steps=STEPS, train__checkpoint_every=5, train__accumulate=2, eval__every=4, pictures__every=6
     )
 
 
@@ -144,11 +144,11 @@ def while_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def while_evaluating(monkeypatch: pytest.MonkeyPatch) -> None:
-    signal_before(monkeypatch, loop, "test_batches", 1)
+    signal_before(monkeypatch, loop, "eval_batches", 1)
 
 
 def while_evaluating_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    signal_before(monkeypatch, loop, "test_batches", 3)
+    signal_before(monkeypatch, loop, "eval_batches", 3)
 
 
 def while_drawing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from glowdiff.config.options import SampleOptions
 from glowdiff.data.batches import train_batches
-from glowdiff.method import SampleOptions
 from glowdiff.sharding import put_batch
 from glowdiff.training.experiment import Experiment, build
 from tests import small
@@ -149,9 +149,9 @@ def compiled_text(experiment: Experiment, what: str) -> str:
     batch = experiment.example_batch(8)
     if what == "train step":
         return experiment.train_step().lower(state, batch).compile().as_text()
-    latents = jax.eval_shape(lambda key: experiment.method.latents(key, 8), jax.random.key(0))
+    latents = jax.eval_shape(lambda key: experiment.method.draws.latents(key, 8), jax.random.key(0))
     arguments = (state.variables, jax.random.key(0), latents, {}, SampleOptions(jnp.float32(1)))
-    return jax.jit(experiment.method.sample).lower(*arguments).compile().as_text()
+    return jax.jit(experiment.method.draws.sample).lower(*arguments).compile().as_text()
 
 
 def test_linear_algebra_in_a_loop_would_be_found():
@@ -182,7 +182,7 @@ def test_step_and_sampler_lower_for_accelerators(platform, variant):
     state, batch = experiment.abstract_state(), experiment.example_batch(8)
     lowered = experiment.train_step().trace(state, batch).lower(lowering_platforms=(platform,))
     assert "stablehlo.while" in lowered.as_text()
-    latents = jax.eval_shape(lambda key: experiment.method.latents(key, 8), jax.random.key(0))
-    sampler = jax.jit(experiment.method.sample)
+    latents = jax.eval_shape(lambda key: experiment.method.draws.latents(key, 8), jax.random.key(0))
+    sampler = jax.jit(experiment.method.draws.sample)
     traced = sampler.trace(state.variables, jax.random.key(0), latents, {}, SampleOptions(jnp.float32(1)))
     assert "stablehlo.while" in traced.lower(lowering_platforms=(platform,)).as_text()

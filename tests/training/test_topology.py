@@ -18,9 +18,9 @@ import jax, numpy as np
 from glowdiff import sharding
 sharding.MIN_SHARDED_SIZE = 16  # so that a model as small as this one is really split
 from glowdiff.config.sections import MeshConfig
-from glowdiff.data.batches import test_batches, train_batches
+from glowdiff.data.batches import eval_batches, train_batches
 from glowdiff.metrics.bits_per_dim import make_evaluator
-from glowdiff.inference.drawer import Sampler
+from glowdiff.inference.drawer import Drawer
 from glowdiff.workdir.checkpoint import Checkpoints
 from glowdiff.training.experiment import build
 from glowdiff.training.feed import Feed
@@ -72,11 +72,11 @@ images = {}
 for name in ("one", "fsdp"):
     run = experiment(name)
     variables = restored[name].state["variables"]
-    sampler, evaluate = Sampler(run.method, run.mesh), make_evaluator(run.method, run.mesh)
+    sampler, evaluate = Drawer(run.method, run.mesh), make_evaluator(run.method, run.mesh)
     for batch in (8, None):
         drawn = sampler(variables, jax.random.key(0), 11, batch=batch).images
         images[f"{name} {batch}"] = drawn.astype(int).tolist()
-        batches = test_batches(run.dataset, batch=batch or 16, limit=20)
+        batches = eval_batches(run.dataset, batch=batch or 16, limit=20)
         found["bits"][f"{name} {batch}"] = evaluate(variables, batches)
 found["images"] = images
 
@@ -148,7 +148,7 @@ PAIRED = {
     "train__steps": 20,
     "train__checkpoint_every": 20,
     "eval__every": 10,
-    "sampling__every": 20,
+    "pictures__every": 20,
     "dtype": "float64",
 }
 

@@ -68,8 +68,8 @@ def _matrix(points: Sequence[Point]) -> tuple[np.ndarray, np.ndarray]:
     """Steps [N] and test bits/dim [seeds, N] of one variant."""
     steps = sorted({point.step for point in points})
     seeds = sorted({point.seed for point in points})
-    found = {(point.seed, point.step): point.test_bits_per_dim for point in points}
-    return np.array(steps), np.array([[found[seed, step] for step in steps] for seed in seeds])
+    bits = {(point.seed, point.step): point.test_bits_per_dim for point in points}
+    return np.array(steps), np.array([[bits[seed, step] for step in steps] for seed in seeds])
 
 
 def _label_ends(axes: Any, x: int, ends: list[tuple[float, str, str]]) -> None:

@@ -63,8 +63,8 @@ def run_all(variants: Sequence[Variant], seeds: Sequence[int], out: Path) -> lis
     runs = [(variant, seed) for seed in seeds for variant in variants]
     for variant, seed in runs:
         config = seeded(variant, seed)
-        check_found(out / folder(config), config)
-    found: dict[tuple[str, int], dict[int, float]] = {}
+        check_rerun(out / folder(config), config)
+    bits: dict[tuple[str, int], dict[int, float]] = {}
     for number, (variant, seed) in enumerate(runs, 1):
         config = seeded(variant, seed)
         workdir = out / folder(config)
@@ -72,26 +72,26 @@ def run_all(variants: Sequence[Variant], seeds: Sequence[int], out: Path) -> lis
             print(f"[{number}/{len(runs)}] {variant.name}, seed {seed}: {workdir}", flush=True)
             train(config, workdir)
             jax.clear_caches()  # programs of a finished run
-        found[variant.name, seed] = evaluations(workdir)
-        if config.train.steps not in found[variant.name, seed]:
+        bits[variant.name, seed] = evaluations(workdir)
+        if config.train.steps not in bits[variant.name, seed]:
             sys.exit("Stopped; the same command goes on from there.")
     return [
-        Point(variant.name, seed, parameters[variant.name], step, bits)
+        Point(variant.name, seed, parameters[variant.name], step, value)
         for variant in variants
         for seed in seeds
-        for step, bits in found[variant.name, seed].items()
+        for step, value in bits[variant.name, seed].items()
     ]
 
 
-def check_found(workdir: Path, config: Config) -> None:
+def check_rerun(workdir: Path, config: Config) -> None:
     """Raise `ConfigError`, naming the keys, if `workdir` holds a run of another configuration than `config`.
 
     Its name tells only some of the keys; others change with the code. What alters no step may differ.
     """
     if not (workdir / "config.json").exists():
         return
-    found = differences(workdirs.read(workdir).config, config)
-    changed = {key: values for key, values in sorted(found.items()) if not key.startswith(workdirs.FREE)}
+    changes = differences(workdirs.read(workdir).config, config)
+    changed = {key: values for key, values in sorted(changes.items()) if not key.startswith(workdirs.FREE)}
     listed = "; ".join(f"{key} was {before!r}, now {after!r}" for key, (before, after) in changed.items())
     require(
         not changed,

@@ -9,9 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.studies.ablation.runs import Point
-from glowdiff.errors import ConfigError
-
-END = "<!-- end -->"
 
 
 def write_csv(path: Path, rows: Sequence[Any]) -> None:
@@ -63,23 +60,3 @@ def verdict(claim: Sequence[str], means: Mapping[str, float]) -> str:
     if all(means[better] < means[worse] for better, worse in itertools.pairwise(claim)):
         return "yes"
     return f"no, {' < '.join(sorted(claim, key=lambda name: means[name]))}"
-
-
-def replace_section(path: Path, figure: str, body: str) -> None:
-    """Put `body` between `<!-- ablation FIGURE -->` and `<!-- end -->` in a Markdown file.
-
-    Where the file has no such section, it is added at the end.
-
-    Raises:
-      ConfigError: the section begins and does not end.
-    """
-    begin = f"<!-- ablation {figure} -->"
-    text = path.read_text() if path.exists() else ""
-    section = f"{begin}\n{body.strip()}\n{END}"
-    before, found, rest = text.partition(begin)
-    if not found:
-        path.write_text(f"{text.rstrip()}\n\n{section}\n".lstrip())
-        return
-    if END not in rest:
-        raise ConfigError(f"{path} has {begin} without {END} after it; put it back.")
-    path.write_text(before + section + rest.partition(END)[2])

@@ -98,7 +98,7 @@ def training(config: Any, scale: Scale) -> Any:
         steps=scale.steps, batch=scale.batch, ema_decay=0.99, log_every=scale.steps, checkpoint_every=scale.steps
     )
     config.eval.update(every=max(1, scale.steps // scale.evaluations), batch=128)
-    config.sampling.update(every=0, images=16)
+    config.pictures.update(every=0, images=16)
     return config
 
 
@@ -121,10 +121,10 @@ def with_parameters(config: Any, target: int) -> Any:
         middle = (low + high) // 2
         low, high = (middle, high) if at(middle) < target else (low, middle)
     best = min((width for width in (low, high) if width), key=lambda width: abs(at(width) - target))
-    found = at(best)
-    if abs(found - target) > CLOSE * target:
+    size = at(best)
+    if abs(size - target) > CLOSE * target:
         raise ConfigError(
-            f"no model.width gives {config.method} about {target:,} parameters; the nearest, {best}, gives {found:,}. "
+            f"no model.width gives {config.method} about {target:,} parameters; the nearest, {best}, gives {size:,}. "
             "Try a larger --width or --depth."
         )
     return config

@@ -38,28 +38,28 @@ class _Caption(NamedTuple):
 
 
 def read_captions(folder: Path, files: Sequence[File]) -> Captions:
-    """Return the captions of the images among the `files` of `folder`; none when no file holds any.
+    """The captions of the images among the `files` of `folder`; none when no file holds any.
 
     Raises:
-        ConfigError: when metadata cannot be read, none of their rows names a file, or one image has two captions.
+      ConfigError: metadata cannot be read, none of their rows names a file, or one image has two captions.
     """
     names = {file.name for file in files}
     metadata = [name for name in sorted(names) if posixpath.basename(name) in METADATA]
     texts = _texts(names)
-    found = Captions({*metadata, *texts}, {}, {}, [])
+    captions = Captions({*metadata, *texts}, {}, {}, [])
     said_by: dict[str, str] = {}
-    for caption in _all(folder, names, metadata, texts, found.notes):
+    for caption in _all(folder, names, metadata, texts, captions.notes):
         image, other = caption.image, said_by.setdefault(caption.image, caption.said_by)
         require(
-            other == caption.said_by or found.words.get(image, "") == caption.words,
+            other == caption.said_by or captions.words.get(image, "") == caption.words,
             f"data.path is {folder}, where {image} has two captions, one in {other} and one in {caption.said_by}; "
             "remove one of them.",
         )
         if caption.words:
-            found.words[image] = caption.words
+            captions.words[image] = caption.words
         else:
-            found.refused[image] = caption.fault or f"its caption in {caption.said_by} is empty"
-    return found
+            captions.refused[image] = caption.fault or f"its caption in {caption.said_by} is empty"
+    return captions
 
 
 def _all(
@@ -78,7 +78,7 @@ def _all(
 
 
 def _texts(names: set[str]) -> dict[str, list[str]]:
-    """Return the images beside each text file that is named like images are, in the order of names."""
+    """The images beside each text file that is named like images are, in the order of names."""
     endings = {ending for ending, kind in Image.registered_extensions().items() if kind in FORMATS}
     images: dict[str, list[str]] = defaultdict(list)
     texts: dict[str, str] = {}
@@ -92,7 +92,7 @@ def _texts(names: set[str]) -> dict[str, list[str]]:
 
 
 def _read_text(folder: Path, name: str) -> tuple[str, str]:
-    """Return the caption in a text file, and why there is none."""
+    """The caption in a text file, and why there is none."""
     try:
         return _plain((folder / name).read_text(encoding="utf-8-sig")), ""
     except UnicodeDecodeError:
@@ -102,10 +102,10 @@ def _read_text(folder: Path, name: str) -> tuple[str, str]:
 
 
 def _lost(folder: Path, name: str, rows: list[Row], lost: list[Row]) -> str:
-    """Return what to say of the `lost` rows, those of metadata that name no file.
+    """What to say of the `lost` rows, those of metadata that name no file.
 
     Raises:
-        ConfigError: when none of the `rows` names one.
+      ConfigError: none of the `rows` names one.
     """
     first = repr(lost[0].file_name)
     require(
@@ -118,5 +118,5 @@ def _lost(folder: Path, name: str, rows: list[Row], lost: list[Row]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return `text` in one line, without spaces that nobody sees."""
+    """`text` in one line, without spaces that nobody sees."""
     return " ".join(text.split())

@@ -30,8 +30,8 @@ class Place(NamedTuple):
 
 
 def list_files(folder: Path) -> list[File]:
-    """Return the files under `folder`, sub-folders included, sorted by name; hidden ones are left out."""
-    found: list[File] = []
+    """The files under `folder`, sub-folders included, sorted by name; hidden ones are left out."""
+    files: list[File] = []
     visited: set[str] = set()
     for directory, subfolders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(directory)
@@ -44,17 +44,17 @@ def list_files(folder: Path) -> list[File]:
             path = Path(directory, name)
             if not name.startswith(".") and path.exists():
                 status = path.stat()
-                found.append(File(path.relative_to(folder).as_posix(), status.st_size, status.st_mtime_ns))
-    return sorted(found)
+                files.append(File(path.relative_to(folder).as_posix(), status.st_size, status.st_mtime_ns))
+    return sorted(files)
 
 
 def has_splits(files: Iterable[File]) -> bool:
-    """Return whether the folder holds files in both `train/` and `test/`."""
+    """Whether the folder holds files in both `train/` and `test/`."""
     return set(SPLITS) <= {file.name.partition("/")[0] for file in files if "/" in file.name}
 
 
 def place(file: File, *, splits: bool) -> Place | None:
-    """Return split and class of `file`; None when it lies outside the splits of a folder that has them."""
+    """Split and class of `file`; None when it lies outside the splits of a folder that has them."""
     parts = file.name.split("/")[:-1]
     split = None
     if splits:
@@ -65,6 +65,6 @@ def place(file: File, *, splits: bool) -> Place | None:
 
 
 def fingerprint(files: Iterable[File], size: int | None, test_fraction: float) -> str:
-    """Return 16 hexadecimal digits that change whenever the prepared set would."""
+    """16 hexadecimal digits that change whenever the prepared set would."""
     facts = {"format": _FORMAT, "files": [list(file) for file in files], "size": size, "test_fraction": test_fraction}
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]

@@ -24,11 +24,11 @@ class Row(NamedTuple):
 
 
 def read_metadata(folder: Path, name: str) -> list[Row]:
-    """Return the rows of the metadata file `name` in `folder`.
+    """The rows of the metadata file `name` in `folder`.
 
     Raises:
-        ConfigError: when it is not UTF-8 or no CSV (or no JSON object in each line), has no rows, lacks `file_name` or
-            both `text` and `caption`, or names a file twice.
+      ConfigError: it is not UTF-8 or no CSV (or no JSON object in each line), has no rows, lacks `file_name` or
+        both `text` and `caption`, or names a file twice.
     """
     start = f"data.path is {folder}, whose {name}"
     try:
@@ -48,12 +48,12 @@ def read_metadata(folder: Path, name: str) -> list[Row]:
             "If it is about something else, give it another name."
         )
     rows: list[Row] = []
-    seen: dict[str, int] = {}
+    lines_by_file: dict[str, int] = {}
     for line, fields in lines:
         file_name, words = _string(fields, _NAME, line, start), _string(fields, text, line, start)
         require(bool(file_name), f"{start} has no file_name in line {line}.")
         file_name = posixpath.normpath(posixpath.join(posixpath.dirname(name), file_name))
-        first = seen.setdefault(file_name, line)
+        first = lines_by_file.setdefault(file_name, line)
         require(
             first == line,
             f"{start} names {file_name!r} twice, in lines {first} and {line}; an image has one caption.",

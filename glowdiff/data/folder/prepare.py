@@ -2,7 +2,7 @@
 
 Sub-folders are classes; images directly in the folder have no labels. Sub-folders `train/` and `test/`, when both are
 there, are the splits; otherwise a fixed hash of the file's name holds out `test_fraction`. Captions are in
-`metadata.csv`, `metadata.jsonl` or a text file beside each image: see `folder_captions`.
+`metadata.csv`, `metadata.jsonl` or a text file beside each image: see `glowdiff.data.folder.captions`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from glowdiff.data.folder.captions import Captions, read_captions
 from glowdiff.data.folder.files import File, Place, fingerprint, has_splits, list_files, place
 from glowdiff.data.folder.report import REPORT_FILE, Report
 from glowdiff.data.holdout import held_out
-from glowdiff.data.prepared import prepare_once
 from glowdiff.data.progress import counted
+from glowdiff.data.store import data_dir, prepare_once
 from glowdiff.errors import ConfigError
 from glowdiff.pictures.reader import Refused, read_image, read_size
 from glowdiff.spec import DataSpec
@@ -33,14 +33,14 @@ _AHEAD = 64  # images decoded ahead of the one being written
 _THREADS = 4
 
 
-def prepare(root: Path, config: DataConfig) -> Path:
-    """Return the directory of the prepared set under `root`, written unless the same folder has been prepared before.
+def prepare(config: DataConfig) -> Path:
+    """The directory of the prepared set, written unless the same folder has been prepared before.
 
     Files that cannot be used are named on stderr and in `report.json` in that directory.
 
     Raises:
-        ConfigError: when there is no folder, no image in it, the images differ in size while `config.size` is None,
-            captions cannot be read, or more than `config.max_bad` of the files are refused.
+      ConfigError: there is no folder, no image in it, the images differ in size while `config.size` is None,
+        captions cannot be read, or more than `config.max_bad` of the files are refused.
     """
     folder = Path(config.path or "").expanduser()
     if not folder.is_dir():
@@ -50,8 +50,8 @@ def prepare(root: Path, config: DataConfig) -> Path:
     if not files:
         raise ConfigError(f"data.path is {folder}, which is empty; it must be the folder of your images.")
     key = fingerprint(files, config.size, config.test_fraction)
-    target = root / "folder" / key
-    refusals = root / "folder" / f"{key}-refused.json"
+    target = data_dir(config.dir) / "folder" / key
+    refusals = target.with_name(f"{key}-refused.json")
     prepare_once(target, lambda scratch: _write(scratch, folder, files, config, refusals))
     report = Report.read(target / REPORT_FILE)
     report.folder = str(folder)  # a moved folder is the same data
@@ -89,7 +89,7 @@ def _write(scratch: Path, folder: Path, files: list[File], config: DataConfig, r
 
 
 def _read_sizes(folder: Path, files: list[File], report: Report) -> dict[str, tuple[int, int]]:
-    """Return height and width by name of the files that are images by their headers."""
+    """Height and width by name of the files that are images by their headers."""
     sizes: dict[str, tuple[int, int]] = {}
     for file in counted(files, "looking at files", len(files)):
         try:
@@ -100,33 +100,33 @@ def _read_sizes(folder: Path, files: list[File], report: Report) -> dict[str, tu
 
 
 def _places(files: list[File], sizes: dict[str, tuple[int, int]], report: Report) -> dict[File, Place]:
-    """Return split and class of every image, refusing those whose place says nothing while others' does."""
+    """Split and class of every image, refusing those whose place says nothing while others' does."""
     images = [file for file in files if file.name in sizes]
     splits = has_splits(files)
     places = {file: place(file, splits=splits) for file in images}
     labelled = any(where is not None and where.group is not None for where in places.values())
-    kept: dict[File, Place] = {}
+    usable: dict[File, Place] = {}
     for file, where in places.items():
         if where is None:
             report.refused[file.name] = "it lies outside the folders train and test"
         elif labelled and where.group is None:
             report.refused[file.name] = "it lies beside the sub-folders that are the classes, so it has no class"
         else:
-            kept[file] = where
-    return kept
+            usable[file] = where
+    return usable
 
 
 def _captioned(places: dict[File, Place], captions: Captions, report: Report) -> dict[File, Place]:
-    """Return `places` with captions, refusing images without one while others have theirs."""
+    """`places` with captions, refusing images without one while others have theirs."""
     if not captions.files:
         return places
-    kept: dict[File, Place] = {}
+    usable: dict[File, Place] = {}
     for file, where in places.items():
         if file.name in captions.words:
-            kept[file] = where._replace(caption=captions.words[file.name])
+            usable[file] = where._replace(caption=captions.words[file.name])
         else:
             report.refused[file.name] = captions.refused.get(file.name, "it has no caption, while others have one")
-    return kept
+    return usable
 
 
 def _refuse_damaged_sizes(
@@ -152,24 +152,24 @@ def _refuse_damaged_sizes(
 
 
 def _common_size(folder: Path, sizes: Sequence[tuple[int, int]], size: int | None) -> tuple[int, int]:
-    """Return the height and width of the prepared images."""
+    """The height and width of the prepared images."""
     if size is not None:
         return size, size
     counts = Counter(sizes)
     if len(counts) == 1:
         return sizes[0]
     smallest = min(min(pair) for pair in counts)
-    suggested = max([side for side in (16, 32, 64, 128, 256) if side <= smallest], default=16)
+    suggestion = max([side for side in (16, 32, 64, 128, 256) if side <= smallest], default=16)
     common = ", ".join(f"{height}x{width} ({count})" for (height, width), count in counts.most_common(3))
     raise ConfigError(
         f"data.path is {folder}, whose images differ in size (height x width): {common}"
-        f"{', ...' if len(counts) > 3 else ''}. Set data.size, for example data.size={suggested}, "
+        f"{', ...' if len(counts) > 3 else ''}. Set data.size, for example data.size={suggestion}, "
         "to cut their centre squares and resize them to it."
     )
 
 
 def _split(files: list[File], places: dict[File, Place], test_fraction: float) -> dict[str, list[File]]:
-    """Return the files of the training and the test split, in order."""
+    """The files of the training and the test split, in order."""
     if places[files[0]].split is not None:
         return {split: [file for file in files if places[file].split == split] for split in ("train", "test")}
     test = held_out([file.name for file in files], test_fraction)
@@ -190,9 +190,9 @@ def _items(
 ) -> Iterator[records.Item]:
     """Yield the images of `files`, those of `split`, with labels and captions; refused ones go into the report."""
     numbers = {name: number for number, name in enumerate(spec.classes)}
-    decoded = _ahead(lambda file: _read(folder / file.name, size), files)
+    images = _ahead(lambda file: _read(folder / file.name, size), files)
     used = 0
-    for file, pixels in counted(zip(files, decoded, strict=True), "reading images", len(files)):
+    for file, pixels in counted(zip(files, images, strict=True), "reading images", len(files)):
         _, group, caption = places[file]
         if isinstance(pixels, Refused):
             report.refused[file.name] = str(pixels)
@@ -206,7 +206,7 @@ def _items(
 
 
 def _read(path: Path, size: int | None) -> np.ndarray | Refused:
-    """Return the image at `path`, or why there is none: an exception would end the whole row of images."""
+    """The image at `path`, or why there is none: an exception would end the whole row of images."""
     try:
         return read_image(path, size)
     except Refused as reason:

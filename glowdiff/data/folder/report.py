@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from glowdiff.data.progress import progress_console
 from glowdiff.errors import ConfigError
 
 REPORT_FILE = "report.json"
@@ -38,7 +37,7 @@ class Report:
 
     @staticmethod
     def read(path: Path) -> Report:
-        """Return the report that `write` put into `path`."""
+        """The report that `write` put into `path`."""
         content = json.loads(path.read_text(encoding="utf-8"))
         return Report(content["folder"], content["files"], content["refused"], content["notes"])
 
@@ -55,14 +54,14 @@ class Report:
         )
 
     def nothing_left(self, split: str) -> ConfigError:
-        """Return the error for a `split` all of whose images are refused."""
+        """The error for a `split` all of whose images are refused."""
         return ConfigError(
             f"data.path is {self.folder}, none of whose {split} images can be used.\n{self._first()}\n"
             "Repair them, or add others."
         )
 
     def _first(self) -> str:
-        """Return the first refused files with reasons, a line each, and the notes."""
+        """The first refused files with reasons, a line each, and the notes."""
         lines = [f"  {name}: {self.refused[name]}" for name in sorted(self.refused)[:_NAMED]]
         more = len(self.refused) - len(lines)
         return "\n".join([*lines, *([f"  and {more} more"] if more else []), *self.notes])
@@ -87,8 +86,3 @@ class Report:
         if len(self.refused) > _SHOWN:
             rest = f"  and {len(self.refused) - _SHOWN} more, in {path}"
             console.print(rest, markup=False, highlight=False, soft_wrap=True)
-
-
-def progress_console() -> Console:
-    """Return a console on stderr, so that output of scripts stays clean."""
-    return Console(file=sys.stderr)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from glowdiff.config.sections import DataConfig
 from glowdiff.data.holdout import held_out
 from glowdiff.data.sources import Memory
 from glowdiff.errors import ConfigError, require
@@ -16,41 +17,41 @@ from glowdiff.spec import DataSpec
 _MOST_CLASSES = 100_000  # larger labels are surely something else, an index for instance
 
 
-def read(path: Path, test_fraction: float) -> tuple[DataSpec, Memory, Memory]:
-    """Return the facts, the training and the test split of the file at `path`.
+def read(config: DataConfig) -> tuple[DataSpec, Memory, Memory]:
+    """The facts, the training and the test split of the file at `config.path`.
 
     The file holds images uint8 [N, H, W, C] of any number of channels, labels (integers from 0) [N], and `levels`
     (default 256), the number of values a pixel may have. A fixed hash of the row decides what is held out.
 
     Raises:
-        ConfigError: when the file is missing, is no .npz, or its arrays are not as above. Pickled objects in it are
-            refused unread.
+      ConfigError: the file is missing, is no .npz, or its arrays are not as above. Pickled objects in it are
+        refused unread.
     """
-    path = path.expanduser()
+    path = Path(config.path or "").expanduser()
     content = "an .npz file of images (arr_0 uint8 NHWC)"
-    stored = read_npz(path, "data.path", content, "np.savez(path, images)")
-    images = _image_array(path, stored)
-    labels = _label_array(path, stored, len(images))
-    levels = _levels(path, stored)
+    arrays = read_npz(path, "data.path", content, "np.savez(path, images)")
+    images = _image_array(path, arrays)
+    labels = _label_array(path, arrays, len(images))
+    levels = _levels(path, arrays)
     largest = int(images.max())
     require(
         largest < levels,
         f"data.path is {path}, whose levels are {levels}, so that pixels are 0 ... {levels - 1}; "
         f"one of its pixels is {largest}.",
     )
-    test = held_out([str(row) for row in range(len(images))], test_fraction)
+    test = held_out([str(row) for row in range(len(images))], config.test_fraction)
     classes = () if labels is None else tuple(str(label) for label in range(int(labels.max()) + 1))
     height, width, channels = images.shape[1:]
     spec = DataSpec("arrays", (height, width, channels), levels, int((~test).sum()), int(test.sum()), classes)
-    train, held = (Memory(images[rows], None if labels is None else labels[rows]) for rows in (~test, test))
-    return spec, train, held
+    train_split, test_split = (Memory(images[rows], None if labels is None else labels[rows]) for rows in (~test, test))
+    return spec, train_split, test_split
 
 
-def _image_array(path: Path, stored: dict[str, Any]) -> np.ndarray:
-    name = next((name for name in ("arr_0", "images") if name in stored), None)
+def _image_array(path: Path, arrays: dict[str, Any]) -> np.ndarray:
+    name = next((name for name in ("arr_0", "images") if name in arrays), None)
     if name is None:
-        raise ConfigError(f"data.path is {path}, which holds {_listed(stored)}; the images must be arr_0 or images.")
-    images = stored[name]
+        raise ConfigError(f"data.path is {path}, which holds {_names(arrays)}; the images must be arr_0 or images.")
+    images = arrays[name]
     require(
         images.dtype == np.uint8,
         f"data.path is {path}, whose {name} is {images.dtype}; it must be uint8, integers from 0 to levels - 1.",
@@ -68,11 +69,11 @@ def _image_array(path: Path, stored: dict[str, Any]) -> np.ndarray:
     return images
 
 
-def _label_array(path: Path, stored: dict[str, Any], count: int) -> np.ndarray | None:
-    name = next((name for name in ("arr_1", "labels") if name in stored), None)
+def _label_array(path: Path, arrays: dict[str, Any], count: int) -> np.ndarray | None:
+    name = next((name for name in ("arr_1", "labels") if name in arrays), None)
     if name is None:
         return None
-    labels = stored[name]
+    labels = arrays[name]
     require(
         np.issubdtype(labels.dtype, np.integer) and labels.shape == (count,),
         f"data.path is {path}, whose {name} is {labels.dtype} of shape {labels.shape}; "
@@ -87,8 +88,8 @@ def _label_array(path: Path, stored: dict[str, Any], count: int) -> np.ndarray |
     return labels.astype(np.int32)
 
 
-def _levels(path: Path, stored: dict[str, Any]) -> int:
-    value = np.asarray(stored.get("levels", 256))
+def _levels(path: Path, arrays: dict[str, Any]) -> int:
+    value = np.asarray(arrays.get("levels", 256))
     require(
         value.size == 1 and np.issubdtype(value.dtype, np.integer) and 2 <= int(value.item()) <= 256,
         f"data.path is {path}, whose levels are {value}; they must be one integer from 2 to 256.",
@@ -96,5 +97,5 @@ def _levels(path: Path, stored: dict[str, Any]) -> int:
     return int(value.item())
 
 
-def _listed(stored: dict[str, Any]) -> str:
-    return ", ".join(stored) or "nothing"
+def _names(arrays: dict[str, Any]) -> str:
+    return ", ".join(arrays) or "nothing"

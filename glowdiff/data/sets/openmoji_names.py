@@ -69,7 +69,7 @@ _PATTERNS = tuple(re.compile(rule) for rule in _RULES.values())
 
 
 def characters(code: str) -> str:
-    """Return the characters of which OpenMoji's file name `code` lists the code points.
+    """The characters of which OpenMoji's file name `code` lists the code points.
 
     >>> characters("1F44D-1F3FE")
     '👍🏾'
@@ -78,7 +78,7 @@ def characters(code: str) -> str:
 
 
 def caption(emoji: str) -> str | None:
-    """Return the name of `emoji`, in CLDR's style; None for OpenMoji's additions without one (private-use characters).
+    """The name of `emoji`, in CLDR's style; None for OpenMoji's additions without one (private-use characters).
 
     >>> caption("👩🏽‍💻")
     'woman technologist: medium skin tone'
@@ -102,13 +102,13 @@ def caption(emoji: str) -> str | None:
 
 
 def attributes(emoji: str, name: str) -> list[bool]:
-    """Return whether `emoji`, of caption `name`, has each of `ATTRIBUTES`."""
+    """Whether `emoji`, of caption `name`, has each of `ATTRIBUTES`."""
     text = f"{emoji} {name}"
     return [pattern.search(text) is not None for pattern in _PATTERNS]
 
 
 def family(emoji: str) -> str:
-    """Return what pictures that differ in skin tone or direction only have in common.
+    """What pictures that differ in skin tone or direction only have in common.
 
     >>> family("👩🏽‍💻") == family("👩🏿‍💻") == family("👩‍💻")
     True
@@ -136,7 +136,7 @@ _TWINS = {
 
 @functools.cache
 def _names() -> dict[str, str]:
-    """Return the names of the package `emoji` by sequence, without the selectors of emoji style."""
+    """The names of the package `emoji` by sequence, without the selectors of emoji style."""
     from emoji import EMOJI_DATA  # large, and needed once
 
     names: dict[str, str] = {}
@@ -146,7 +146,7 @@ def _names() -> dict[str, str]:
 
 
 def _punctuated(name: str) -> str:
-    """Return `name` with CLDR's colon and commas: "kiss man man dark skin tone" has three details."""
+    """`name` with CLDR's colon and commas: "kiss man man dark skin tone" has three details."""
     if match := re.fullmatch(r"keycap (.+)", name):
         return f"keycap: {match[1]}"
     match = re.fullmatch(rf"(.+?)((?: (?:{_DETAIL}))*)", name)

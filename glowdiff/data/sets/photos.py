@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from glowdiff.config.sections import DataConfig
 from glowdiff.data import records
-from glowdiff.data.prepared import prepare_once
+from glowdiff.data.store import data_dir, prepare_once
 from glowdiff.errors import ConfigError
 from glowdiff.spec import DataSpec
 
@@ -43,16 +44,17 @@ TEST = (
 )
 
 
-def prepare(root: Path, size: int | None) -> Path:
-    """Return the directory of the crops of `size` pixels (None: 32) under `root`, written unless it is there.
+def prepare(config: DataConfig) -> Path:
+    """The directory of the crops of `config.size` pixels (None: 32), written unless it is there.
 
     Raises:
-        ConfigError: for another size than 16, 32 or 64.
+      ConfigError: for another size than 16, 32 or 64.
     """
-    side = DEFAULT_SIZE if size is None else size
+    side = DEFAULT_SIZE if config.size is None else config.size
     if side not in SIZES:
         raise ConfigError(f"data.size is {side}; photos come as crops of {', '.join(map(str, SIZES))} pixels.")
-    return prepare_once(root / "photos" / f"{side}-{VERSION}", lambda scratch: _write(scratch, side))
+    target = data_dir(config.dir) / "photos" / f"{side}-{VERSION}"
+    return prepare_once(target, lambda scratch: _write(scratch, side))
 
 
 def _write(scratch: Path, side: int) -> Path:
@@ -78,7 +80,7 @@ def crops(names: Sequence[str], side: int, stride: int) -> Iterator[records.Item
 
 
 def _open(name: str) -> Image.Image:
-    """Return a picture of an installed package, found without importing it."""
+    """A picture of an installed package, found without importing it."""
     package, _, file = name.partition("/")
     module = importlib.util.find_spec(package)
     path = Path(module.origin).parent / file if module and module.origin else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib.util
 import os
@@ -16,21 +15,20 @@ from PIL import Image
 from tensorflow_datasets.core.registered import DatasetNotFoundError
 
 from glowdiff.config.sections import DataConfig
-from glowdiff.data.prepared import data_dir, locked
+from glowdiff.data.sets.table import OWN
 from glowdiff.data.sources import Example, Records, Source, in_memory
-from glowdiff.errors import ConfigError, require
+from glowdiff.data.store import data_dir, locked
+from glowdiff.errors import ConfigError, likely, require
 from glowdiff.pictures.reader import centre_square
 from glowdiff.spec import DataSpec
 
-OWN = ("digits", "photos", "openmoji", "folder", "arrays")
-
 
 def read(config: DataConfig) -> tuple[DataSpec, Source, Source]:
-    """Return the facts, the training and the test split of the TFDS data set `config.name`.
+    """The facts, the training and the test split of the TFDS data set `config.name`.
 
     Raises:
-        ConfigError: when TFDS does not know the name, the set is not prepared and TensorFlow is missing, it has no
-            images, or not the splits asked for.
+      ConfigError: TFDS does not know the name, the set is not prepared and TensorFlow is missing, it has no
+        images, or not the splits asked for.
     """
     builder = _prepared(config)
     features = builder.info.features
@@ -46,10 +44,10 @@ def read(config: DataConfig) -> tuple[DataSpec, Source, Source]:
 
 
 def prepare(config: DataConfig) -> Path:
-    """Return the directory of the prepared set; if there is none, download and prepare it, which needs TensorFlow.
+    """The directory of the prepared set; if there is none, download and prepare it, which needs TensorFlow.
 
     Raises:
-        ConfigError: as for `read`, and when the download fails.
+      ConfigError: as for `read`, and when the download fails.
     """
     return Path(os.fspath(_prepared(config).data_path))
 
@@ -58,13 +56,13 @@ def is_prepared(config: DataConfig) -> bool:
     """Whether the set of that name can be read without downloading it.
 
     Raises:
-        ConfigError: when TFDS does not know the name.
+      ConfigError: TFDS does not know the name.
     """
     return _builder(config).is_prepared()
 
 
 def _prepared(config: DataConfig) -> Any:
-    """Return the TFDS builder of a set that is ready to be read."""
+    """The TFDS builder of a set that is ready to be read."""
     builder = _builder(config)
     if not builder.is_prepared():
         if not _has_tensorflow():
@@ -84,8 +82,8 @@ def _prepared(config: DataConfig) -> Any:
 
 
 def command(config: DataConfig) -> str:
-    """Return the command that prepares the data set of `config`."""
-    words = ["python", "-m", "glowdiff.data", "prepare", config.name]
+    """The command that prepares the data set of `config`."""
+    words = ["glowdiff", "prepare", config.name]
     return shlex.join([*words, "--dir", config.dir] if config.dir else words)
 
 
@@ -119,13 +117,13 @@ def _needs_tensorflow(config: DataConfig) -> str:
 
 def _unknown(name: str) -> str:
     known = [*OWN, *tfds.list_builders(with_community_datasets=False)]
-    close = difflib.get_close_matches(name.partition("/")[0].partition(":")[0].lower(), known, n=3, cutoff=0.6)
-    meant = f"did you mean {' or '.join(close)}?" if close else f"it must be {', '.join(OWN)} or a TFDS name."
-    return f"data.name is {name!r}, which is no data set: {meant}"
+    close = likely(name.partition("/")[0].partition(":")[0].lower(), known, most=3)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"it must be {', '.join(OWN)} or a TFDS name."
+    return f"data.name is {name!r}, which is no data set: {hint}"
 
 
 def _shape(config: DataConfig, features: Any) -> tuple[int, int, int]:
-    """Return height, width and channels of the images as they will be read."""
+    """Height, width and channels of the images as they will be read."""
     require(
         "image" in features and isinstance(features["image"], tfds.features.Image),
         f"data.name is {config.name!r}, which has no feature called image to learn from; "
@@ -160,7 +158,7 @@ def _split(builder: Any, key: str, split: str) -> Any:
 
 
 def _decode(record: dict[str, Any], *, size: int | None, labelled: bool) -> Example:
-    """Return the example in TFDS's `record`, its image cut and resized to `size`."""
+    """The example in TFDS's `record`, its image cut and resized to `size`."""
     image = np.asarray(record["image"])
     if size is not None and image.shape[:2] != (size, size):
         gray = image.shape[-1] == 1

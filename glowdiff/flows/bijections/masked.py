@@ -5,8 +5,6 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-KINDS = ("checkerboard", "channel")
-
 Parity = int | jax.Array  # which of the two parts is kept; an array where couplings are scanned
 
 

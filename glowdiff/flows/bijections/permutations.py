@@ -137,18 +137,3 @@ class Permutations(nn.Module):
             return solve_lu(lower, upper, rows), -logdet
         product = jnp.matmul(lower, upper, precision=HIGHEST)
         return jnp.take_along_axis(product, jnp.argsort(permutation, axis=-1)[:, :, None], axis=1), logdet
-
-
-class Permutation(nn.Module):
-    """One mixing as a bijection of its own; see `Permutations` for the attributes."""
-
-    kind: str
-    lu: bool = False
-    param_dtype: Any = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: jax.Array, inverse: bool = False) -> tuple[jax.Array, jax.Array]:
-        """Map x [B, H, W, C]; return it with its log-determinant [B]."""
-        mixings, logdet = Permutations(self.kind, 1, self.lu, self.param_dtype)(x.shape[-1], inverse)
-        pixels = x.shape[1] * x.shape[2]
-        return mix(x, None if mixings is None else mixings[0]), jnp.full(x.shape[:1], logdet[0] * pixels)

@@ -1,0 +1,161 @@
+"""The `network` section of ADM's networks: the shape of a UNet in the paper's terms, and the modules it describes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+
+from glowdiff.config.parts import Part
+from glowdiff.errors import ConfigError, require, require_choice
+from glowdiff.method import Condition, row
+from glowdiff.networks.captions import Captions
+from glowdiff.networks.classifier import POOLS, Classifier
+from glowdiff.networks.plan import check_sides, check_unet, default_channel_mult
+from glowdiff.networks.text_unet import TextUNet
+from glowdiff.networks.unet import UNet
+from glowdiff.spec import DataSpec
+
+
+@dataclass(frozen=True)
+class Levels(Part):
+    """What denoisers and classifiers share: levels of residual blocks, some of which attend."""
+
+    channels: int = 128  # of the first level
+    channel_mult: str = ""  # channels of each level over those of the first; empty: ADM's for the size of the images
+    res_blocks: int = 2  # per level (the decoder has one more)
+    attention: str = "16,8"  # sides, in pixels, at which there is attention; empty: in the middle only
+    heads: int = 4  # of attention,
+    head_channels: int | None = None  # or channels of each head
+    adagn: bool = True  # timestep and label scale and shift the norms (AdaGN); False: they are added
+    updown: bool = False  # residual blocks resample (BigGAN); False: strided convolutions do
+    new_attention_order: bool = False  # as the 64x64 release stores queries, keys and values: for imported weights
+    dropout: float = 0.0
+    remat: bool = False  # recompute the activations of each block in the backward pass
+
+    def multipliers(self, side: int) -> tuple[float, ...]:
+        """`channel_mult` as numbers, for images of that side.
+
+        Raises:
+          ConfigError: it holds anything else.
+        """
+        return _numbers("channel_mult", self.channel_mult, float) if self.channel_mult else default_channel_mult(side)
+
+    def attention_sides(self) -> tuple[int, ...]:
+        """`attention` as numbers.
+
+        Raises:
+          ConfigError: it holds anything else.
+        """
+        return _numbers("attention", self.attention, int)
+
+    def check(self, key: str) -> None:
+        """Raise `ConfigError` for impossible values."""
+        for name in ("channels", "res_blocks", "heads", "head_channels"):
+            value = getattr(self, name)
+            require(value is None or value > 0, f"{key}.{name} is {value}; it must be at least 1.")
+        require(0 <= self.dropout < 1, f"{key}.dropout is {self.dropout}; it is a share, from 0 to below 1.")
+        self.multipliers(64)
+        self.attention_sides()
+
+    def check_shape(self, height: int, width: int) -> None:
+        """Raise `ConfigError` for images that the network cannot see."""
+        multipliers = self.multipliers(height)
+        check_unet(height, self.channels, multipliers, self.attention_sides(), self.heads, self.head_channels)
+        check_sides(height, width, len(multipliers))
+
+    def arguments(self, side: int, dtype: str, fused: bool) -> dict[str, Any]:
+        """What `Backbone` is built with, for images of that side; `fused` as of `attend`."""
+        return {
+            "image_size": side,
+            "channels": self.channels,
+            "channel_mult": self.multipliers(side),
+            "res_blocks": self.res_blocks,
+            "attention": self.attention_sides(),
+            "heads": self.heads,
+            "head_channels": self.head_channels,
+            "adagn": self.adagn,
+            "updown": self.updown,
+            "new_order": self.new_attention_order,
+            "dropout": self.dropout,
+            "remat": self.remat,
+            "dtype": jnp.dtype(dtype),
+            "param_dtype": jnp.promote_types(dtype, jnp.float32),
+            "fused": fused,
+        }
+
+
+@dataclass(frozen=True)
+class ADM(Levels):
+    """A denoiser; the defaults are those of DDPM's on CIFAR-10, but for the published details."""
+
+    def module(
+        self, side: int, out_channels: int, takes: Iterable[Condition], text: Part, dtype: str, *, fused: bool = False
+    ) -> UNet:
+        """The denoising module.
+
+        Args:
+          side: of the images.
+          out_channels: of its output.
+          takes: the conditions that it is told.
+          text: how captions are read.
+          dtype: of its arithmetic.
+          fused: compiled for a device with cuDNN's attention.
+        """
+        takes = tuple(takes)
+        label = row(takes, "label")
+        shape = {
+            "out_channels": out_channels,
+            "classes": label.values if label else 0,
+            "null_class": label is not None and label.none is not None,
+            "beside": tuple((each.name, each.channels) for each in takes if each.channels),
+            **self.arguments(side, dtype, fused),
+        }
+        if not isinstance(text, Captions):
+            return UNet(**shape)
+        return TextUNet(
+            vocab=text.vocab_size,
+            text_context=text.context,
+            text_width=text.width,
+            text_layers=text.layers,
+            text_heads=text.heads,
+            **shape,
+        )
+
+
+@dataclass(frozen=True)
+class ADMClassifier(Levels):
+    """A classifier of noised images; the defaults are ADM's."""
+
+    attention: str = "32,16,8"
+    head_channels: int | None = 64
+    updown: bool = True
+    pool: str = "attention"  # adaptive | attention | spatial | spatial_v2: from features to logits
+
+    def check(self, key: str) -> None:
+        """Raise `ConfigError` for impossible values."""
+        super().check(key)
+        require_choice(f"{key}.pool", self.pool, POOLS)
+
+    def module(self, spec: DataSpec, dtype: str, *, fused: bool = False) -> Classifier:
+        """The classifying module for images of `spec`; `fused` as of `ADM.module`."""
+        arguments = self.arguments(spec.shape[0], dtype, fused)
+        return Classifier(out_channels=len(spec.classes), pool=self.pool, **arguments)
+
+
+DENOISERS = {"adm": ADM}
+CLASSIFIERS = {"adm": ADMClassifier}
+
+
+def _numbers(key: str, text: str, kind: type) -> tuple[Any, ...]:
+    """The numbers, separated by commas, of a key."""
+    try:
+        return tuple(kind(part) for part in text.split(",")) if text.strip() else ()
+    except ValueError as error:
+        example = "32,16,8" if kind is int else "1,2,3,4"
+        raise ConfigError(
+            f"model.network.{key} is {text!r}; it must be {'whole ' if kind is int else ''}numbers with commas "
+            f"between them, such as {example!r}."
+        ) from error
