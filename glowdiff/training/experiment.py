@@ -44,9 +44,11 @@ class Experiment(NamedTuple):
         return batch_shapes(self.dataset.spec, size, self.method.takes)
 
     def abstract_state(self) -> TrainState:
-        """Shapes, dtypes and shardings of the state, at no cost."""
+        """Shapes, dtypes and shardings of the state, at no cost: JAX remembers what it has traced."""
         batch = self.example_batch(self.config.model.init_images)
-        shapes = jax.eval_shape(self._create, jax.random.key(0), batch)
+        shapes = jax.jit(create_state, static_argnums=(0, 1)).eval_shape(
+            self.method.init, self.optimizer, jax.random.key(0), batch
+        )
         return jax.tree.map(
             lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
             shapes,
@@ -64,7 +66,8 @@ class Experiment(NamedTuple):
             lambda a: jax.make_array_from_callback(np.shape(a), sharding, lambda index: np.asarray(a)[index]), batch
         )
         shardings = jax.tree.map(lambda leaf: leaf.sharding, self.abstract_state())
-        return jax.jit(self._create, out_shardings=shardings)(jax.random.key(self.config.seed), batch)
+        create = jax.jit(create_state, static_argnums=(0, 1), out_shardings=shardings)
+        return create(self.method.init, self.optimizer, jax.random.key(self.config.seed), batch)
 
     def train_step(self) -> Any:
         """The compiled-on-demand train step, a function of state, batch and the variables of `frozen`, if any."""
@@ -79,9 +82,6 @@ class Experiment(NamedTuple):
         """Images per evaluation batch: as configured, rounded up so that all devices share it."""
         wanted = min(self.config.eval.batch or self.config.train.batch, len(self.dataset.test))
         return -(-wanted // self.mesh.size) * self.mesh.size
-
-    def _create(self, key: jax.Array, batch: Any) -> TrainState:
-        return create_state(self.method, self.optimizer, key, batch)
 
 
 def build(config: Config, workdir: epath.PathLike | None = None) -> Experiment:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from glowdiff.method import Batch, Method, Variables
+from glowdiff.method import Batch, Variables
 
 
 class TrainState(NamedTuple):
@@ -23,10 +24,12 @@ class TrainState(NamedTuple):
     skipped_in_row: jax.Array  # int32: of these, those since the last good one
 
 
-def create_state(method: Method, optimizer: optax.GradientTransformation, key: jax.Array, batch: Batch) -> TrainState:
-    """The state before the first step, initialised from `batch`; pure, to be jitted with `out_shardings`."""
+def create_state(
+    init: Callable[..., Variables], optimizer: optax.GradientTransformation, key: jax.Array, batch: Batch
+) -> TrainState:
+    """The state before the first step, initialised from `batch` by a method's `init`; pure, to be jitted."""
     init_key, train_key = jax.random.split(key)
-    return fresh_state(optimizer, train_key, dict(method.init(init_key, batch)))
+    return fresh_state(optimizer, train_key, dict(init(init_key, batch)))
 
 
 def fresh_state(

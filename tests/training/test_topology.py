@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests import small
 
@@ -187,6 +188,11 @@ def test_two_processes_have_the_losses_and_figures_of_one_device(pair, tmp_path)
         assert one.keys() == two.keys()
         for name, value in one.items():
             np.testing.assert_allclose(two[name], value, rtol=1e-9, err_msg=f"{name} at step {one['step']}")
+    # One process has written the picture, of noise and weights that are those of one device.
+    drawn = [np.asarray(Image.open(workdir / "samples/20.png"), np.int32) for workdir in (tmp_path, pair)]
+    assert len(np.unique(drawn[0])) > 4
+    assert (drawn[0] != drawn[1]).mean() < 0.01  # rounding may tip a pixel over the edge of its bin
+    assert np.abs(drawn[0] - drawn[1]).max() <= 255 / 16 + 1  # levels, of 17
     # Its checkpoint goes on where there is one process and one device.
     longer = ["--config=configs/glow/digits.py:smoke", f"--workdir={pair}", *small.flags(PAIRED | {"train__steps": 22})]
     result = small.command("train.py", *longer, JAX_ENABLE_X64="1")
