@@ -124,7 +124,7 @@ def test_unroll_is_that_of_the_platform_compiled_for():
     model, spec = parse(defaults("glow")).model, DataSpec("toy", (8, 8, 3), 256, 100, 10)
     platforms = [Platform(name) for name in ("cpu", "gpu", "tpu")]
     unrolls = {platform.name: glow_module(model, spec, "float32", platform=platform).unroll for platform in platforms}
-    assert unrolls == {"cpu": 1_000, "gpu": 1, "tpu": 1}
+    assert unrolls == {"cpu": 1_000, "gpu": 8, "tpu": 1}
 
 
 def test_bfloat16_nets_keep_the_likelihood_in_float32():

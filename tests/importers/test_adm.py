@@ -94,5 +94,7 @@ def test_wrong_weights_are_named():
     wrong, right = (re.escape(str((*sides, seen, n))) for n in (outputs + 1, outputs))
     with pytest.raises(WeightsError, match=rf"out\.2\.weight: {wrong}, where the flags ask for {right}"):
         check(ADM, flags, weights=shapes | {"out.2.weight": (outputs + 1, seen, *sides)})
-    with pytest.raises(ConfigError, match=r"that cannot be: model\.heads is 7, which does not divide the \d+ channels"):
+    with pytest.raises(
+        ConfigError, match=r"that cannot be: model\.network\.heads is 7, which does not divide the \d+ channels"
+    ):
         check(ADM, flags | {"num_heads": 7, "num_head_channels": -1}, weights=shapes)
