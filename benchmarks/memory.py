@@ -162,7 +162,10 @@ def gradient(config: Config, dataset: Dataset, variables: Any, batch: Any) -> An
     noise = np.random.default_rng(0).uniform(size=batch["image"].shape) / dataset.spec.levels
     with jax.enable_x64(config.dtype == "float64"):
         method = build_method(config, dataset.spec)
-        cast = lambda a: a.astype(config.dtype) if np.issubdtype(a.dtype, np.floating) else a  # noqa: E731
+
+        def cast(a: jax.Array) -> jax.Array:
+            return a.astype(config.dtype) if np.issubdtype(a.dtype, np.floating) else a
+
         variables = jax.tree.map(cast, variables)
         rest = {name: value for name, value in variables.items() if name != "params"}
         images = np.asarray(batch["image"])

@@ -33,7 +33,6 @@ from benchmarks.synthetic import known_spec, nothing_in
 from glowdiff.catalog.parse import parse
 from glowdiff.config.sections import Config
 from glowdiff.errors import ConfigError
-from glowdiff.flows.build import DEFAULT_UNROLL
 from glowdiff.sharding import make_mesh
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The configuration, such as configs/glow/imagenet64.py.")
@@ -83,7 +82,7 @@ def slice_devices(topology: str) -> list[Any]:
 def report(config: Config, devices: list[Any]) -> list[dict[str, Any]]:
     """Compile the train step and the sampler for `devices`, and print what they cost."""
     mesh = make_mesh(config.mesh, devices)
-    experiment = make_experiment(for_tpu(config), nothing_in(known_spec(config.data)), mesh)
+    experiment = make_experiment(config, nothing_in(known_spec(config.data)), mesh)
     samples = -(-(_SAMPLES.value or config.train.batch) // mesh.size) * mesh.size
     where = f"{mesh.size} x {devices[0].device_kind} ({_TOPOLOGY.value}), mesh {dict(mesh.shape)}"
     results = []
@@ -105,14 +104,6 @@ def report(config: Config, devices: list[Any]) -> list[dict[str, Any]]:
         results.append({"program": program.name, "mesh": dict(mesh.shape), **result})
         results[-1]["collectives"] = [collective._asdict() for collective in collectives]
     return results
-
-
-def for_tpu(config: Config) -> Config:
-    """The configuration with what it leaves to the backend chosen as on a TPU, not as on this host."""
-    if getattr(config.model, "unroll", 1) is None:
-        model = dataclasses.replace(config.model, unroll=DEFAULT_UNROLL.get(("tpu", config.model.memory), 1))
-        return dataclasses.replace(config, model=model)
-    return config
 
 
 def examine(program: Program, mesh: Mesh) -> tuple[dict[str, Any], list[Collective]]:

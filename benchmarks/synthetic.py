@@ -67,9 +67,10 @@ def synthetic(config: Config) -> Dataset:
     labels = rng.integers(len(spec.classes), size=count, dtype=np.int32) if spec.classes else None
     source = Memory(images, labels, captions=[""] * count if spec.captions else None)
     dataset = Dataset(spec, source, source)
-    if not config.model.context:
+    captions = config.model.captions
+    if captions is None:
         return dataset
-    return with_tokens(dataset, _RandomTokens(config.model.text.vocab_size), config.model.context)
+    return with_tokens(dataset, _RandomTokens(captions.vocab_size), captions.context)
 
 
 class _RandomTokens:

@@ -41,7 +41,10 @@ def matmul_peak(mesh: Mesh, dtype: str) -> float:
     shape = (mesh.size, side, side)
     # Random numbers: on constants a chip draws less power and is faster than on a network's. Scaled, so that the second
     # of two products in a row, with which starting a program weighs less, is as large as the first.
-    draw = lambda key: (jax.random.normal(key, shape) * side**-0.5).astype(dtype)  # noqa: E731
+
+    def draw(key: jax.Array) -> jax.Array:
+        return (jax.random.normal(key, shape) * side**-0.5).astype(dtype)
+
     operand = jax.jit(draw, out_shardings=batch_sharding(mesh))(jax.random.key(0))
     product = jax.jit(lambda x: jnp.matmul(jnp.matmul(x, x), x), out_shardings=batch_sharding(mesh))
     jax.block_until_ready(product(operand))

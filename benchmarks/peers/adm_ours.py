@@ -139,6 +139,11 @@ def _awake(params: Any) -> Any:
     """Parameters with small noise in those that are zero."""
     leaves, tree = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(0), len(leaves))
-    scale = lambda leaf: 1 / np.sqrt(np.prod(leaf.shape[:-1]) or 1) if leaf.ndim > 1 else 0.02  # noqa: E731
-    noisy = lambda leaf, key: leaf + scale(leaf) * jax.random.normal(key, leaf.shape, leaf.dtype)  # noqa: E731
+
+    def scale(leaf: jax.Array) -> float:
+        return 1 / np.sqrt(np.prod(leaf.shape[:-1]) or 1) if leaf.ndim > 1 else 0.02
+
+    def noisy(leaf: jax.Array, key: jax.Array) -> jax.Array:
+        return leaf + scale(leaf) * jax.random.normal(key, leaf.shape, leaf.dtype)
+
     return tree.unflatten([noisy(*pair) for pair in zip(leaves, keys, strict=True)])

@@ -6,17 +6,16 @@ What reads and prepares them is imported where it is needed: a model, or a bench
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from glowdiff.config.sections import DataConfig
-from glowdiff.data.sets import stock
-from glowdiff.data.sets.table import OWN, Way
 from glowdiff.data.sources import Source
 from glowdiff.data.unseen import keep_unseen
 from glowdiff.errors import ConfigError
 from glowdiff.spec import DataSpec
 
-_STOCK = Way(stock.read, stock.prepare)  # every name that is none of our own
+if TYPE_CHECKING:
+    from glowdiff.data.sets.table import Way
 
 
 class Dataset(NamedTuple):
@@ -62,8 +61,12 @@ def is_ready(config: DataConfig) -> bool:
     Raises:
       ConfigError: for an unknown name.
     """
-    return config.name in OWN or stock.is_prepared(config)
+    from glowdiff.data.sets import stock, table
+
+    return config.name in table.OWN or stock.is_prepared(config)
 
 
 def _way(config: DataConfig) -> Way:
-    return OWN.get(config.name, _STOCK)
+    from glowdiff.data.sets import stock, table
+
+    return table.OWN.get(config.name, table.Way(stock.read, stock.prepare))

@@ -22,7 +22,7 @@ WORD_END = "</w>"  # CLIP's tokens that end a word end so
 _CLIP_MERGES = 49152 - 256 - 2  # CLIP's file holds more than its model was trained with
 _GPT2 = "GPT-2's vocab.bpe (or merges.txt), its ranks (r50k_base.tiktoken) or its tokenizer.json"
 _CLIP = "CLIP's bpe_simple_vocab_16e6.txt.gz"
-_TO_TRAIN = "That is a flag of importers; for train.py put its tokenizer.json into the new workdir."
+_TO_TRAIN = "That is a flag of `glowdiff import`; to train, put its tokenizer.json into the new workdir."
 
 
 class Vocabulary(NamedTuple):

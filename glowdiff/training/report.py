@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from tensorboardX import SummaryWriter
 
+from glowdiff.files import is_address
 from glowdiff.metrics.scores import describe
 from glowdiff.pictures.files import grid, write_png
 from glowdiff.spec import DataSpec
@@ -60,7 +61,7 @@ class Reporter:
             return
         self._log = MetricsLog(workdir, start)
         # tensorboardX writes remote folders only with extra libraries: there, metrics.jsonl must do.
-        local = "://" not in str(workdir)
+        local = not is_address(workdir)
         self._events = SummaryWriter(str(self._workdir / "events"), purge_step=start + 1) if local else None
         if console.is_terminal:
             columns = (TextColumn("{task.description}"), BarColumn(bar_width=12), MofNCompleteColumn())

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.report import replace_section
-from glowdiff.config.sections import ConfigError
+from glowdiff.errors import ConfigError
 
 
 def test_a_section_is_replaced_in_place_and_added_once(tmp_path):

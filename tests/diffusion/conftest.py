@@ -37,6 +37,9 @@ def classifier(classifier_workdir: Path) -> glowdiff.Model:
 def shaken(model: glowdiff.Model) -> glowdiff.Model:
     """The model with noise on its parameters: after four steps labels would not make a difference yet."""
     rng = np.random.default_rng(0)
-    shake = lambda leaf: leaf + jnp.asarray(rng.normal(size=leaf.shape), leaf.dtype) * 0.05  # noqa: E731
+
+    def shake(leaf):
+        return leaf + jnp.asarray(rng.normal(size=leaf.shape), leaf.dtype) * 0.05
+
     model.variables = {**model.variables, "params": jax.tree.map(shake, model.variables["params"])}
     return model

@@ -89,7 +89,10 @@ def test_loss_and_scores_are_those_of_the_embeddings(noised):
     x_t = np.sqrt(alpha_bar) * x_0 + np.sqrt(1 - alpha_bar) * batch["noise"]
     cond = {"clip_tokens": batch["cond"]["tokens"], "clip_mask": batch["cond"]["mask"]}
     z_text, log_prob = jax.jit(method.guides.embed)(variables, cond)["clip_text"], jax.jit(method.guides.log_prob)
-    pair = lambda j: log_prob(variables, x_t.astype(np.float32), jnp.zeros(6), {"clip_text": z_text[j]})  # noqa: E731
+
+    def pair(j):
+        return log_prob(variables, x_t.astype(np.float32), jnp.zeros(6), {"clip_text": z_text[j]})
+
     logits = np.stack([pair(np.full(6, j)) for j in range(6)], 1)  # [image, text]
     names = [*"abcdee"]
     np.testing.assert_allclose(value, plainly(logits / scale, np.eye(6), scale, names).mean(), rtol=1e-4)

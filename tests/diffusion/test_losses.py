@@ -70,7 +70,10 @@ def test_the_bound_trains_the_variance_alone(kind):
 def test_kl_trains_both():
     process = Process(alpha_bars("linear", T), variance="learned")
     output = jnp.concatenate([NOISE + 0.3, jnp.zeros_like(NOISE)], -1)
-    loss = lambda output: losses(process, "kl", output, X_0, NOISE, steps_of(process), levels=17).total.sum()  # noqa: E731
+
+    def loss(output):
+        return losses(process, "kl", output, X_0, NOISE, steps_of(process), levels=17).total.sum()
+
     gradient = jax.jit(jax.grad(loss))(output)
     assert (jnp.abs(gradient).sum((1, 2)) > 0).all()
 

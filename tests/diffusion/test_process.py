@@ -70,13 +70,15 @@ def test_bfloat16_outputs_are_read_in_float32():
 
 
 def test_what_cannot_be_is_said_in_the_users_words():
-    with pytest.raises(ConfigError, match=r"model\.prediction is 'eps', but with zero terminal SNR .*'v' or 'x_0'"):
+    with pytest.raises(
+        ConfigError, match=r"model\.process\.prediction is 'eps', but with zero terminal SNR .*'v' or 'x_0'"
+    ):
         Process(TERMINAL)
-    with pytest.raises(ConfigError, match=r"model\.prediction is 'x0'; it must be one of eps, x_0, v"):
+    with pytest.raises(ConfigError, match=r"model\.process\.prediction is 'x0'; it must be one of eps, x_0, v"):
         Process(LINEAR, "x0")
-    with pytest.raises(ConfigError, match=r"model\.schedule is 'sigmoid'"):
+    with pytest.raises(ConfigError, match=r"model\.process\.schedule is 'sigmoid'"):
         betas("sigmoid", 10)
-    with pytest.raises(ConfigError, match=r"model\.timesteps is 20, .*more than 20"):
+    with pytest.raises(ConfigError, match=r"model\.process\.timesteps is 20, .*more than 20"):
         betas("linear", 20)
 
 

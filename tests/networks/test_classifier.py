@@ -66,7 +66,10 @@ def test_pools(pool):
 
     @jax.jit
     def apply(x):
-        keep = lambda layer, _: isinstance(layer, ResBlock | AttentionBlock) or layer.name == "input_blocks_0"  # noqa: E731
+
+        def keep(layer, _):
+            return isinstance(layer, ResBlock | AttentionBlock) or layer.name == "input_blocks_0"
+
         return module.apply({"params": params}, x, T, capture_intermediates=keep, mutable=["intermediates"])
 
     logits, kept = apply(X)
