@@ -159,7 +159,8 @@ def untrained(config: Config, spec: DataSpec, tokenizer: Tokenizer | None = None
     method = build_method(config, spec)
     shapes = jax.eval_shape(method.init, jax.random.key(0), batch_shapes(spec, 1, method.takes))
     rng = np.random.default_rng(0)
-    variables = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(0, deviation, leaf.shape), leaf.dtype), dict(shapes))
+    random = lambda leaf: rng.normal(0, deviation, leaf.shape).astype(leaf.dtype)  # noqa: E731
+    variables = jax.device_put(jax.tree.map(random, dict(shapes)))
     return Model(Trained(method, variables, config, spec, make_mesh(MeshConfig()), 0, tokenizer))
 
 

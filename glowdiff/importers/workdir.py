@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,8 @@ def write(workdir: epath.PathLike, config: Config, spec: DataSpec, variables: Va
 
     The variables must be those that the configuration builds; `ema` are averages of the parameters, or these.
     """
-    state = fresh_state(make_optimizer(config), jax.random.key(config.seed), variables, ema)
+    fresh = jax.jit(partial(fresh_state, make_optimizer(config)))  # else a program for every shape
+    state = fresh(jax.random.key(config.seed), variables, ema)
     workdirs.write(workdir, config, spec)
     with Checkpoints(workdir) as checkpoints:
         checkpoints.save(0, state._asdict(), {"position": {"next_image": 0}}, {})

@@ -109,18 +109,24 @@ def test_loss_and_scores_are_those_of_the_embeddings(noised):
 def test_captions_are_read_once_per_call_and_guide_alike(noised):
     method, variables = noised
     batch = clips.batch(4)
-    x, t = batch["noise"], jnp.arange(4.0)
-    cond = {"clip_tokens": batch["cond"]["tokens"], "clip_mask": batch["cond"]["mask"], "label": jnp.arange(4)}
-    embedded = method.guides.embed(variables, cond)
-    assert embedded["clip_text"].shape == (4, 8)
-    assert embedded["label"] is cond["label"]
-    assert method.guides.embed(variables, embedded) is embedded
+    x, t = batch["noise"], np.arange(4, dtype=np.float32)
+    cond = {"clip_tokens": batch["cond"]["tokens"], "clip_mask": batch["cond"]["mask"], "label": np.arange(4)}
+
+    @jax.jit
+    def embed(variables):
+        embedded = method.guides.embed(variables, cond)
+        assert embedded["clip_text"].shape == (4, 8)
+        assert embedded["label"] is cond["label"]
+        assert method.guides.embed(variables, embedded) is embedded
+        return embedded
+
+    embedded = embed(variables)
     log_prob, plain = jax.jit(method.guides.log_prob), jax.jit(clips.method(model__noised=False).guides.log_prob)
     found = log_prob(variables, x, t, embedded)
     assert found.shape == (4,)
     np.testing.assert_allclose(found, log_prob(variables, x, t, cond), rtol=1e-6)
     assert (found != log_prob(variables, x, t + 1, embedded)).all(), "the timestep is seen"
-    clean = log_prob(variables, x, jnp.zeros(4), embedded)
+    clean = log_prob(variables, x, np.zeros(4, np.float32), embedded)
     np.testing.assert_allclose(plain(variables, x, t, embedded), clean, rtol=1e-6)
 
 

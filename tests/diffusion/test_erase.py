@@ -15,18 +15,19 @@ from glowdiff.spec import DataSpec
 from tests import small
 
 KEYS = jax.random.split(jax.random.key(0), 2000)
+draw = jax.jit(known_masks, static_argnums=(1, 2))
 SPEC = DataSpec("colour", (8, 8, 3), 256, 1, 1)
 
 
 @pytest.fixture(scope="module")
 def masks() -> np.ndarray:
-    return np.asarray(known_masks(KEYS, 16, 24))
+    return np.asarray(draw(KEYS, 16, 24))
 
 
 def test_a_mask_is_zeros_and_ones_and_its_key_s_own(masks):
     assert masks.shape == (2000, 16, 24, 1)
     assert set(np.unique(masks)) == {0, 1}
-    np.testing.assert_array_equal(known_masks(KEYS[5:7], 16, 24), masks[5:7])
+    np.testing.assert_array_equal(draw(KEYS[5:7], 16, 24), masks[5:7])
     assert len(np.unique(masks.reshape(2000, -1), axis=0)) > 1000
 
 
@@ -45,7 +46,7 @@ def test_every_share_is_erased(masks):
 
 @pytest.mark.parametrize("side", [1, 2, 3])
 def test_images_of_few_pixels_have_regions_too(side):
-    masks = known_masks(KEYS[:200], side, side)
+    masks = draw(KEYS[:200], side, side)
     assert masks.shape == (200, side, side, 1)
     assert set(np.unique(masks)) <= {0, 1}
 
@@ -72,8 +73,9 @@ def test_the_network_sees_what_is_known_and_where(model):
 
 def test_evaluations_erase_the_same_of_an_image_in_any_batch(model):
     images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
-    whole = conditions_of(model.method.takes, {"image": images, "index": np.arange(6), "cond": {}})
-    part = conditions_of(model.method.takes, {"image": images[4:], "index": np.arange(4, 6), "cond": {}})
+    told = jax.jit(lambda batch: conditions_of(model.method.takes, batch))
+    whole = jax.device_get(told({"image": images, "index": np.arange(6), "cond": {}}))
+    part = told({"image": images[4:], "index": np.arange(4, 6), "cond": {}})
     assert set(whole) == {"known", "known_mask"}
     for name, array in whole.items():
         assert array.dtype == np.uint8
@@ -85,4 +87,4 @@ def test_pictures_with_classes_are_painted_as_such():
     spec = DataSpec("toy", (8, 8, 3), 256, 8, 8, classes=tuple("0123"))
     takes = rows(small.diffusion_config(model__inpaint=True).model, spec)
     batch = {"image": np.zeros((2, 8, 8, 3), np.uint8), "index": np.arange(2), "cond": {"label": np.array([3, 1])}}
-    assert conditions_of(takes, batch)["label"].tolist() == [3, 1]
+    assert jax.jit(lambda batch: conditions_of(takes, batch))(batch)["label"].tolist() == [3, 1]

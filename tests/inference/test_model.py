@@ -219,9 +219,10 @@ def test_the_functions_compose_with_jit_vmap_and_grad(model, pictures):
         expected = model.sample(KEY, 3, temperature=temperature).astype(int)
         assert np.abs(images[index] - expected).max() <= 1
 
-    batch = {"image": jnp.asarray(pictures[:4]), "cond": {}}
+    batch = {"image": pictures[:4], "cond": {}}
     rest = {name: values for name, values in variables.items() if name != "params"}
-    gradient = jax.grad(lambda p: method.bits_per_dim({"params": p, **rest}, KEY, batch).mean())(variables["params"])
+    mean = lambda params: method.bits_per_dim({"params": params, **rest}, KEY, batch).mean()  # noqa: E731
+    gradient = jax.jit(jax.grad(mean))(variables["params"])
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 

@@ -20,13 +20,13 @@ from tests import small
 # ---- Real signals at the real command.
 
 LONG = {
-    "train__steps": 300,
+    "train__steps": 150,
     "train__log_every": 1,
     "train__checkpoint_every": 40,
     "train__accumulate": 2,
     "train__clip": 50.0,
     "data__shift": 1,
-    "eval__every": 100,
+    "eval__every": 50,
     "eval__images": 16,
     "pictures__every": 0,
     "model__levels": 1,
@@ -71,8 +71,8 @@ def assert_equal(uninterrupted: Path, workdir: Path) -> None:
 
 def test_the_uninterrupted_run_logged_every_step_and_its_evaluations(uninterrupted):
     lines = small.log(uninterrupted)
-    assert [line["step"] for line in lines] == list(range(1, 301))
-    assert [line["step"] for line in lines if "test_bits_per_dim" in line] == [100, 200, 300]
+    assert [line["step"] for line in lines] == list(range(1, 151))
+    assert [line["step"] for line in lines if "test_bits_per_dim" in line] == [50, 100, 150]
 
 
 def test_sigterm_saves_exits_with_0_and_loses_nothing(uninterrupted, tmp_path):
@@ -85,7 +85,7 @@ def test_sigterm_saves_exits_with_0_and_loses_nothing(uninterrupted, tmp_path):
     out, err = process.communicate()
     assert process.returncode == 0, err
     stopped = small.steps(tmp_path)[-1]
-    assert seen <= stopped < 300, "the signal was to come in the middle"
+    assert seen <= stopped < 150, "the signal was to come in the middle"
     assert f"Stopped by SIGTERM after step {stopped}; the same command goes on from there." in out
     assert_resumes_to(uninterrupted, tmp_path)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 from glowdiff.catalog.parse import defaults, parse
@@ -109,6 +110,7 @@ def with_parameters(config: Any, target: int) -> Any:
       ConfigError: none comes within `CLOSE` of it.
     """
 
+    @cache
     def at(width: int) -> int:
         config.model.width = width
         return count(parse(config))
