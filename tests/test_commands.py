@@ -38,6 +38,7 @@ MISTAKES = {
         ["train", DIGITS, "--config.optimizer.name=sgd"],
         "optimizer.name is 'sgd'; it must be one of adam, adamw, adamax.",
     ),
+    "a rate without end": (["train", DIGITS, "--config.optimizer.learning_rate=inf"], "must be positive, and finite."),
     "a data set that does not exist": (["train", DIGITS, "--config.data.name=digts"], "did you mean digits"),
     "images that cannot be halved": (
         ["train", DIGITS, "--config.model.levels=4"],

@@ -7,6 +7,7 @@ section, `check_train` and `check_data` of the model what is wrong between secti
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
@@ -117,7 +118,8 @@ class OptimizerConfig:
         """Raise `ConfigError` for impossible values."""
         require_choice("optimizer.name", self.name, ("adam", "adamw", "adamax"))
         require_choice("optimizer.decay", self.decay, ("constant", "cosine", "linear"))
-        require(self.learning_rate > 0, f"optimizer.learning_rate is {self.learning_rate}; it must be positive.")
+        rate = self.learning_rate
+        require(0 < rate < math.inf, f"optimizer.learning_rate is {rate}; it must be positive, and finite.")
         require(self.warmup_steps >= 0, f"optimizer.warmup_steps is {self.warmup_steps}; it must be 0 or more.")
         require(
             self.decay_steps is None or self.decay_steps > self.warmup_steps,

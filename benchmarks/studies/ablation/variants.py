@@ -123,7 +123,7 @@ def with_parameters(config: Any, target: int) -> Any:
         middle = (low + high) // 2
         low, high = (middle, high) if at(middle) < target else (low, middle)
     best = min((width for width in (low, high) if width), key=lambda width: abs(at(width) - target))
-    size = at(best)
+    config.model.width, size = best, at(best)
     if abs(size - target) > CLOSE * target:
         raise ConfigError(
             f"no model.width gives {config.method} about {target:,} parameters; the nearest, {best}, gives {size:,}. "
