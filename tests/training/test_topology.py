@@ -29,7 +29,7 @@ from glowdiff.training.feed import Feed
 from glowdiff.training.state import TrainState
 from tests import small
 
-workdir, STEPS = sys.argv[1], 10
+workdir, STEPS = sys.argv[1], 20
 MESHES = {"one": (1, 1), "data": (8, 1), "fsdp": (2, 4)}
 
 def experiment(name, accumulate=1):
@@ -103,10 +103,10 @@ def test_every_mesh_has_the_loss_of_one_device(eight):
     losses = eight["losses"]
     for name, values in losses.items():
         reference = losses["one x" + name[-1]]
-        assert len(values) == 10
+        assert len(values) == 20
         np.testing.assert_allclose(values, reference, rtol=1e-9, err_msg=name)
     # The figures mean something: the model learns, and its initialisation saw the data.
-    assert np.mean(losses["one x1"][-3:]) < losses["one x1"][0] < 5
+    assert np.mean(losses["one x1"][-5:]) < losses["one x1"][0] < 5
 
 
 def test_fsdp_splits_the_state_in_four(eight):
