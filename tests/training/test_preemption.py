@@ -88,6 +88,8 @@ import os, signal, threading, time
 import jax, jax.numpy as jnp
 from glowdiff.training.preemption import Preemption
 
+jax.config.update("jax_enable_compilation_cache", False)  # a program that is kept takes no time to compile
+
 def slow(x):
     for _ in range(300):
         x = jnp.sin(x) @ x
