@@ -42,7 +42,8 @@ import pytest  # noqa: E402
 
 from glowdiff.catalog import methods  # noqa: E402
 from glowdiff.config.sections import Config  # noqa: E402
-from tests import small  # noqa: E402
+from tests import small, toys  # noqa: E402
+from tests.pictures import kinds  # noqa: E402
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -99,10 +100,10 @@ def _resident() -> int:
 
 
 @pytest.fixture
-def toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> small.ToyData:
+def toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> toys.ToyData:
     """The method "toy", which compiles in no time, and pictures for it."""
-    monkeypatch.setitem(methods.METHODS, "toy", methods.Entry(small.ToyConfig, small.toy_method))
-    return small.ToyData(tmp_path / "toy.npz")
+    monkeypatch.setitem(methods.METHODS, "toy", methods.Entry(toys.ToyConfig, toys.toy_method))
+    return toys.ToyData(tmp_path / "toy.npz")
 
 
 class Trained:
@@ -149,3 +150,15 @@ def cascaded() -> Cascaded:
 
     folder = small.once("cascade", make)
     return Cascaded(*(folder / name for name in Cascaded._fields))
+
+
+@pytest.fixture
+def good_files(tmp_path: Path) -> Path:
+    """A folder of every kind of image file."""
+    return kinds.write_good(tmp_path / "good")
+
+
+@pytest.fixture
+def bad_files(tmp_path: Path) -> Path:
+    """A folder with one unusable file of every kind."""
+    return kinds.write_bad(tmp_path / "bad")

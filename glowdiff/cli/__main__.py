@@ -6,6 +6,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from glowdiff.cli.words import overview
 from glowdiff.errors import did_you_mean
 
 COMMANDS = {
@@ -37,14 +38,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def help_text() -> str:
     """What there is."""
-    listed = [f"  {name:10}{about}" for name, about in COMMANDS.items()]
-    first = "glowdiff train --config=glow/digits --workdir=runs/glow_digits"
-    return "\n".join(
-        [
-            "glowdiff COMMAND ...", "Normalizing flows and diffusion models in JAX. See README.md.", "", *listed, "",
-            f"Begin with: {first}", "Each command has --help.",
-        ]
-    )  # fmt: skip
+    return overview(
+        "glowdiff COMMAND ...",
+        "Normalizing flows and diffusion models in JAX. See README.md.",
+        COMMANDS,
+        "Begin with: glowdiff train --config=glow/digits --workdir=runs/glow_digits",
+        "Each command has --help.",
+    )
 
 
 if __name__ == "__main__":

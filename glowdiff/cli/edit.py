@@ -14,6 +14,7 @@ from glowdiff.cli.edit_flags import COMMANDS, OPTIONS
 from glowdiff.cli.flags import HELP, Parsed
 from glowdiff.cli.main import command, initialize
 from glowdiff.cli.paths import check_file
+from glowdiff.cli.words import first_word, overview
 from glowdiff.config.options import changed
 from glowdiff.config.sections import Config
 from glowdiff.data.dataset import Dataset
@@ -22,7 +23,7 @@ from glowdiff.editing import commands, painting, vector_files
 from glowdiff.editing.attributes import find
 from glowdiff.editing.selection import choose_rows, from_test_set
 from glowdiff.editing.vectors import AttributeVector
-from glowdiff.errors import ConfigError, likely, require
+from glowdiff.errors import require
 from glowdiff.inference.model import Model, load
 from glowdiff.method import Method, classes, context, row
 from glowdiff.pictures import masks
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str]) -> None:
     if arguments and arguments[0] in HELP:
         print(help_text())
         return
-    name = _command(arguments)
+    name = first_word(arguments, "command", COMMANDS)
     typed = edit_flags.flags(name).parse(arguments[1:])
     edit_flags.check(name, typed)
     prepare = {"temperature": _temperature, "inpaint": _inpaint, "sdedit": _sdedit}.get(name, partial(_latents, name))
@@ -59,29 +60,12 @@ def main(arguments: Sequence[str]) -> None:
 
 def help_text() -> str:
     """What there is."""
-    listed = [f"  {name:13}{each.about}" for name, each in COMMANDS.items()]
-    return "\n".join(
-        [
-            "glowdiff edit COMMAND --workdir=DIR [--out=grid.png] ...",
-            "Edits pictures. See docs/editing.md and docs/inpainting.md.", "", *listed, "",
-            "inpaint and sdedit are for diffusion models. Each command has --help.",
-        ]
-    )  # fmt: skip
-
-
-def _command(arguments: Sequence[str]) -> str:
-    """The first word.
-
-    Raises:
-      ConfigError: there is none, or no such command.
-    """
-    listed = ", ".join(COMMANDS)
-    if not arguments or arguments[0].startswith("-"):
-        raise ConfigError(f"which command? The first argument is one of {listed}.")
-    if arguments[0] not in COMMANDS:
-        hint = "".join(f" Did you mean {close}?" for close in likely(arguments[0], COMMANDS))
-        raise ConfigError(f"there is no command {arguments[0]!r}; the first argument is one of {listed}.{hint}")
-    return arguments[0]
+    return overview(
+        "glowdiff edit COMMAND --workdir=DIR [--out=grid.png] ...",
+        "Edits pictures. See docs/editing.md and docs/inpainting.md.",
+        {name: each.about for name, each in COMMANDS.items()},
+        "inpaint and sdedit are for diffusion models. Each command has --help.",
+    )
 
 
 # ---- By noise.

@@ -10,7 +10,8 @@ from glowdiff.catalog.methods import build_method
 from glowdiff.cli.flags import HELP, Flags, Parsed
 from glowdiff.cli.main import command
 from glowdiff.cli.paths import check_folder
-from glowdiff.errors import ConfigError, likely, require
+from glowdiff.cli.words import first_word, overview
+from glowdiff.errors import require
 from glowdiff.importers import flags as originals
 from glowdiff.importers.adm import ADM
 from glowdiff.importers.clip import CLIP
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str]) -> None:
     if arguments and arguments[0] in HELP:
         print(help_text())
         return
-    family = FAMILIES[_system(arguments)]
+    family = FAMILIES[first_word(arguments, "system", FAMILIES)]
     typed = flags(family).parse(arguments[1:])
     check_folder("--workdir", typed.workdir)
     release, values = _flags(family, typed)
@@ -68,32 +69,16 @@ def main(arguments: Sequence[str]) -> None:
 
 def help_text() -> str:
     """What there is."""
-    listed = [f"  {name:8}{family.help}" for name, family in FAMILIES.items()]
-    return "\n".join(
-        [
-            "glowdiff import SYSTEM --weights=FILE ... --workdir=DIR",
-            "Makes a workdir of published weights. See docs/importing.md.", "", *listed, "", "Each system has --help.",
-        ]
-    )  # fmt: skip
+    return overview(
+        "glowdiff import SYSTEM --weights=FILE ... --workdir=DIR",
+        "Makes a workdir of published weights. See docs/importing.md.",
+        {name: family.help for name, family in FAMILIES.items()},
+        "Each system has --help.",
+    )
 
 
 def _sentence(text: str) -> str:
     return text[0].upper() + text[1:] + ("" if text.endswith(".") else ".")
-
-
-def _system(arguments: Sequence[str]) -> str:
-    """The first word.
-
-    Raises:
-      ConfigError: there is none, or no such system.
-    """
-    listed = ", ".join(FAMILIES)
-    if not arguments or arguments[0].startswith("-"):
-        raise ConfigError(f"which system? The first argument is one of {listed}.")
-    if arguments[0] not in FAMILIES:
-        hint = "".join(f" Did you mean {close}?" for close in likely(arguments[0], FAMILIES))
-        raise ConfigError(f"there is no system {arguments[0]!r}; the first argument is one of {listed}.{hint}")
-    return arguments[0]
 
 
 def _flags(family: Family, typed: Parsed) -> tuple[str | None, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Folders of every kind of image file, and data sets small enough to be prepared in each test."""
+"""Data sets small enough to be prepared in each test."""
 
 from __future__ import annotations
 
@@ -37,13 +37,3 @@ def save_pictures(folder: Path, count: int, *, size: tuple[int, int] = (kinds.SI
     for index in range(count):
         pixels = rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{index:03d}.png")
-
-
-@pytest.fixture
-def good_files(tmp_path) -> Path:
-    return kinds.write_good(tmp_path / "good")
-
-
-@pytest.fixture
-def bad_files(tmp_path) -> Path:
-    return kinds.write_bad(tmp_path / "bad")

@@ -15,7 +15,7 @@ from orbax.checkpoint._src.path import gcs_utils
 
 import glowdiff
 from glowdiff.training.loop import train
-from tests import small
+from tests import small, toys
 
 
 @pytest.fixture
@@ -45,8 +45,8 @@ def store(tmp_path, monkeypatch) -> Path:
 
 def test_a_run_in_a_bucket_is_a_run_on_disk(toy, store, tmp_path):
     address = "gs://bucket/run"
-    config = small.toy_config(toy)
-    train(small.toy_config(toy, train__steps=2), address)
+    config = toys.toy_config(toy)
+    train(toys.toy_config(toy, train__steps=2), address)
     assert small.steps(address) == [2]
     train(config, address)  # goes on
     train(config, tmp_path / "local")

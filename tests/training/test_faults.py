@@ -13,12 +13,12 @@ from glowdiff.errors import ConfigError
 from glowdiff.training.experiment import build
 from glowdiff.training.loop import NonFiniteError, train
 from glowdiff.workdir.checkpoint import CheckpointError, Checkpoints
-from tests import small
+from tests import small, toys
 
 
 def test_a_step_that_is_not_finite_is_skipped_and_counted(toy, tmp_path):
-    toy.fill(small.POISON)  # one picture of 32: one step of four
-    config = small.toy_config(toy, train__steps=8, train__checkpoint_every=1, train__clip=1.0)
+    toy.fill(toys.POISON)  # one picture of 32: one step of four
+    config = toys.toy_config(toy, train__steps=8, train__checkpoint_every=1, train__clip=1.0)
     train(config, tmp_path)
     lines = small.log(tmp_path)
     assert [line["step"] for line in lines] == list(range(1, 9))
@@ -29,18 +29,18 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(toy, tmp_path):
 
 
 def test_a_skipped_step_changes_nothing_but_the_counters(toy, tmp_path):
-    toy.fill(small.POISON)
-    config = small.toy_config(toy, train__steps=8)
+    toy.fill(toys.POISON)
+    config = toys.toy_config(toy, train__steps=8)
     train(config, tmp_path / "first")
     bad = [line["step"] for line in small.log(tmp_path / "first") if line["loss"] is None][-1]
     for last in (bad - 1, bad):  # once more, saving right before and after that step
-        train(small.toy_config(toy, train__steps=last), tmp_path / "run")
+        train(toys.toy_config(toy, train__steps=last), tmp_path / "run")
     before, after = (small.state_of(config, tmp_path / "run", step) for step in (bad - 1, bad))
     assert {path for path in before if before[path] != after[path]} == {"step", "skipped", "skipped_in_row"}
 
 
 def test_when_no_step_is_finite_any_more_training_stops_and_says_where(toy, tmp_path):
-    config = small.toy_config(toy, model__fail_from=5, train__steps=50, train__max_skips=4)
+    config = toys.toy_config(toy, model__fail_from=5, train__steps=50, train__max_skips=4)
     for _ in range(2):  # the same command again goes on from the last save, and says the same
         with pytest.raises(NonFiniteError, match=r"loss has been nan for 4 steps in a row, up to step 9") as error:
             train(config, tmp_path)
@@ -54,9 +54,9 @@ def test_when_no_step_is_finite_any_more_training_stops_and_says_where(toy, tmp_
 
 def test_a_spike_of_the_gradient_is_clipped_and_counted(toy, tmp_path):
     def moved(clip: float | None) -> tuple[list[dict], float]:
-        toy.fill(small.SPIKE)
+        toy.fill(toys.SPIKE)
         workdir = tmp_path / str(clip)
-        config = small.toy_config(toy, train__clip=clip, optimizer__name="adam", optimizer__b2=0.0)
+        config = toys.toy_config(toy, train__clip=clip, optimizer__name="adam", optimizer__b2=0.0)
         train(config, workdir)
         lines = small.log(workdir)
         with Checkpoints(workdir) as checkpoints:
@@ -74,7 +74,7 @@ def test_a_spike_of_the_gradient_is_clipped_and_counted(toy, tmp_path):
 
 @pytest.fixture
 def finished(toy, tmp_path):
-    config = small.toy_config(toy)
+    config = toys.toy_config(toy)
     train(config, tmp_path / "run")
     return config, tmp_path / "run"
 
@@ -102,7 +102,7 @@ def test_a_damaged_newest_step_is_taken_again(finished, caplog):
 def test_a_workdir_of_another_configuration_names_the_keys(finished, toy):
     _, workdir = finished
     before = (workdir / "config.json").read_text()
-    other = small.toy_config(toy, train__batch=16, optimizer__learning_rate=0.5, seed=3)
+    other = toys.toy_config(toy, train__batch=16, optimizer__learning_rate=0.5, seed=3)
     with pytest.raises(ConfigError) as error:
         train(other, workdir)
     for expected in (
@@ -118,7 +118,7 @@ def test_a_workdir_of_another_configuration_names_the_keys(finished, toy):
 
 def test_what_alters_no_step_may_change_between_runs(finished, toy):
     _, workdir = finished
-    changed = small.toy_config(
+    changed = toys.toy_config(
         toy, train__steps=6, train__log_every=2, train__checkpoint_every=3, eval__every=3, pictures__every=0
     )
     metrics = train(changed, workdir)
@@ -151,13 +151,13 @@ def test_the_same_seed_gives_the_same_run_and_another_one_another(finished, toy,
     assert small.log(tmp_path / "again") == small.log(workdir)
     pictures = [(folder / "samples/4.png").read_bytes() for folder in (workdir, tmp_path / "again")]
     assert pictures[0] == pictures[1]
-    other = small.toy_config(toy, seed=1)
+    other = toys.toy_config(toy, seed=1)
     train(other, tmp_path / "other")
     assert small.log(tmp_path / "other") != small.log(workdir)
 
 
 def test_a_dry_run_prints_the_table_and_writes_nothing(toy, tmp_path, capsys):
-    assert train(small.toy_config(toy), tmp_path / "none", dry_run=True) == {}
+    assert train(toys.toy_config(toy), tmp_path / "none", dry_run=True) == {}
     assert not (tmp_path / "none").exists()
     table = capsys.readouterr().out
     for expected in ("toy (float32)", "64", "8 x 8 x 1, 17 levels", "32 to train on", "data 1 x fsdp 1", "8 images"):
@@ -167,7 +167,7 @@ def test_a_dry_run_prints_the_table_and_writes_nothing(toy, tmp_path, capsys):
 def test_a_checkpoint_of_another_shape_names_the_parameter_and_both_shapes(finished, toy, tmp_path):
     _, workdir = finished
     np.savez(tmp_path / "wide.npz", arr_0=np.repeat(toy.images, 2, 2), levels=np.int32(17))
-    wide = small.toy_config(toy, data__path=str(tmp_path / "wide.npz"))
+    wide = toys.toy_config(toy, data__path=str(tmp_path / "wide.npz"))
     shutil.copytree(workdir / "checkpoints", tmp_path / "wide/checkpoints")
     with pytest.raises(CheckpointError, match=r"params.*mean") as error:
         train(wide, tmp_path / "wide")

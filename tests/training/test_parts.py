@@ -13,20 +13,20 @@ from glowdiff.errors import ConfigError
 from glowdiff.trained import restore
 from glowdiff.training.loop import train
 from glowdiff.workdir.checkpoint import CheckpointError
-from tests import small
+from tests import small, toys
 
 
 @pytest.fixture
 def teacher(toy, tmp_path):
     """A toy that has learnt something."""
-    train(small.toy_config(toy, optimizer__learning_rate=0.1), tmp_path / "teacher")
+    train(toys.toy_config(toy, optimizer__learning_rate=0.1), tmp_path / "teacher")
     return tmp_path / "teacher"
 
 
 @pytest.fixture
 def pupil(toy, teacher, tmp_path):
     """A toy that learns what the teacher draws, and its configuration."""
-    config = small.toy_config(toy, model__teacher=str(teacher), optimizer__learning_rate=0.1)
+    config = toys.toy_config(toy, model__teacher=str(teacher), optimizer__learning_rate=0.1)
     train(config, tmp_path / "pupil")
     return config, tmp_path / "pupil"
 
@@ -73,13 +73,13 @@ def test_a_damaged_copy_is_noticed(pupil):
 
 
 def test_what_is_no_workdir_is_refused_before_anything_is_written(toy, tmp_path):
-    config = small.toy_config(toy, model__teacher=str(tmp_path / "nobody"))
+    config = toys.toy_config(toy, model__teacher=str(tmp_path / "nobody"))
     with pytest.raises(ConfigError, match="nobody is not a workdir of glowdiff"):
         train(config, tmp_path / "pupil")
     assert not (tmp_path / "pupil").exists()
 
 
 def test_checking_alone_copies_nothing(toy, teacher, tmp_path):
-    config = small.toy_config(toy, model__teacher=str(teacher))
+    config = toys.toy_config(toy, model__teacher=str(teacher))
     train(config, tmp_path / "pupil", dry_run=True)
     assert not (tmp_path / "pupil").exists()

@@ -15,7 +15,7 @@ from glowdiff.training import loop
 from glowdiff.training.feed import Feed
 from glowdiff.training.loop import train
 from glowdiff.workdir.checkpoint import Checkpoints
-from tests import small
+from tests import small, toys
 
 # ---- Real signals at the real command.
 
@@ -121,7 +121,7 @@ STEPS = 12
 
 @pytest.fixture
 def config(toy):
-    return small.toy_config(
+    return toys.toy_config(
         toy, train__steps=STEPS, train__checkpoint_every=5, train__accumulate=2, eval__every=4, pictures__every=6
     )
 

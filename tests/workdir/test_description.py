@@ -10,11 +10,11 @@ import glowdiff
 from glowdiff.errors import ConfigError
 from glowdiff.training.loop import train
 from glowdiff.workdir import description
-from tests import small
+from tests import toys
 
 
 def test_a_workdir_of_an_earlier_version_says_so(toy, tmp_path):
-    config = small.toy_config(toy, train__steps=2)
+    config = toys.toy_config(toy, train__steps=2)
     train(config, tmp_path)
     file = tmp_path / description.FILE
     content = json.loads(file.read_text())
