@@ -19,7 +19,7 @@ Settings = Any  # a `ConfigDict` of ml_collections, whose attributes no type che
 _SMOKE = {
     "model": {"depth": 2, "width": 8, "blocks": 1, "hidden_layers": 2, "init_images": 16, "levels": 3},
     "model.network": {
-        "channels": 64, "res_blocks": 1, "heads": 1, "head_channels": 32, "width": 32, "layers": 1, "embedding": 16,
+        "channels": 32, "res_blocks": 1, "heads": 1, "head_channels": 32, "width": 32, "layers": 1, "embedding": 16,
     },
     "model.text": {"width": 32, "layers": 1, "heads": 1},
 }  # fmt: skip
