@@ -16,6 +16,7 @@ from glowdiff.errors import ConfigError, did_you_mean, require, require_choice
 Settings = Any  # a `ConfigDict` of ml_collections, whose attributes no type checker knows
 
 # What `:smoke` shrinks, by section.
+_SMOKE_SIZE = 64  # pixels on a side of larger images
 _SMOKE = {
     "model": {"depth": 2, "width": 8, "blocks": 1, "hidden_layers": 2, "init_images": 16, "levels": 3},
     "model.network": {
@@ -70,6 +71,10 @@ def variant(config: Settings, mode: str = "") -> Settings:
         config.optimizer.warmup_steps = min(config.optimizer.warmup_steps, 2)
         if "steps" in _entry(config.method).config.options:
             config.sampling.steps = "4"
+        if (config.data.size or 0) > _SMOKE_SIZE:
+            if config.model.get("low_res"):
+                config.model.low_res = config.model.low_res * _SMOKE_SIZE // config.data.size
+            config.data.size = _SMOKE_SIZE
         for section, sizes in _SMOKE.items():
             values = _section(config, section)
             for key, small in sizes.items():
