@@ -1,8 +1,6 @@
 """`python evaluate.py ...` is `glowdiff evaluate ...`, which `--help` explains."""
 
-import sys
-
-from glowdiff.cli.evaluate import main
+from glowdiff.cli.__main__ import process
 
 if __name__ == "__main__":
-    sys.exit(main())
+    process("evaluate")

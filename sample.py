@@ -1,8 +1,6 @@
 """`python sample.py ...` is `glowdiff sample ...`, which `--help` explains."""
 
-import sys
-
-from glowdiff.cli.sample import main
+from glowdiff.cli.__main__ import process
 
 if __name__ == "__main__":
-    sys.exit(main())
+    process("sample")

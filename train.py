@@ -1,8 +1,6 @@
 """`python train.py ...` is `glowdiff train ...`, which `--help` explains."""
 
-import sys
-
-from glowdiff.cli.train import main
+from glowdiff.cli.__main__ import process
 
 if __name__ == "__main__":
-    sys.exit(main())
+    process("train")

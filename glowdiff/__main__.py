@@ -1,8 +1,6 @@
 """`python -m glowdiff COMMAND` is the command `glowdiff COMMAND`."""
 
-import sys
-
-from glowdiff.cli.__main__ import main
+from glowdiff.cli.__main__ import process
 
 if __name__ == "__main__":
-    sys.exit(main())
+    process()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from etils import epath
 
 from glowdiff.errors import ConfigError, require
+
+_JSON_BYTES = 2**26
 
 
 def is_address(path: epath.PathLike) -> bool:
@@ -35,8 +39,28 @@ def write_whole(path: epath.PathLike, content: bytes | str) -> None:
         return
     # Always of the same name, so that killed writers leave one file and not many.
     temporary = target.parent / f"{target.name}.tmp"
-    temporary.write_bytes(data)
+    try:
+        temporary.write_bytes(data)
+    except OSError as error:  # a full disk, whose error names no file
+        temporary.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(target)) from error
     temporary.replace(target)
+
+
+def read_json(path: epath.Path) -> Any:
+    """What a JSON file of ours holds, whoever has been at it since.
+
+    Raises:
+      ConfigError: it is no ordinary file, not UTF-8, not JSON, nested too deeply, or far too large.
+    """
+    require(path.is_file(), f"{path} is no ordinary file.")
+    require(path.stat().length <= _JSON_BYTES, f"{path} is larger than {_JSON_BYTES >> 20} MiB, which is too large.")
+    try:
+        return json.loads(path.read_bytes().decode())
+    except RecursionError as error:
+        raise ConfigError(f"{path} is damaged: it is nested too deeply.") from error
+    except ValueError as error:  # of the decoder, of JSON, of numbers of thousands of digits
+        raise ConfigError(f"{path} is damaged: {error}.") from error
 
 
 def read_npz(path: Path, key: str, content: str, example: str) -> dict[str, np.ndarray]:

@@ -6,6 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from glowdiff.errors import require
+
 
 @dataclass(frozen=True)
 class DataSpec:
@@ -38,8 +40,17 @@ def spec_from_json(fields: dict[str, Any]) -> DataSpec:
     >>> spec = DataSpec("digits", (8, 8, 1), 17, 1437, 360, classes=("0", "1"))
     >>> spec_from_json(spec_to_json(spec)) == spec
     True
+
+    Raises:
+      ConfigError: there can be no such data.
+      KeyError, TypeError, ValueError, OverflowError: a value is missing or of another type.
     """
     height, width, channels = (int(side) for side in fields["shape"])
+    require(
+        min(height, width, channels) > 0 and 1 < int(fields["levels"]) <= 2**16 and isinstance(fields["classes"], list),
+        f"images of {height}x{width}x{channels} with {fields['levels']} levels and classes {fields['classes']!r:.40} "
+        "cannot be.",
+    )
     return DataSpec(
         name=str(fields["name"]),
         shape=(height, width, channels),

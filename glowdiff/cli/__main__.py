@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
-from glowdiff.cli.words import overview
+from glowdiff.cli.words import INTERRUPTED, overview
 from glowdiff.errors import did_you_mean
 
 COMMANDS = {
@@ -33,7 +36,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"error: glowdiff has no command {name!r}. {did_you_mean(name, COMMANDS)}", file=sys.stderr)
         return 1
-    return importlib.import_module(f"glowdiff.cli.{name.replace('import', 'import_')}").main(rest)
+    try:
+        module = importlib.import_module(f"glowdiff.cli.{name.replace('import', 'import_')}")
+    except KeyboardInterrupt:  # JAX takes seconds
+        print("error: interrupted.", file=sys.stderr)
+        return INTERRUPTED
+    return module.main(rest)
+
+
+def process(*words: str) -> NoReturn:
+    """Run a command as this process; `words` come before its arguments. After an error nothing more is heard.
+
+    What threads and exit handlers of libraries still have to say of a full disk or a lost checkpoint, a hundred lines
+    of it, would hide the line that says what happened.
+    """
+    status = main([*words, *sys.argv[1:]])
+    if status:
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status)
+    sys.exit(0)
 
 
 def help_text() -> str:
@@ -48,4 +71,4 @@ def help_text() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    process()

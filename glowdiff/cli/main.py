@@ -6,18 +6,23 @@ import functools
 import importlib.util
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import jax
 from absl import logging
 
 from glowdiff.cli.paths import expanded
+from glowdiff.cli.words import INTERRUPTED
 from glowdiff.errors import ConfigError
 from glowdiff.importers.mapping import WeightsError
 from glowdiff.training.loop import NonFiniteError
-from glowdiff.workdir.checkpoint import CheckpointError
+from glowdiff.workdir.faults import CheckpointError
 
 USER_ERRORS = (
     ConfigError,
@@ -25,7 +30,6 @@ USER_ERRORS = (
     NonFiniteError,
     WeightsError,
 )  # what a message mends better than a traceback
-INTERRUPTED = 130  # the exit status of shells after Ctrl-C
 Main = Callable[..., int]  # (arguments=None) -> exit status; None: those of the process
 
 
@@ -34,16 +38,25 @@ def command(body: Callable[[Sequence[str]], None]) -> Main:
 
     @functools.wraps(body)
     def main(arguments: Sequence[str] | None = None) -> int:
+        usual = _end_at_second_interrupt()
+        if os.environ.get("HOME") == "":  # ~ would be the root folder; without HOME it is what the system knows
+            del os.environ["HOME"]
         try:
             body(sys.argv[1:] if arguments is None else list(arguments))
         except SystemExit as stop:  # of help
             return int(stop.code or 0)
         except KeyboardInterrupt:
             return _fail("interrupted.", INTERRUPTED)
+        except BrokenPipeError:  # `glowdiff configs | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python fails at flushing it
+            return 1
         except USER_ERRORS as error:
             return _fail(str(error))
         except OSError as error:  # a full disk, a folder that nobody may read
             return _fail(f"{error.filename or 'a file'}: {error.strerror or error}")
+        finally:
+            if usual is not None:
+                signal.signal(signal.SIGINT, usual)
         return 0
 
     return main
@@ -59,6 +72,23 @@ def initialize() -> None:
         )
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR") and os.environ.get("HOME", "~"):
         jax.config.update("jax_compilation_cache_dir", expanded("the compilation cache", "~/.cache/glowdiff/xla"))
+
+
+def _end_at_second_interrupt() -> Any:
+    """Let Ctrl-C raise once, and end the process the second time, for callbacks of JAX swallow what is raised in them.
+
+    Returns:
+      the handler that was there; None: it stays, for it is another one, or this is no main thread.
+    """
+    usual = signal.getsignal(signal.SIGINT)
+    if usual is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        return None
+
+    def once(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+        signal.default_int_handler(number, frame)
+
+    return signal.signal(signal.SIGINT, once)
 
 
 def _fail(message: str, status: int = 1) -> int:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from glowdiff.errors import ConfigError, likely
 
+INTERRUPTED = 130  # the exit status of shells after Ctrl-C
+
 
 def first_word(arguments: Sequence[str], noun: str, known: Mapping[str, object]) -> str:
     """The first argument, which is one of `known`.

@@ -55,11 +55,11 @@ def prepare_once(target: Path, write: Callable[[Path], Path]) -> Path:
     parent = target.parent
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        with locked(parent / f".{target.name}.lock"):
+        with locked(parent / f".{target.name}.lock") as alone:
             if target.is_dir():  # another process prepared it while we waited
                 return target
-            _remove_abandoned(parent)
-            scratch = Path(tempfile.mkdtemp(prefix=".preparing-", dir=parent))
+            _remove_abandoned(parent, target.name if alone else "")
+            scratch = Path(tempfile.mkdtemp(prefix=f".preparing-{target.name}-", dir=parent))
             try:
                 _put_into_place(write(scratch), target)
             finally:
@@ -85,19 +85,29 @@ def _put_into_place(finished: Path, target: Path) -> None:
             raise
 
 
-def _remove_abandoned(parent: Path) -> None:
-    """Delete what preparations that were killed have left; young ones may still be at work on another machine."""
+def _remove_abandoned(parent: Path, ours: str) -> None:
+    """Delete what preparations that were killed have left.
+
+    Of the set `ours`, whose lock we hold, nobody else is at work; young ones of others may be, on another machine.
+    """
     for scratch in parent.glob(".preparing-*"):
         with contextlib.suppress(OSError):
-            if time.time() - scratch.stat().st_mtime > _ABANDONED:
+            is_ours = ours and scratch.name.startswith(f".preparing-{ours}-")
+            if is_ours or time.time() - scratch.stat().st_mtime > _ABANDONED:
                 shutil.rmtree(scratch, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on `path`; the system releases it even when the process is killed."""
+def locked(path: Path) -> Iterator[bool]:
+    """Hold an exclusive lock on `path`, or yield False where the disk has none.
+
+    The system releases it even when the process is killed.
+    """
     with path.open("w") as file:
+        alone = fcntl is not None
         if fcntl is not None:
-            with contextlib.suppress(OSError):  # disks without locks: the rename still decides
+            try:
                 fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+            except OSError:  # the rename still decides
+                alone = False
+        yield alone

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from etils import epath
 
 from glowdiff.config.sections import Config
-from glowdiff.data.batches import eval_batches, train_batches
+from glowdiff.data.batches import TrainIterator, eval_batches, train_batches
 from glowdiff.inference.drawer import Drawer
 from glowdiff.method import conditions_of
 from glowdiff.metrics.scores import make_scorer
@@ -19,11 +20,13 @@ from glowdiff.trained import keep_parts
 from glowdiff.training.experiment import Experiment, build
 from glowdiff.training.feed import Feed
 from glowdiff.training.fine_tune import check_source, start_from
+from glowdiff.training.optimizer import learning_rate
 from glowdiff.training.preemption import Preemption
 from glowdiff.training.report import Reporter, as_floats, print_table
 from glowdiff.training.state import TrainState
 from glowdiff.workdir import description as workdirs
-from glowdiff.workdir.checkpoint import Checkpoints
+from glowdiff.workdir.checkpoint import CheckpointError, Checkpoints
+from glowdiff.workdir.lock import Lock
 
 
 class NonFiniteError(RuntimeError):
@@ -33,7 +36,8 @@ class NonFiniteError(RuntimeError):
 def train(config: Config, workdir: epath.PathLike, *, dry_run: bool = False) -> dict[str, float]:
     """Train `config` in `workdir`, going on where an earlier run of it stopped.
 
-    SIGTERM saves and returns at the next step boundary. With `dry_run` everything is checked and the table printed.
+    SIGTERM, Ctrl-C and SIGHUP save and return at the next step boundary. With `dry_run` everything is checked and the
+    table printed.
 
     Returns:
       The metrics of the last step that was evaluated.
@@ -43,44 +47,54 @@ def train(config: Config, workdir: epath.PathLike, *, dry_run: bool = False) -> 
       CheckpointError: no checkpoint can be read or written; nothing is ever restarted silently.
       NonFiniteError: `train.max_skips` steps in a row were not finite.
     """
-    with Preemption() as preemption:
-        if config.train.init_from and not _begun(workdir):  # what goes on needs it no more
+    with Preemption() as preemption, Lock(workdir) as lock, Checkpoints(workdir) as checkpoints:
+        checkpoints.check_root()
+        if config.train.init_from and not checkpoints.steps():  # what goes on needs it no more
             check_source(config.train.init_from)
         experiment = build(config, workdir)
-        workdirs.check_rerun(workdir, config, experiment.dataset.spec)
-        print_table(experiment, experiment.abstract_state())
-        if dry_run:
-            return {}
-        if jax.process_index() == 0:
-            workdirs.write(workdir, config, experiment.dataset.spec)
-            if experiment.tokenizer:
-                experiment.tokenizer.save(workdir)
-        keep_parts(config, workdir)
-        with Checkpoints(workdir) as checkpoints:
-            return _Run(experiment, workdir, checkpoints, preemption).run()
+        earlier = workdirs.check_rerun(workdir, config, experiment.dataset.spec)
+        with contextlib.closing(_batches(experiment)) as batches:
+            print_table(experiment, experiment.abstract_state())
+            if dry_run:
+                lock.check_free()
+                return {}
+            lock.take()
+            if jax.process_index() == 0:
+                workdirs.write(workdir, config, experiment.dataset.spec)
+                if experiment.tokenizer:
+                    experiment.tokenizer.save(workdir)
+            keep_parts(config, workdir)
+            run = _Run(experiment, workdir, checkpoints, preemption, batches, lock)
+            run.say_rates(earlier)
+            return run.run()
 
 
-def _begun(workdir: epath.PathLike) -> bool:
-    with Checkpoints(workdir) as checkpoints:
-        return bool(checkpoints.steps())
+def _batches(experiment: Experiment) -> TrainIterator:
+    config = experiment.config
+    return train_batches(
+        experiment.dataset,
+        config.data,
+        batch=config.train.batch,
+        seed=config.seed,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
 
 
 class _Run:
     """One run of the loop, from a checkpoint or from scratch to the last step or SIGTERM."""
 
     def __init__(
-        self, experiment: Experiment, workdir: epath.PathLike, checkpoints: Checkpoints, preemption: Preemption
+        self,
+        experiment: Experiment,
+        workdir: epath.PathLike,
+        checkpoints: Checkpoints,
+        preemption: Preemption,
+        batches: TrainIterator,
+        lock: Lock,
     ) -> None:
         self.experiment, self.config = experiment, experiment.config
-        self.checkpoints, self.preemption = checkpoints, preemption
-        self.batches = train_batches(
-            experiment.dataset,
-            self.config.data,
-            batch=self.config.train.batch,
-            seed=self.config.seed,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-        )
+        self.checkpoints, self.preemption, self.batches, self.lock = checkpoints, preemption, batches, lock
         self.due: dict[str, float] | None = None  # metrics of the last step, if it was saved before all was shown
         restored = checkpoints.restore_latest(experiment.abstract_state()._asdict())
         if restored is None:
@@ -94,6 +108,7 @@ class _Run:
             self.due = restored.data.get("due")
         done = self.start if self.due is None else self.start - 1
         self.reporter = Reporter(workdir, done, self.config.train.steps, self.config.train.batch)
+        self.trusted = restored is not None  # whether a step of this workdir has been read back
         if restored is not None:
             self.reporter.say(f"Going on after step {self.start}, from {epath.Path(workdir) / 'checkpoints'}.")
         self.feed = Feed(self.batches, experiment.mesh)
@@ -112,6 +127,7 @@ class _Run:
                 self.reporter.say(f"All {last} steps are done; raise train.steps to go on.")
                 return self.metrics
             step_function = self._compile()
+            self.preemption.begin()
             for step in range(self.start + 1, last + 1):
                 self.state, metrics = step_function(self.state, self.feed.next(), *self.frozen)
                 if step < last:
@@ -120,13 +136,36 @@ class _Run:
                 self.reporter.advance(step)
                 self._boundary(step, metrics, stop=stop, final=step == last)
                 if stop and step < last:
-                    self.reporter.say(f"Stopped by SIGTERM after step {step}; the same command goes on from there.")
+                    cause = self.preemption.cause or "SIGTERM"
+                    self.reporter.say(f"Stopped by {cause} after step {step}; the same command goes on from there.")
                     break
             self.checkpoints.wait()
             return self.metrics
+        except CheckpointError:
+            self.lock.check()  # it names the cause, if that is another folder
+            raise
         finally:
             self.reporter.close()
-            self.batches.close()
+
+    def say_rates(self, earlier: Config | None) -> None:
+        """Say if the learning rate jumps, because it decays to another `train.steps` than in the run before."""
+        if earlier is None or self.start == 0:
+            return
+        before, now = (float(np.asarray(learning_rate(config)(self.start))) for config in (earlier, self.config))
+        if not math.isclose(before, now, rel_tol=0.01):
+            self.reporter.say(
+                f"The learning rate goes from {before:.3g} to {now:.3g}: it decays until train.steps, which was "
+                f"{earlier.train.steps} and is {self.config.train.steps}. To decay as before: "
+                f"--config.optimizer.decay_steps={earlier.optimizer.decay_steps or earlier.train.steps}."
+            )
+
+    def _save(self, step: int, data: dict[str, Any], values: dict[str, float]) -> None:
+        """Save; the first time also read it back, for a workdir that cannot be read is no use."""
+        self.lock.check()
+        self.checkpoints.save(step, self.state._asdict(), data, values)
+        if not self.trusted:
+            self.checkpoints.read_back(step, self.experiment.abstract_state()._asdict())
+            self.trusted = True
 
     def _compile(self) -> Any:
         """Compile the step now, and say so, rather than at the first call."""
@@ -157,11 +196,12 @@ class _Run:
         data = {"position": self.feed.position}
         if stop and shown:
             # Evaluation may outlast the time that is left: the next run makes up for it, before its first step.
-            self.checkpoints.save(step, self.state._asdict(), data | {"due": values}, values)
+            self._save(step, data | {"due": values}, values)
             return
+        self.lock.check()
         values = self._show(step, values)
         if save:
-            self.checkpoints.save(step, self.state._asdict(), data, values)
+            self._save(step, data, values)
 
     def _show(self, step: int, values: dict[str, float]) -> dict[str, float]:
         """Evaluate, draw and log what is due after `step`; return its metrics."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Any
 
@@ -60,6 +61,8 @@ class Reporter:
         if not self._active:
             return
         self._log = MetricsLog(workdir, start)
+        if self._log.dropped and not start:
+            self.say(f"No checkpoint was saved before: step 1 again. {self._log.dropped} lines of the log are dropped.")
         # tensorboardX writes remote folders only with extra libraries: there, metrics.jsonl must do.
         local = not is_address(workdir)
         self._events = SummaryWriter(str(self._workdir / "events"), purge_step=start + 1) if local else None
@@ -72,7 +75,7 @@ class Reporter:
     def say(self, message: str) -> None:
         """One line for the person watching."""
         if self._active:
-            console.print(message)
+            _print(message)
 
     def advance(self, step: int) -> None:
         """Move the bar."""
@@ -101,7 +104,7 @@ class Reporter:
             self._bar.update(self._task, description=text)
         else:
             left = (self._steps - step) * seconds / max(step - before, 1)
-            console.print(f"step {step}/{self._steps}  {text}  {_duration(left)} left")
+            _print(f"step {step}/{self._steps}  {text}  {_duration(left)} left")
 
     def picture(self, step: int, images: np.ndarray, spec: DataSpec) -> None:
         """Write a grid of samples of a model of `spec` to samples/STEP.png and TensorBoard."""
@@ -119,7 +122,13 @@ class Reporter:
         if self._bar:
             self._bar.stop()
         if self._active and self._events:
-            self._events.close()
+            with contextlib.suppress(OSError):  # a full disk; what ended the run says so
+                self._events.close()
+
+
+def _print(line: str) -> None:
+    with contextlib.suppress(OSError):  # a terminal that was closed, or a pipe: no reason to lose a run
+        console.print(line)
 
 
 _LABELS = {"bits_per_dim": "bits/dim", "test_bits_per_dim": "test", "test_loss": "test"}

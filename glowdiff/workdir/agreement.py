@@ -2,34 +2,52 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
 import jax
 import numpy as np
+from absl import logging
 from jax.experimental import multihost_utils
 
-from glowdiff.workdir.manifest import DamagedError
+from glowdiff.workdir.faults import DamagedError, UnreadableError, first_line, is_unreadable
+
+PAUSES = (1.0, 5.0)  # seconds between the tries at what cannot be read
+_INTACT, _UNREADABLE, _DAMAGED = range(3)
 
 T = TypeVar("T")
 
 
 def together(read: Callable[[], T]) -> T:
-    """What `read` returns; `DamagedError` in every process if it failed in any."""
-    result, problem = None, ""
-    try:
-        result = read()
-    except (MemoryError, jax.errors.JaxRuntimeError):
-        raise  # says nothing about the files
-    except Exception as error:  # Orbax's errors for damaged files are of many types.
-        problem = first_line(error)
-    problems = [problem]
-    if jax.process_count() > 1:
-        failed = np.ravel(multihost_utils.process_allgather(np.array(bool(problem))))
-        problems = [problem or f"process {index} could not read it" for index in np.flatnonzero(failed)]
-    if any(problems):
-        raise DamagedError(problems[0])
-    return result  # pyright: ignore[reportReturnType]
+    """What `read` returns, tried again where a disk or a store could not be read.
+
+    Raises:
+      DamagedError: in every process if it failed in any.
+      UnreadableError: in every process if it could not be read in any, however often it was tried.
+    """
+    for pause in (*PAUSES, None):
+        result, problem, state = None, "", _INTACT
+        try:
+            result = read()
+        except (MemoryError, jax.errors.JaxRuntimeError):
+            raise  # says nothing about the files
+        except Exception as error:  # Orbax's errors for damaged files are of many types.
+            problem, state = first_line(error), _UNREADABLE if is_unreadable(error) else _DAMAGED
+        states = [state]
+        if jax.process_count() > 1:
+            states = [int(each) for each in np.ravel(multihost_utils.process_allgather(np.array(state)))]
+        worst = max(states)
+        if worst == _INTACT:
+            return result  # pyright: ignore[reportReturnType]
+        problem = problem if state == worst else f"process {states.index(worst)} could not read it"
+        if worst == _DAMAGED:
+            raise DamagedError(problem)
+        if pause is None:
+            raise UnreadableError(problem)
+        logging.warning("%s. Trying again in %g s.", problem, pause)
+        time.sleep(pause)
+    raise AssertionError
 
 
 def from_first_process(steps: list[int]) -> list[int]:
@@ -39,10 +57,3 @@ def from_first_process(steps: list[int]) -> list[int]:
     count = int(multihost_utils.broadcast_one_to_all(np.array(len(steps))))
     mine = np.array([*steps, *[0] * count][:count], np.int32)
     return [int(step) for step in multihost_utils.broadcast_one_to_all(mine)] if count else []
-
-
-def first_line(error: BaseException) -> str:
-    """The part of an error's message that fits into a message of ours."""
-    lines = str(error).strip().splitlines()
-    text = lines[0][:300] if lines else ""
-    return text if isinstance(error, DamagedError) else f"{type(error).__name__}: {text}"

@@ -8,30 +8,27 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging as python_logging
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from absl import logging
 from etils import epath
 from jax.experimental import multihost_utils
 
+from glowdiff.workdir import last_step
 from glowdiff.workdir import manifest as manifests
-from glowdiff.workdir.agreement import first_line, from_first_process, together
+from glowdiff.workdir.agreement import from_first_process, together
 from glowdiff.workdir.checksum import as_array, key_data, leaves_by_path
-from glowdiff.workdir.manifest import DamagedError
+from glowdiff.workdir.faults import CheckpointError, DamagedError, UnreadableError, first_line, not_read
+from glowdiff.workdir.quiet import hush_others, hush_saves, unhush_saves
 from glowdiff.workdir.retention import Retention
+from glowdiff.workdir.step_files import check_path, read_arrays, read_json
 
 PyTree = Any
 
-_ORBAX = str(epath.Path(ocp.__file__).parent)
-
-
-class CheckpointError(RuntimeError):
-    """A checkpoint that cannot be written, or cannot be read into what was asked for."""
+_AT_ONCE = 2**28  # bytes that are read back together
 
 
 class Restored(NamedTuple):
@@ -59,16 +56,18 @@ class Checkpoints:
     def __init__(self, workdir: epath.PathLike, *, best: Sequence[str] = ("test_bits_per_dim", "test_loss")) -> None:
         root = epath.Path(workdir) / "checkpoints"
         self._root = root if root.is_absolute() else root.resolve()
-        self._retention = Retention(lambda step: _read_json(self._root / str(step))[0]["metrics"], best)
+        self._retention = Retention(lambda step: read_json(self._root / str(step))[0]["metrics"], best)
         self._manager: ocp.CheckpointManager | None = None
         self._saving: int | None = None
-        logging.get_absl_logger().addFilter(_quiet)
+        hush_saves()
 
     def __enter__(self) -> Checkpoints:
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self.close()
+    def __exit__(self, kind: object, *error: object) -> None:
+        # What ended the run says more than that its last save failed too.
+        with contextlib.suppress(CheckpointError) if kind else contextlib.nullcontext():
+            self.close()
 
     def steps(self) -> list[int]:
         """The steps that were saved completely, in order."""
@@ -77,6 +76,17 @@ class Checkpoints:
     def best_step(self) -> int | None:
         """The step with the lowest value of the `best` metric, the later one of equals; None if none has one."""
         return self._retention.best_of(self.steps())
+
+    def check_root(self) -> None:
+        """Check, and write nothing, what can be checked before a run.
+
+        Raises:
+          ConfigError: nothing that is saved here could be read back, for the path's sake.
+          CheckpointError: steps have been saved, but none is there.
+        """
+        check_path(self._root)
+        if not from_first_process(self.steps()) and not self._has_damaged():
+            last_step.check_not_lost(self._root.parent)
 
     def save(self, step: int, state: PyTree, data: dict[str, Any], metrics: dict[str, float]) -> None:
         """Start saving a step; returns once the arrays may be changed or donated. Does nothing if it is saved already.
@@ -88,10 +98,12 @@ class Checkpoints:
           metrics: numbers by name.
 
         Raises:
+          ConfigError: as of `check_root`.
           CheckpointError: this save, or the one before it, could not be written; or a later step exists.
           TypeError: a leaf of `state` is not an array, or `data` is not JSON.
         """
         self.wait()
+        check_path(self._root)
         steps = from_first_process(self.steps())
         if step in steps:
             return
@@ -102,7 +114,7 @@ class Checkpoints:
             )
         arrays = {path: as_array(path, leaf) for path, leaf in leaves_by_path(state).items()}
         data = json.loads(json.dumps(data))
-        manifest = manifests.describe(arrays, data, metrics)
+        manifest = manifests.describe(step, arrays, data, metrics)
         self._retention.remember(step, manifest["metrics"])
         # Orbax does not save empty arrays; the manifest is enough to make them again.
         tree = manifests.nested({path: key_data(array) for path, array in arrays.items() if array.size})
@@ -125,7 +137,28 @@ class Checkpoints:
         if self._manager is not None and self._saving is not None:
             with self._blaming(self._saving):
                 self._manager.wait_until_finished()
+            if jax.process_index() == 0:
+                last_step.write(self._root.parent, self._saving)
             self._saving = None
+
+    def read_back(self, step: int, like: PyTree) -> None:
+        """Read a step that has just been saved, a few arrays at a time, and keep nothing of it.
+
+        Args:
+          step: the one.
+          like: its state, or its shapes with shardings.
+
+        Raises:
+          CheckpointError: it is not there as it was saved, so that training on would be in vain.
+        """
+        self.wait()
+        group: dict[str, Any] = {}
+        for path, leaf in leaves_by_path(like).items():
+            group[path] = leaf
+            if sum(4 * each.size for each in group.values()) > _AT_ONCE:
+                self._read_one(step, manifests.nested(group), part=True)
+                group = {}
+        self._read_one(step, manifests.nested(group), part=True)
 
     def close(self) -> None:
         """Wait as `wait` does, and let go of Orbax's threads."""
@@ -133,7 +166,7 @@ class Checkpoints:
             self.wait()
         finally:
             self._shut()
-            logging.get_absl_logger().removeFilter(_quiet)
+            unhush_saves()
 
     def restore_latest(self, like: PyTree) -> Restored | None:
         """The newest intact step, or None if no step was ever saved completely.
@@ -145,10 +178,11 @@ class Checkpoints:
           like: a tree of `jax.ShapeDtypeStruct` (with the `sharding` to restore to) or arrays, the whole state's.
 
         Raises:
-          CheckpointError: every step is damaged (none is moved then), or the state differs from `like` in its
-            leaves, their shapes or dtypes.
+          CheckpointError: every step is damaged (none is moved then) or gone, none can be read just now, or the state
+            differs from `like` in its leaves, their shapes or dtypes.
         """
         self.wait()
+        self.check_root()
         self._open()
         restored, damaged = self._newest_intact(like, part=False)
         for step in damaged:
@@ -189,10 +223,12 @@ class Checkpoints:
             except DamagedError as error:
                 damaged[step] = f"{self._root / str(step)} is damaged: {error}"
                 logging.warning("%s. It is not used.", damaged[step])
+            except UnreadableError as error:
+                raise not_read(self._root / str(step), error) from error
         if damaged:
             reasons = "\n  ".join(damaged.values())
             raise CheckpointError(f"No checkpoint can be used.\n  {reasons}\nNothing was changed.")
-        if self._root.exists() and list(self._root.glob("damaged-*")):
+        if self._has_damaged():
             raise CheckpointError(f"{self._root} holds only damaged checkpoints. To start afresh, use another workdir.")
         return None, []
 
@@ -204,17 +240,24 @@ class Checkpoints:
             return self._read(step, like, part=part)
         except DamagedError as error:
             raise CheckpointError(f"{self._root / str(step)} is damaged: {error}.") from error
+        except UnreadableError as error:
+            raise not_read(self._root / str(step), error) from error
 
     def _read(self, step: int, like: PyTree, *, part: bool) -> Restored:
         folder = self._root / str(step)
-        manifest, data = together(lambda: _read_json(folder))
+        if "\\" in str(folder):
+            check_path(folder)
+        manifest, data = together(lambda: read_json(folder))
         leaves = leaves_by_path(like)
         if different := manifests.differences(manifest, leaves, part=part):
             raise CheckpointError(f"{folder} does not fit this configuration:\n  {different}")
-        arrays = together(lambda: _read_arrays(folder, manifest, leaves))
+        arrays = together(lambda: read_arrays(folder, manifest, leaves))
         manifests.check_checksums(manifest, arrays)
         state = jax.tree.unflatten(jax.tree.structure(like), [arrays[path] for path in leaves])
         return Restored(step, state, data, manifest["metrics"])
+
+    def _has_damaged(self) -> bool:
+        return self._root.exists() and any(path.name.startswith("damaged-") for path in self._root.iterdir())
 
     def _move_aside(self, step: int) -> None:
         """Take a damaged step out of Orbax's way, which would not save that step again."""
@@ -233,6 +276,7 @@ class Checkpoints:
     def _open(self) -> ocp.CheckpointManager:
         """Start Orbax for writing; it removes what a killed run left half-written."""
         if self._manager is None:
+            hush_others()
             options = ocp.CheckpointManagerOptions(preservation_policy=self._retention, cleanup_tmp_directories=True)
             self._manager = ocp.CheckpointManager(self._root, options=options)
         return self._manager
@@ -255,40 +299,3 @@ class Checkpoints:
                 f"Step {step} could not be saved in {self._root} (is the disk full?): {first_line(error)}. "
                 "Earlier steps are intact."
             ) from error
-
-
-def _read_json(folder: epath.Path) -> tuple[manifests.Manifest, dict[str, Any]]:
-    manifest, data = (json.loads((folder / item / "metadata").read_text()) for item in ("meta", "data"))
-    manifests.check_digest(manifest, data)
-    return manifest, data
-
-
-def _read_arrays(folder: epath.Path, manifest: manifests.Manifest, like: dict[str, Any]) -> dict[str, jax.Array]:
-    entries = {path: manifest["leaves"][path] for path in like}
-    structs = {path: manifests.stored_form(leaf, entries[path]) for path, leaf in like.items()}
-    full = manifests.nested({path: struct for path, struct in structs.items() if struct.size})
-    arrays: dict[str, jax.Array] = {}
-    if full:
-        arguments = jax.tree.map(
-            lambda s: ocp.ArrayRestoreArgs(sharding=s.sharding, global_shape=s.shape, dtype=s.dtype), full
-        )
-        # The handler itself: Orbax's checkpointers end in a barrier, which the processes that read would wait at for
-        # ever when one of them cannot.
-        with contextlib.closing(ocp.PyTreeCheckpointHandler()) as handler:
-            tree = handler.restore(
-                folder / "state", args=ocp.args.PyTreeRestore(full, restore_args=arguments, partial_restore=True)
-            )
-        arrays = leaves_by_path(tree)
-    for path, struct in structs.items():
-        if not struct.size:
-            arrays[path] = jnp.zeros(struct.shape, struct.dtype, device=struct.sharding)
-    for path, struct in structs.items():
-        array = arrays.get(path)  # a leaf that the files do not name comes back as the struct it was asked for with
-        if not isinstance(array, jax.Array) or (array.shape, array.dtype) != (struct.shape, struct.dtype):
-            raise DamagedError(f"{path} is missing from its files, or has another shape or dtype there")
-    return {path: manifests.from_stored(arrays[path], entries[path]) for path in like}
-
-
-def _quiet(record: python_logging.LogRecord) -> bool:
-    """Drop Orbax's messages below warnings, some twenty per save, and nobody else's."""
-    return record.levelno >= python_logging.WARNING or not record.pathname.startswith(_ORBAX)

@@ -10,7 +10,7 @@ from etils import epath
 from glowdiff.catalog.parse import differences, parse, to_json
 from glowdiff.config.sections import Config
 from glowdiff.errors import ConfigError, require
-from glowdiff.files import write_whole
+from glowdiff.files import read_json, write_whole
 from glowdiff.spec import DataSpec, spec_from_json, spec_to_json
 
 FILE = "config.json"  # in a workdir
@@ -39,16 +39,22 @@ def read(workdir: epath.PathLike) -> Description:
     path = epath.Path(workdir) / FILE
     if not path.exists():
         raise ConfigError(f"{workdir} is not a workdir of glowdiff: it holds no {FILE}. Did train.py write it?")
+    content = read_json(path)
     try:
-        content = json.loads(path.read_text())
+        version = content.get("format", 1)
         require(
-            content.get("format", 1) == FORMAT,
-            f"{workdir} was written by another version of glowdiff (format {content.get('format', 1)}, here {FORMAT}), "
-            "whose configurations have other keys. Train or import it again with this version, or use that one.",
+            version == FORMAT,
+            f"{path} was written by another version of glowdiff (format {version}, here {FORMAT}), whose "
+            "configurations have other keys. Train or import it again with this version, or use that one.",
         )
-        return Description(parse(content["config"]), spec_from_json(content["data"]))
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path} cannot be read ({type(error).__name__}: {error}).") from error
+        config, data = content["config"], content["data"]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} is damaged: it does not hold a configuration and facts about data.") from error
+    try:
+        return Description(parse(config), spec_from_json(data))
+    except (ValueError, AttributeError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        what = str(error) if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
+        raise ConfigError(f"{path} is damaged: {what}") from error
 
 
 def write(workdir: epath.PathLike, config: Config, spec: DataSpec) -> None:
@@ -57,14 +63,21 @@ def write(workdir: epath.PathLike, config: Config, spec: DataSpec) -> None:
     write_whole(epath.Path(workdir) / FILE, text + "\n")
 
 
-def check_rerun(workdir: epath.PathLike, config: Config, spec: DataSpec) -> None:
-    """Raise `ConfigError`, naming what differs, if a workdir belongs to another configuration or other data."""
+def check_rerun(workdir: epath.PathLike, config: Config, spec: DataSpec) -> Config | None:
+    """The configuration with which a workdir was trained before; None if it was not.
+
+    Raises:
+      ConfigError: it belongs to another configuration or other data; what differs is named.
+    """
     if not (epath.Path(workdir) / FILE).exists():
-        return
+        return None
     old = read(workdir)
     changed = {
         key: values for key, values in sorted(differences(old.config, config).items()) if not key.startswith(FREE)
     }
+    decay = old.config.optimizer.decay_steps or old.config.train.steps
+    if config.optimizer.decay_steps == decay:  # said in other words
+        changed.pop("optimizer.decay_steps", None)
     if old.spec != spec and not changed:
         changed["data"] = (_describe(old.spec), _describe(spec))
     if changed:
@@ -73,6 +86,7 @@ def check_rerun(workdir: epath.PathLike, config: Config, spec: DataSpec) -> None
             f"{workdir} holds a run with another configuration: {listed}. Use another --workdir, or the old values "
             "(only train.steps, the mesh, memory and unroll, logging and evaluation may change)."
         )
+    return old.config
 
 
 def _describe(spec: DataSpec) -> str:

@@ -15,22 +15,22 @@ import jax
 import jax.numpy as jnp
 
 from glowdiff.workdir.checksum import as_array, checksums
+from glowdiff.workdir.faults import DamagedError
 
 Manifest = dict[str, Any]
 
 _SHOWN = 8  # differences that a message lists
 
 
-class DamagedError(Exception):
-    """What is stored is not what was saved."""
-
-
-def describe(arrays: Mapping[str, jax.Array], data: dict[str, Any], metrics: Mapping[str, float]) -> Manifest:
+def describe(
+    step: int, arrays: Mapping[str, jax.Array], data: dict[str, Any], metrics: Mapping[str, float]
+) -> Manifest:
     """The manifest of a state, as JSON.
 
     Every process of a multi-process run must call this at the same time.
 
     Args:
+      step: the number of training steps that led to the state.
       arrays: the state's leaves by path.
       data: the data pipeline's position, as it comes back from JSON.
       metrics: numbers by name.
@@ -41,13 +41,14 @@ def describe(arrays: Mapping[str, jax.Array], data: dict[str, Any], metrics: Map
         leaves[path] = {"shape": list(array.shape), "dtype": str(array.dtype), "checksum": sums[path]}
         if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
             leaves[path]["key"] = str(jax.random.key_impl(array))
-    manifest = {"leaves": leaves, "metrics": {name: float(value) for name, value in metrics.items()}}
+    numbers = {name: float(value) for name, value in metrics.items()}
+    manifest = {"step": int(step), "leaves": leaves, "metrics": numbers}
     return {**manifest, "digest": _digest(manifest, data)}
 
 
 def check_digest(manifest: Manifest, data: dict[str, Any]) -> None:
     """Raise `DamagedError` if the manifest, or the position of the data, is not what was saved."""
-    content = {name: manifest.get(name) for name in ("leaves", "metrics")}
+    content = {name: value for name, value in manifest.items() if name != "digest"}
     if manifest.get("digest") != _digest(content, data):
         raise DamagedError("the digest over its metadata and its data position differs")
 

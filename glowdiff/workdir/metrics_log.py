@@ -6,20 +6,32 @@ import json
 import math
 from typing import Any
 
+from absl import logging
 from etils import epath
 
 from glowdiff.files import is_address, write_whole
 
+FILE = "metrics.jsonl"  # in a workdir
+DAMAGED = "metrics-damaged.txt"  # what stood there and is no line of it
+
 
 class MetricsLog:
-    """Appends to WORKDIR/metrics.jsonl."""
+    """Appends to WORKDIR/metrics.jsonl.
+
+    Attributes:
+      dropped: how many lines were, of steps that are taken again.
+    """
 
     def __init__(self, workdir: epath.PathLike, start: int) -> None:
-        """Open the log of a run that goes on after step `start`: later lines, of steps taken again, are dropped."""
-        self._path = epath.Path(workdir) / "metrics.jsonl"
+        """Open the log of a run that goes on after step `start`: later lines, of steps taken again, are dropped.
+
+        Lines that are no objects with a step are set aside, with a warning.
+        """
+        self._path = epath.Path(workdir) / FILE
         self._lines: list[str] = []
+        self.dropped = 0
         if self._path.exists():
-            self._lines = [line for line in self._path.read_text().splitlines() if _step(line) <= start]
+            self._read(self._path.read_bytes(), start)
         self._rewrite()
 
     def write(self, step: int, metrics: dict[str, Any]) -> None:
@@ -30,15 +42,38 @@ class MetricsLog:
         if is_address(self._path):
             self._rewrite()
             return
+        if not self._path.exists():
+            logging.warning("%s has been removed; it is written again, whole.", self._path)
+            self._rewrite()
+            return
         with self._path.open("a") as file:
             file.write(line + "\n")
+
+    def _read(self, content: bytes, start: int) -> None:
+        *whole, rest = content.split(b"\n")
+        if _step(rest) is not None:  # else it was cut off by a kill, and its step is taken again
+            whole.append(rest)
+        rows = [(line, _step(line)) for line in whole if line]
+        self._lines = [line.decode() for line, step in rows if step is not None and step <= start]
+        self.dropped = sum(step is not None and step > start for _, step in rows)
+        damaged = [line for line, step in rows if step is None]
+        if damaged:
+            aside = self._path.parent / DAMAGED
+            earlier = aside.read_bytes() if aside.exists() else b""
+            write_whole(aside, earlier + b"\n".join([*damaged, b""]))
+            logging.warning(
+                "%d lines of %s are no metrics of a step; they are now in %s.", len(damaged), self._path, aside
+            )
 
     def _rewrite(self) -> None:
         write_whole(self._path, "".join(f"{line}\n" for line in self._lines))
 
 
-def _step(line: str) -> float:
+def _step(line: bytes) -> int | None:
+    """The step of a line; None if it has none."""
     try:
-        return json.loads(line)["step"]
-    except (json.JSONDecodeError, KeyError, TypeError):
-        return float("inf")  # cut off by a kill: its step is taken again
+        content = json.loads(line.decode())
+        step = content["step"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return step if type(step) is int and step >= 0 else None

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from glowdiff.workdir.faults import UnreadableError, is_unreadable
+
 NEWEST = 2  # steps that are kept, besides the best one
 
 
@@ -30,7 +32,11 @@ class Retention:
         self._metrics.pop(step, None)
 
     def best_of(self, steps: Sequence[int]) -> int | None:
-        """The best of `steps`, the later one of equals; None if none has such a metric."""
+        """The best of `steps`, the later one of equals; None if none has such a metric.
+
+        Raises:
+          UnreadableError: the disk or the store does not answer.
+        """
         values = {step: self._value(step) for step in steps}
         values = {step: value for step, value in values.items() if not np.isnan(value)}
         return min(values, key=lambda step: (values[step], -step), default=None)
@@ -39,14 +45,19 @@ class Retention:
         """For each of Orbax's checkpoints, whether it is kept."""
         del context
         steps = [checkpoint.step for checkpoint in checkpoints]
-        worthy = {*sorted(steps)[-NEWEST:], self.best_of(steps)}
+        try:
+            worthy = {*sorted(steps)[-NEWEST:], self.best_of(steps)}
+        except UnreadableError:
+            worthy = {*steps}
         return [step in worthy for step in steps]
 
     def _value(self, step: int) -> float:
         if step not in self._metrics:
             try:
                 self._metrics[step] = self._read(step)
-            except Exception:  # Damaged in whatever way: it cannot be the best.
-                self._metrics[step] = {}
+            except Exception as error:
+                if is_unreadable(error):  # not now; it may be the best
+                    raise UnreadableError from error
+                self._metrics[step] = {}  # damaged in whatever way: it cannot be
         metrics = self._metrics[step]
         return next((metrics[name] for name in self._best if name in metrics), np.nan)

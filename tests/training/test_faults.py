@@ -128,6 +128,31 @@ def test_what_alters_no_step_may_change_between_runs(finished, toy):
     assert metrics["test_bits_per_dim"] == small.log(workdir)[-1]["test_bits_per_dim"]
 
 
+def test_a_learning_rate_that_jumps_is_said_and_can_be_kept(toy, tmp_path, capsys):
+    base = {"optimizer__decay": "cosine", "pictures__every": 0}
+    train(toys.toy_config(toy, **base), tmp_path)
+    changes = base | {"train__steps": 6, "optimizer__decay_steps": 4}
+    train(toys.toy_config(toy, **changes), tmp_path)
+    assert "learning rate goes" not in capsys.readouterr().out
+    train(toys.toy_config(toy, **changes, optimizer__learning_rate=0.001), tmp_path)
+    other = tmp_path / "other"
+    train(toys.toy_config(toy, **base), other)
+    train(toys.toy_config(toy, **base, train__steps=8), other)
+    printed = capsys.readouterr().out
+    assert "The learning rate goes from 0 to 0.0005: it decays until train.steps, which was 4 and is 8." in printed
+    assert "--config.optimizer.decay_steps=4" in printed
+
+
+def test_a_dry_run_refuses_what_the_run_refuses(toy, tmp_path):
+    for changes, message in (
+        ({"train__batch": 64}, "train.batch is 64, but the training set of arrays has only 32"),
+        ({"data__shift": 9}, "data.shift is 9"),
+    ):
+        for dry_run in (True, False):
+            with pytest.raises(ConfigError, match=message):
+                train(toys.toy_config(toy, **changes), tmp_path / "run", dry_run=dry_run)
+
+
 def test_other_data_under_the_same_name_are_noticed(finished, toy):
     config, workdir = finished
     np.savez(toy.path, arr_0=toy.images[:-4], levels=np.int32(17))

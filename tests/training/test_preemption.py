@@ -60,13 +60,63 @@ def test_entering_again_forgets_the_signal(earlier):
         assert not preemption.requested(1)
 
 
-def test_other_signals_are_left_alone(earlier):
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it in the background
-    try:
-        with Preemption(), pytest.raises(KeyboardInterrupt):
+@pytest.fixture
+def interruptible():
+    """Ctrl-C as in a shell's foreground."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_raises_until_there_is_something_to_save(earlier, interruptible):
+    with Preemption() as preemption:
+        with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
+        preemption.begin()  # a callback of JAX may have swallowed it
+        assert preemption.requested(1)
+    with Preemption() as preemption:
+        preemption.begin()
+        assert not preemption.requested(1)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert preemption.requested(2)
+        assert preemption.cause == "Ctrl-C"
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+TWICE = """
+import os, signal
+from glowdiff.training.preemption import Preemption
+
+with Preemption() as preemption:
+    preemption.begin()
+    os.kill(os.getpid(), signal.SIGINT)
+    print("once", flush=True)
+    os.kill(os.getpid(), signal.SIGINT)
+    print("twice", flush=True)
+"""
+
+
+def test_a_second_ctrl_c_ends_at_once():
+    result = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (130, "once\n")
+    assert result.stderr.strip() == "error: interrupted twice; ended without a save. Earlier checkpoints are intact."
+
+
+def test_a_closed_terminal_is_noticed_unless_it_is_to_be_ignored(earlier):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as `nohup` asks
+    try:
+        with Preemption() as preemption:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not preemption.requested(1)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        with Preemption() as preemption:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert preemption.requested(1)
+            assert preemption.cause == "a closed terminal (SIGHUP)"
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_outside_the_main_thread_it_says_so(earlier, caplog: pytest.LogCaptureFixture):

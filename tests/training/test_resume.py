@@ -75,19 +75,30 @@ def test_the_uninterrupted_run_logged_every_step_and_its_evaluations(uninterrupt
     assert [line["step"] for line in lines if "test_bits_per_dim" in line] == [50, 100, 150]
 
 
-def test_sigterm_saves_exits_with_0_and_loses_nothing(uninterrupted, tmp_path):
+@pytest.mark.parametrize(
+    ("number", "cause"),
+    [
+        (signal.SIGTERM, "SIGTERM"),
+        (signal.SIGINT, "Ctrl-C"),
+        (signal.SIGHUP, "a closed terminal (SIGHUP)"),
+    ],
+    ids=["term", "int", "hup"],
+)
+def test_a_signal_saves_exits_with_0_and_loses_nothing(number, cause, uninterrupted, tmp_path):
     process = small.start("train.py", *arguments(tmp_path))
     log = tmp_path / "metrics.jsonl"
     while process.poll() is None and not (log.exists() and log.read_bytes().count(b"\n") >= 7):
         time.sleep(0.005)
     seen = log.read_bytes().count(b"\n")
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     out, err = process.communicate()
     assert process.returncode == 0, err
     stopped = small.steps(tmp_path)[-1]
     assert seen <= stopped < 150, "the signal was to come in the middle"
-    assert f"Stopped by SIGTERM after step {stopped}; the same command goes on from there." in out
-    assert_resumes_to(uninterrupted, tmp_path)
+    assert f"Stopped by {cause} after step {stopped}; the same command goes on from there." in out
+    assert err == ""
+    if number == signal.SIGTERM:  # the others take the same way from here
+        assert_resumes_to(uninterrupted, tmp_path)
 
 
 # Kills itself, as `kill -9` would, when the files of step 80 are there and wait to be renamed into place: by then the
