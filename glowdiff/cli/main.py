@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ import jax
 from absl import logging
 
 from glowdiff.cli.paths import expanded
-from glowdiff.errors import ConfigError
+from glowdiff.errors import ConfigError, printable
 from glowdiff.importers.mapping import WeightsError
 from glowdiff.training.loop import NonFiniteError
 from glowdiff.workdir.checkpoint import CheckpointError
@@ -63,8 +62,7 @@ def initialize() -> None:
 
 def _fail(message: str, status: int = 1) -> int:
     """One line, whatever stands in names of files."""
-    line = re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", message)
-    print(f"error: {line}", file=sys.stderr)
+    print(f"error: {printable(' '.join(message.splitlines()))}", file=sys.stderr)
     return status
 
 
