@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-# In a scan 0xff is followed by zero, or by the number of a restart.
-_MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])", re.DOTALL)
+# In a scan 0xff is followed by zero, or by the number of a restart; in front of a marker there may be more of it.
+_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])", re.DOTALL)
 _STARTS, _END = (0x01, 0xD8), 0xD9  # markers without a length
 _RIFF_HEADER = 8
 

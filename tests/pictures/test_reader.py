@@ -131,6 +131,7 @@ JPEGS = {
     "restarts": saved("JPEG", restart_marker_rows=1),
     "thumbnail": with_thumbnail(),
     "comment": saved("JPEG", comment=b"\xff\xd9 \xff\xda"),
+    "padded": saved("JPEG")[:-2] + b"\xff" * 100_000 + b"\xff\xd9",
 }
 FILM = np.random.default_rng(1).bytes(300_000)  # both markers occur in it by chance
 
