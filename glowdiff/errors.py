@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
+
+_JOINERS = "\u200c\u200d"  # invisible, but scripts and emoji are made with them
 
 
 class ConfigError(ValueError):
     """Something that was asked for cannot work; the message names it, its value, and what was expected."""
+
+    def __init__(self, message: str) -> None:
+        # Messages quote names of files and captions of strangers, and Python prints an error's text as it is.
+        super().__init__("\n".join(printable(line) for line in message.split("\n")))
 
 
 def require(condition: bool, message: str) -> None:
@@ -54,3 +61,17 @@ def did_you_mean(name: object, known: Iterable[str], *, prefix: str = "") -> str
     known = list(known)
     close = likely(name, known)
     return f"Did you mean {prefix}{close[0]}?" if close else f"Known: {', '.join(known)}."
+
+
+def printable(text: str) -> str:
+    r"""`text` for a terminal, in one line: characters that would steer it, reorder the line or are none are escaped.
+
+    >>> print(printable("a\x1b[2Jb\n\u202ec\udcff é"))
+    a\x1b[2Jb\n\u202ec\udcff é
+    """
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def _escaped(character: str) -> str:
+    steers = unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") and character not in _JOINERS
+    return character.encode("unicode_escape").decode() if steers else character

@@ -1,18 +1,26 @@
-"""Files that are written whole, and the arrays in an .npz file of the user's."""
+"""Files that are written whole, and read only if they are ordinary ones of a sensible size."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from etils import epath
 
-from glowdiff.errors import ConfigError, require
+from glowdiff.errors import ConfigError
 
-_JSON_BYTES = 2**26
+TEXT_LIMIT = 64 * 2**20  # bytes of a text that people write: captions, metadata, prompts
+_KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFDIR: "a folder",
+}
 
 
 def is_address(path: epath.PathLike) -> bool:
@@ -53,47 +61,36 @@ def read_json(path: epath.Path) -> Any:
     Raises:
       ConfigError: it is no ordinary file, not UTF-8, not JSON, nested too deeply, or far too large.
     """
-    require(path.is_file(), f"{path} is no ordinary file.")
-    require(path.stat().length <= _JSON_BYTES, f"{path} is larger than {_JSON_BYTES >> 20} MiB, which is too large.")
     try:
-        return json.loads(path.read_bytes().decode())
+        return json.loads(path.read_bytes().decode() if is_address(path) else read_text(Path(path)))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror or error}.") from error
     except RecursionError as error:
         raise ConfigError(f"{path} is damaged: it is nested too deeply.") from error
     except ValueError as error:  # of the decoder, of JSON, of numbers of thousands of digits
         raise ConfigError(f"{path} is damaged: {error}.") from error
 
 
-def read_npz(path: Path, key: str, content: str, example: str) -> dict[str, np.ndarray]:
-    """The arrays in the file at `path`, by name.
+def check_ordinary(path: Path, most: int) -> None:
+    """Raise `OSError` unless there is an ordinary file (or a link to one) of at most `most` bytes at `path`.
 
-    Args:
-      path: of the file.
-      key: the configuration's key or the flag that names the file, for messages; so are the next two.
-      content: what the file must be, such as "an .npz file of the variables".
-      example: how to save one, such as "np.savez(path, images)".
+    Named pipes and devices would be waited for, or never end. The error's `strerror` says in words what is wrong.
+    """
+    status = path.stat()
+    mode = stat.S_IFMT(status.st_mode)
+    if mode != stat.S_IFREG:
+        raise OSError(errno.EINVAL, f"it is {_KINDS.get(mode, 'something else')}, not a file", str(path))
+    if status.st_size > most:
+        raise OSError(errno.EFBIG, f"it has {status.st_size:,} bytes, more than the {most:,} that are read", str(path))
+
+
+def read_text(path: Path, most: int = TEXT_LIMIT) -> str:
+    """The UTF-8 text in the file at `path`, without a byte order mark.
 
     Raises:
-      ConfigError: the file is missing, damaged or no .npz. Pickled objects in it are refused unread.
+      OSError: as of `check_ordinary`, or the file cannot be read.
+      UnicodeDecodeError: it holds something else.
     """
-    require(path.is_file(), f"{key} is {path}, where there is no file; it must be {content}.")
+    check_ordinary(path, most)
     with path.open("rb") as file:
-        start = file.read(6)
-    require(  # of anything else, NumPy says that it is a pickle
-        start.startswith((b"PK", b"\x93NUMPY")),
-        f"{key} is {path}, which is not an .npz file; save one with {example}.",
-    )
-    try:
-        archive = np.load(path, allow_pickle=False)
-        if isinstance(archive, np.ndarray):
-            raise ConfigError(f"{key} is {path}, a single array; save an .npz file with {example}.")
-        with archive:
-            return {name: archive[name] for name in archive.files}
-    except ConfigError:
-        raise
-    except Exception as error:
-        if "pickle" in str(error) or "Object arrays" in str(error):
-            raise ConfigError(
-                f"{key} is {path}, which holds pickled Python objects. They can run any code when they are read, so "
-                f"they are refused; save plain arrays with {example}."
-            ) from error
-        raise ConfigError(f"{key} is {path}, a damaged .npz file ({type(error).__name__}: {error}).") from error
+        return file.read(most).decode("utf-8-sig")

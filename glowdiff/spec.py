@@ -47,7 +47,9 @@ def spec_from_json(fields: dict[str, Any]) -> DataSpec:
     """
     height, width, channels = (int(side) for side in fields["shape"])
     require(
-        min(height, width, channels) > 0 and 1 < int(fields["levels"]) <= 2**16 and isinstance(fields["classes"], list),
+        min(height, width, channels) > 0
+        and 1 < int(fields["levels"]) <= 2**16
+        and all(isinstance(fields[key], list) for key in ("shape", "classes")),
         f"images of {height}x{width}x{channels} with {fields['levels']} levels and classes {fields['classes']!r:.40} "
         "cannot be.",
     )

@@ -23,7 +23,7 @@ from glowdiff.editing import commands, painting, vector_files
 from glowdiff.editing.attributes import find
 from glowdiff.editing.selection import choose_rows, from_test_set
 from glowdiff.editing.vectors import AttributeVector
-from glowdiff.errors import require
+from glowdiff.errors import printable, require
 from glowdiff.inference.model import Model, load
 from glowdiff.method import Method, classes, context, row
 from glowdiff.pictures import masks
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> None:
     model = load(typed.workdir, step=typed.step, ema=typed.ema)
     result = edit(model)
     write_png(typed.out, result.picture, least=1, attribution=spec.attribution)
-    print(f"{result.what}; {typed.workdir}, step {model.step}: {typed.out}")
+    print(printable(f"{result.what}; {typed.workdir}, step {model.step}: {typed.out}"))
 
 
 def help_text() -> str:

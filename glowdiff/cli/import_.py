@@ -11,7 +11,7 @@ from glowdiff.cli.flags import HELP, Flags, Parsed
 from glowdiff.cli.main import command
 from glowdiff.cli.paths import check_folder
 from glowdiff.cli.words import first_word, overview
-from glowdiff.errors import require
+from glowdiff.errors import printable, require
 from glowdiff.importers import flags as originals
 from glowdiff.importers.adm import ADM
 from glowdiff.importers.clip import CLIP
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> None:
     vocabulary = Path(typed.vocab) if family.tokenizer and typed.vocab else None
     request = Request(release, typed.data, typed.batch or 0, typed.dtype, vocabulary)
     ready = import_release(family, files, values, typed.workdir, request)
-    print(f"{typed.workdir} holds the model; {_use(typed.workdir)}")
+    print(printable(f"{typed.workdir} holds the model; {_use(typed.workdir)}"))
     if family.unpublished and not typed.data:
         print(family.unpublished.format(workdir=typed.workdir))
     elif not ready:

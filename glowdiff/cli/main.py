@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
-import re
 import signal
 import sys
 import threading
@@ -19,7 +18,7 @@ from absl import logging
 
 from glowdiff.cli.paths import expanded
 from glowdiff.cli.words import INTERRUPTED
-from glowdiff.errors import ConfigError
+from glowdiff.errors import ConfigError, printable
 from glowdiff.importers.mapping import WeightsError
 from glowdiff.training.loop import NonFiniteError
 from glowdiff.workdir.faults import CheckpointError
@@ -93,8 +92,7 @@ def _end_at_second_interrupt() -> Any:
 
 def _fail(message: str, status: int = 1) -> int:
     """One line, whatever stands in names of files."""
-    line = re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", message)
-    print(f"error: {line}", file=sys.stderr)
+    print(f"error: {printable(' '.join(message.splitlines()))}", file=sys.stderr)
     return status
 
 

@@ -9,6 +9,7 @@ from glowdiff.cli.flags import Flags
 from glowdiff.cli.main import command
 from glowdiff.config.sections import DataConfig
 from glowdiff.data.dataset import prepare
+from glowdiff.errors import printable
 
 
 def flags() -> Flags:
@@ -37,4 +38,4 @@ def main(arguments: Sequence[str]) -> None:
     keys = ("name", "dir", "path", "size", "background", "max_bad", "test_fraction")
     config = DataConfig(**{key: getattr(typed, key) for key in keys})
     config.check()
-    print(f"{config.name} is ready in {prepare(config)}")
+    print(printable(f"{config.name} is ready in {prepare(config)}"))

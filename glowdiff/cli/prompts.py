@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from glowdiff.errors import ConfigError, require
+from glowdiff.files import read_text
 
 
 def read_prompts(given: Sequence[str] | None, file: str | None) -> list[str]:
@@ -31,10 +32,12 @@ def in_turns(prompts: Sequence[str], n: int) -> list[str]:
 
 def _lines(file: str) -> list[str]:
     path = Path(file)
-    require(path.is_file(), f"--prompts is {file}, which is no file; it must be a text file with one prompt per line.")
+    require(path.exists(), f"--prompts is {file}, which is no file; it must be a text file with one prompt per line.")
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path)
+    except OSError as error:
+        raise ConfigError(f"--prompts is {file}, which cannot be read ({error.strerror or error}).") from error
+    except UnicodeDecodeError as error:
         raise ConfigError(f"--prompts is {file}, which cannot be read as text (UTF-8): {error}.") from error
     prompts = [line.strip() for line in text.splitlines() if line.strip()]
     require(bool(prompts), f"--prompts is {file}, which holds no prompt; it must hold one per line.")

@@ -15,7 +15,7 @@ from glowdiff.cli.paths import check_ending, check_file
 from glowdiff.cli.prompts import in_turns, read_prompts
 from glowdiff.config.options import configured
 from glowdiff.diffusion.conditions import FILES
-from glowdiff.errors import ConfigError, require
+from glowdiff.errors import ConfigError, printable, require
 from glowdiff.inference.cascade import Cascade
 from glowdiff.inference.drawer import Samples
 from glowdiff.inference.model import Model, load
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str]) -> None:
     drawn, number, prompts, spec = _draw(typed, model, prompts)
     if jax.process_index() == 0:
         _write(typed, drawn, prompts, spec)
-        print(f"{number} samples of {typed.workdir} (step {model.step}): {typed.out}")
+        print(printable(f"{number} samples of {typed.workdir} (step {model.step}): {typed.out}"))
 
 
 def _check(typed: Parsed) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import unicodedata
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -56,8 +57,8 @@ def _split(text: str) -> list[str]:
 
 
 def _plain(caption: str) -> str:
-    """`caption` without spaces that nobody sees."""
-    return " ".join(caption.split())
+    """`caption` without spaces that nobody sees, and composed: é is one character, however it was written."""
+    return " ".join(unicodedata.normalize("NFC", caption).split())
 
 
 def _at(captions: Sequence[str], rows: np.ndarray) -> list[str]:

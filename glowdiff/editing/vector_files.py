@@ -6,16 +6,18 @@ import dataclasses
 import io
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 from etils import epath
 
+from glowdiff.archives import FILE_LIMIT, Archive
 from glowdiff.data.dataset import Dataset
 from glowdiff.editing.vectors import AttributeVector, attribute_vector
 from glowdiff.errors import ConfigError, require
-from glowdiff.files import write_whole
+from glowdiff.files import check_ordinary, is_address, write_whole
 from glowdiff.inference.model import Model
 from glowdiff.method import batch_shapes
 
@@ -39,9 +41,12 @@ def load(path: epath.PathLike, model: Model) -> AttributeVector:
     source = epath.Path(path)
     require(source.exists(), f"{path} is to be an attribute vector, but there is no such file.")
     try:
-        with np.load(io.BytesIO(source.read_bytes()), allow_pickle=False) as file:
-            facts = json.loads(str(file["facts"]))
-            leaves = [file[f"latent_{i}"] for i in range(len(file.files) - 1)]
+        if not is_address(source):
+            check_ordinary(Path(source), FILE_LIMIT)
+        content = source.read_bytes()
+        arrays = Archive(io.BytesIO(content), len(content))
+        facts = json.loads(str(arrays["facts"]))
+        leaves = [arrays[f"latent_{i}"] for i in range(sum(name.startswith("latent_") for name in arrays))]
         vector = AttributeVector(direction=leaves, **facts)
     except Exception as error:  # damaged archives raise nearly anything
         raise ConfigError(

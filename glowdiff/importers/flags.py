@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from glowdiff.errors import ConfigError, did_you_mean, likely, require
+from glowdiff.files import TEXT_LIMIT, check_ordinary
 
 _TRUE, _FALSE = ("yes", "true", "t", "y", "1"), ("no", "false", "f", "n", "0")
 _BOOLS = {word: word in _TRUE for word in (*_TRUE, *_FALSE)}
@@ -29,6 +30,7 @@ def read(text: str, releases: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
         path = Path(text).expanduser()
         if not path.is_file():
             return release(text, releases, "--flags")
+        check_ordinary(path, TEXT_LIMIT)
         text = path.read_text(errors="replace").strip().partition("\n{")[0]
     if text.startswith("{"):
         try:

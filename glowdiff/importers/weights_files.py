@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from glowdiff.archives import FILE_LIMIT, open_npz
 from glowdiff.errors import ConfigError, require
-from glowdiff.files import read_npz
+from glowdiff.files import check_ordinary, read_text
 
 _CONTENT = "an .npz, .safetensors or .pt file of the state dict"
 _TO_NPZ = "np.savez(path, **{key: tensor.numpy() for key, tensor in state_dict.items()})"
@@ -29,13 +29,22 @@ def read(path: Path, key: str = "--weights", unread: str = "") -> dict[str, np.n
         that reads it is missing. Nothing in a file is ever run.
     """
     path = path.expanduser()
-    if path.suffix not in _READERS:
+    if path.suffix not in (".npz", *_READERS):
         raise ConfigError(f"{key} is {path}; it must be {_CONTENT}.")
-    require(path.is_file(), f"{key} is {path}, where there is no file; it must be {_CONTENT}.")
-    stored = _READERS[path.suffix](path, key)
+    require(path.exists(), f"{key} is {path}, where there is no file; it must be {_CONTENT}.")
+    try:
+        check_ordinary(path, FILE_LIMIT)
+        stored = _npz(path, key, unread) if path.suffix == ".npz" else _READERS[path.suffix](path, key)
+    except OSError as error:
+        raise ConfigError(f"{key} is {path}, which cannot be read ({error.strerror or error}).") from error
     arrays = {name: array for name, array in stored.items() if not re.fullmatch(unread, name)}
     require(bool(arrays), f"{key} is {path}, which holds no weights.")
     return {name: _numbers(path, key, name, array) for name, array in arrays.items()}
+
+
+def _npz(path: Path, key: str, unread: str) -> dict[str, np.ndarray]:
+    with open_npz(path, key, _CONTENT, _TO_NPZ) as arrays:
+        return {name: arrays[name] for name in arrays if not re.fullmatch(unread, name)}
 
 
 def _safetensors(path: Path, key: str) -> dict[str, np.ndarray]:
@@ -54,8 +63,8 @@ def _safetensors(path: Path, key: str) -> dict[str, np.ndarray]:
 
 def _shards(path: Path, key: str) -> dict[str, np.ndarray]:
     try:
-        names = sorted(set(json.loads(path.read_text())["weight_map"].values()))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        names = sorted(set(json.loads(read_text(path))["weight_map"].values()))
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise ConfigError(f"{key} is {path}, which is no index of safetensors; it holds no weight_map.") from error
     arrays: dict[str, np.ndarray] = {}
     for name in names:
@@ -100,5 +109,4 @@ def _numbers(path: Path, key: str, name: str, array: np.ndarray) -> np.ndarray:
     return array
 
 
-_npz = partial(read_npz, content=_CONTENT, example=_TO_NPZ)
-_READERS = {".npz": _npz, ".safetensors": _safetensors, ".json": _shards, ".pt": _torch, ".pth": _torch}
+_READERS = {".safetensors": _safetensors, ".json": _shards, ".pt": _torch, ".pth": _torch}

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
+from glowdiff.archives import open_npz
 from glowdiff.errors import ConfigError, require
-from glowdiff.files import read_npz
 from glowdiff.pictures.reader import Refused, centre_square, read_image
 from glowdiff.spec import DataSpec
 
@@ -63,21 +63,26 @@ def from_samples(path: str, spec: DataSpec, shape: tuple[int, ...], flag: str) -
     wanted = dataclasses.replace(spec, shape=(height, width, channels))
     if not path.endswith(".npz"):
         return from_files([path], wanted, flag)
-    arrays = read_npz(Path(path).expanduser(), flag, "a picture or an .npz file", "sample.py --out=FILE.npz")
-    images, levels = arrays.get("arr_0"), int(arrays.get("levels", np.int32(256)))
-    require(
-        images is not None
-        and images.dtype == np.uint8
-        and images.ndim == 4
-        and images.shape[1:] == wanted.shape
-        and levels == spec.levels,
-        f"{flag} is {path}, which must hold arr_0, uint8 [N, {', '.join(map(str, wanted.shape))}] of {spec.levels} "
-        f"levels; it holds {'none' if images is None else f'{images.dtype} {list(images.shape)} of {levels} levels'}.",
-    )
-    assert images is not None
-    labels = arrays.get("arr_1")
-    names = [str(row) for row in range(len(images))]
-    return Pictures(images, None if labels is None else labels.astype(np.int32), names)
+    with open_npz(Path(path).expanduser(), flag, "a picture or an .npz file", "sample.py --out=FILE.npz") as arrays:
+        images = arrays.header("arr_0") if "arr_0" in arrays else None
+        scalar = "levels" not in arrays or arrays.header("levels").shape == ()
+        levels = arrays.get("levels", np.int32(256)) if scalar else None
+        require(
+            images is not None
+            and images.dtype == np.uint8
+            and len(images.shape) == 4
+            and images.shape[1:] == wanted.shape
+            and levels == spec.levels,
+            f"{flag} is {path}, which must hold arr_0, uint8 [N, {', '.join(map(str, wanted.shape))}] of {spec.levels} "
+            f"levels; it holds {f'{images.dtype} {list(images.shape)} of {levels} levels' if images else 'none'}.",
+        )
+        pixels, header = arrays["arr_0"], arrays.header("arr_1") if "arr_1" in arrays else None
+        require(
+            header is None or (np.issubdtype(header.dtype, np.integer) and header.shape == (len(pixels),)),
+            f"{flag} is {path}, whose arr_1 must be labels, one integer for each image.",
+        )
+        labels = arrays["arr_1"].astype(np.int32) if header else None
+    return Pictures(pixels, labels, [str(row) for row in range(len(pixels))])
 
 
 def fitted(picture: Image.Image, shape: tuple[int, int]) -> Image.Image:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import math
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -15,6 +17,7 @@ SIDE = 96  # pixels that the longer side of a picture has, as nearly as a whole 
 INK, PALE = (32, 32, 32), (112, 112, 112)
 _MOST_LINES = 3
 _CAPTION_LINES = 6
+_NOTE_LINES = 24
 _PLAIN = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "–": "-", "—": "-", "×": "x", "©": "(c)"})  # noqa: RUF001
 
 
@@ -36,7 +39,7 @@ def labelled_grid(
       rows: R labels, on the left.
       columns: T labels, on top.
       corner: what the column labels are, left of them.
-      footer: written below, such as whose pictures these are.
+      footer: written below, such as whose pictures these are, in at most 24 lines.
       most: lines of a label; what is longer ends in dots.
     """
     pictures = _colours(to_display(images, levels))
@@ -58,7 +61,7 @@ def labelled_grid(
     total = start_x + len(columns) * across - gap + margin
     below = start_y + len(rows) * down - gap + margin
     small = ImageFont.load_default(max(12, size - 3))
-    notes = _wrapped(footer, total - 2 * margin, small, most=len(footer))
+    notes = _wrapped(footer, total - 2 * margin, small, _NOTE_LINES)
     pitch = round(max(12, size - 3) * 1.3)
     canvas = Image.new("RGB", (total, below + (len(notes) * pitch + margin - gap if notes else 0)), "white")
     draw = ImageDraw.Draw(canvas)
@@ -121,27 +124,37 @@ def _width(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> int
 def _wrapped(
     text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, most: int = _MOST_LINES
 ) -> list[str]:
-    """The lines of `text`, each in at most `most` of at most `width` pixels; dots stand for what is cut off."""
-    return [part for line in _drawable(text).splitlines() for part in _wrapped_line(line, width, font, most)]
-
-
-def _wrapped_line(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, most: int) -> list[str]:
-    lines: list[str] = []
-    for word in text.split():
-        if lines and _width(f"{lines[-1]} {word}", font) <= width:
-            lines[-1] += f" {word}"
-            continue
-        while _width(word, font) > width and len(word) > 1:
-            fits = next(n for n in range(len(word) - 1, 0, -1) if n == 1 or _width(word[:n], font) <= width)
-            lines.append(word[:fits])
-            word = word[fits:]
-        lines.append(word)
+    """The lines of `text`, at most `most` of at most `width` pixels; dots stand for what is cut off."""
+    parts = (part for line in _drawable(text).splitlines() for part in _wrapped_line(line, width, font))
+    lines = list(itertools.islice(parts, most + 1))
     if len(lines) <= most:
         return lines
     last = lines[most - 1]
     while last and _width(f"{last}...", font) > width:
         last = last[:-1]
     return [*lines[: most - 1], f"{last.rstrip()}..."]
+
+
+def _wrapped_line(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> Iterator[str]:
+    """Yield the lines of `text`, which holds no break, one at a time: nobody measures what does not fit.
+
+    No letter is narrower than a pixel, so of a word no more than `width` letters are looked at.
+    """
+    line = ""
+    for word in text.split():
+        if line and _width(f"{line} {word[:width]}", font) <= width:
+            line += f" {word}"
+            continue
+        if line:
+            yield line
+        start = 0
+        while len(word) - start > 1 and _width(word[start : start + width + 1], font) > width:
+            fits = bisect.bisect_right(range(1, width + 1), width, key=lambda n: _width(word[start : start + n], font))
+            yield word[start : start + max(fits, 1)]
+            start += max(fits, 1)
+        line = word[start:]
+    if line:
+        yield line
 
 
 def _drawable(text: str) -> str:

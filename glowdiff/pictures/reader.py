@@ -7,10 +7,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
+from glowdiff.files import check_ordinary
+from glowdiff.pictures.ends import jpeg_is_whole, riff
+
+FILE_LIMIT = 2**30  # bytes of a file
 PIXEL_LIMIT = 89_478_485  # of a file, by its header; Pillow's own limit, 256 MiB decoded
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000")
 _ORIENTATION = 0x0112  # EXIF tag; 5 to 8 swap the sides
 _ZEROS = 64  # no WebP or AVIF file ends in so many
+_TWELVE_BITS = 2**4  # so many times is their range in that of 16 bits
 
 
 class Refused(Exception):
@@ -21,7 +26,7 @@ def read_size(path: Path) -> tuple[int, int]:
     """Height and width of the upright image at `path`, from its header.
 
     Raises:
-      Refused: the file is empty, is no image, or has more than `PIXEL_LIMIT` pixels.
+      Refused: the file is empty, is no image, no file but a pipe or a device, or has more than `PIXEL_LIMIT` pixels.
     """
     try:
         with _open(path) as picture:
@@ -40,21 +45,24 @@ def read_image(path: Path, size: int | None) -> np.ndarray:
     """The image at `path` as uint8 [H, W, 3].
 
     Rotation by EXIF is applied, transparency is composited on white, 16-bit values are rescaled, and of an animation
-    the first frame is taken. Colour profiles are ignored.
+    or several pictures the first one is taken; what is behind its end does not matter. Colour profiles are ignored.
 
     Args:
       path: the file.
       size: cut the centre square and resize it to this side; None: keep the image as it is.
 
     Raises:
-      Refused: as for `read_size`, and when the pixels are damaged or incomplete.
+      Refused: as for `read_size`, and when the pixels are damaged or incomplete, or their range is not known.
     """
     # Another library may have switched this on, and it gives half-grey images.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
         _check_whole(path)
         with _open(path) as picture:
+            decoder = str(getattr(picture, "tile", ""))  # which makes modes of 8 bits of 16, too
             picture.load()
+            if picture.mode.startswith("I") or ";16" in decoder:
+                _check_range(picture)
             upright = ImageOps.exif_transpose(picture)
             colours = _as_rgb(upright)
             return np.array(colours if size is None else centre_square(colours, size))
@@ -76,6 +84,7 @@ def centre_square(picture: Image.Image, size: int) -> Image.Image:
 
 def _open(path: Path) -> Image.Image:
     """The image with its header read only."""
+    check_ordinary(path, FILE_LIMIT)
     if path.stat().st_size == 0:
         raise Refused("the file is empty")
     try:
@@ -98,12 +107,24 @@ def _check_whole(path: Path) -> None:
         if kind == "PNG":
             picture.verify()  # checks the sums of all chunks, which loading does not
     if kind in ("JPEG", "MPO"):
-        content = path.read_bytes()
-        # In a scan 0xff is followed by 0x00, so the end-of-image marker after the last start of a scan is a true one.
-        if content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda"):
+        if not jpeg_is_whole(path.read_bytes()):
             raise Refused("its end is missing (an unfinished download?)")
-    elif kind in ("WEBP", "AVIF") and not any(path.read_bytes()[-_ZEROS:]):
-        raise Refused("its end is filled with zeros (an unfinished download?)")
+    elif kind in ("WEBP", "AVIF"):
+        content = path.read_bytes()
+        if not any((riff(content) if kind == "WEBP" else content)[-_ZEROS:]):
+            raise Refused("its end is filled with zeros (an unfinished download?)")
+
+
+def _check_range(picture: Image.Image) -> None:
+    """Refuse a camera's 12 bits in a file of 16: of 0 ... 65535, as which they are read, they are nearly black."""
+    colours = np.asarray(picture)
+    colours = colours[..., :-1] if picture.mode in ("RGBA", "LA") else colours
+    most = 2**16 if picture.mode.startswith("I") else 2**8
+    if 0 < colours.max() < most // _TWELVE_BITS:
+        raise Refused(
+            "its values of 16 bits, read as 0 ... 65535, are all below 4096 and nearly black; if they are of 12 bits, "
+            "multiply them by 16"
+        )
 
 
 def _as_rgb(picture: Image.Image) -> Image.Image:

@@ -9,13 +9,16 @@ from __future__ import annotations
 import base64
 import gzip
 import importlib.util
+import io
 import itertools
 import json
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from glowdiff.errors import ConfigError, require
+from glowdiff.files import TEXT_LIMIT, check_ordinary
 
 START, END = "<|startoftext|>", "<|endoftext|>"  # as the published vocabularies call them
 WORD_END = "</w>"  # CLIP's tokens that end a word end so
@@ -139,10 +142,13 @@ def _merge_list(lines: Iterable[str], path: Path, expected: str) -> list[tuple[s
 
 def _text(path: Path, expected: str) -> str:
     require(path.is_file(), f"--vocab is {path}, where there is no file; it must be {expected}.")
-    content = path.read_bytes()
     try:
-        return (gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content).decode()
-    except (OSError, EOFError, ValueError) as error:
+        check_ordinary(path, TEXT_LIMIT)
+        content = path.read_bytes()
+        if content.startswith(b"\x1f\x8b"):
+            content = gzip.GzipFile(fileobj=io.BytesIO(content)).read(TEXT_LIMIT)  # the rest would be a bomb's
+        return content.decode()
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise ConfigError(f"--vocab is {path}, which cannot be read ({error}); it must be {expected}.") from error
 
 

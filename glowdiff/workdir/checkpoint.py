@@ -1,7 +1,7 @@
 """Checkpoints: atomic, checked when they are read, and independent of how many devices wrote them.
 
 A step is one folder, `WORKDIR/checkpoints/STEP/`, which appears whole or not at all. It holds the state's arrays, the
-data pipeline's position and a manifest (`glowdiff.workdir.manifest`). Only this module knows Orbax.
+data pipeline's position and a manifest (`glowdiff.workdir.manifest`). Only this package knows Orbax.
 """
 
 from __future__ import annotations

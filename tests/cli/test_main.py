@@ -46,7 +46,7 @@ def test_errors_are_a_line_and_a_status():
 
         return typed(main)
 
-    assert raises(ConfigError("a\nb \x1b[31mc")).error == "error: a b  [31mc\n"
+    assert raises(ConfigError("a\nb \x1b[31mc")).error == "error: a b \\x1b[31mc\n"
     assert raises(OSError(errno.ENOSPC, "No space left on device", "/a/b")).error == (
         "error: /a/b: No space left on device\n"
     )
@@ -85,4 +85,4 @@ def test_a_package_knows_its_main():
 
     scripts = tomllib.loads((small.ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     module, _, function = scripts["glowdiff"].partition(":")
-    assert getattr(importlib.import_module(module), function) is dispatcher.main
+    assert getattr(importlib.import_module(module), function) is dispatcher.process

@@ -64,6 +64,9 @@ def test_two_images_are_enough(tmp_path):
         ({"arr_0": IMAGES.astype(np.int64)}, "arr_0 is int64; it must be uint8"),
         ({"arr_0": IMAGES[..., 0]}, r"shape \(50, 4, 6\); it must be \[N, H, W, C\] \(for gray images"),
         ({"arr_0": IMAGES[:1]}, "at least two images"),
+        ({"arr_0": np.zeros((9, 3, 16, 16), np.uint8)}, r"channels first as PyTorch .* np\.moveaxis\(images, 1, -1\)"),
+        ({"images": np.zeros((9, 1, 28, 28), np.uint8)}, r"channels first as PyTorch .* np\.moveaxis\(images, 1, -1\)"),
+        ({str(i): IMAGES for i in range(20)}, r"which holds 0, 1, .*, 7, and 12 more; the images"),
         ({"pictures": IMAGES}, "holds pictures; the images must be arr_0 or images"),
         ({"images": IMAGES, "levels": 5}, r"levels are 5, so that pixels are 0 \.\.\. 4; one of its pixels is 9"),
         ({"images": IMAGES, "levels": 1}, "one integer from 2 to 256"),
@@ -77,6 +80,15 @@ def test_two_images_are_enough(tmp_path):
 def test_unsuitable_arrays_are_refused(tmp_path, arrays, message):
     with pytest.raises(ConfigError, match=message):
         read(tmp_path, **arrays)
+
+
+@pytest.mark.parametrize("shape", [(9, 3, 4, 3), (9, 28, 28, 1), (9, 3, 100, 3), (9, 16, 16, 16)])
+def test_channels_that_may_come_last_do(tmp_path, shape):
+    assert read(tmp_path, np.zeros(shape, np.uint8)).spec.shape == shape[1:]
+
+
+def test_other_arrays_are_not_looked_at(tmp_path):
+    assert read(tmp_path, IMAGES, other=np.array([Hostile()], object)).spec.shape == (4, 6, 5)
 
 
 def test_pickles_are_refused_unread(tmp_path):

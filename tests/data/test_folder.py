@@ -47,12 +47,12 @@ def test_sub_folders_are_classes(tmp_path):
 def test_train_and_test_folders_are_the_splits(tmp_path):
     save_pictures(tmp_path / "set" / "train" / "a", 5)
     save_pictures(tmp_path / "set" / "test" / "a", 3, seed=1)
-    save_pictures(tmp_path / "set" / "val" / "a", 1, seed=2)
+    save_pictures(tmp_path / "set", 1, seed=2)
     config = config_of(tmp_path / "set", tmp_path)
     spec = load(config).spec
     assert (spec.train_size, spec.test_size, spec.classes) == (5, 3, ("a",))
     report = json.loads((prepare(config) / "report.json").read_text())
-    assert report["refused"] == {"val/a/000.png": "it lies outside the folders train and test"}
+    assert report["refused"] == {"000.png": "it lies outside the folders train and test"}
 
 
 def test_adding_files_moves_no_image_between_the_splits(tmp_path):

@@ -106,3 +106,10 @@ def test_images_to_enlarge_are_a_picture_or_another_model_s_samples(tmp_path):
             ConfigError, match=r"--small is .*b.npz, which must hold arr_0, uint8 \[N, 4, 4, 3\] of 256"
         ):
             from_samples(f"{tmp_path}/b.npz", COLOUR, SMALL, "--small")
+    for wrong, message in (
+        ({"levels": np.array(["many"])}, "of None levels"),
+        ({"arr_1": np.zeros(3)}, "arr_1 must be"),
+    ):
+        np.savez(tmp_path / "b.npz", **{"arr_0": pixels, **wrong})
+        with pytest.raises(ConfigError, match=message):
+            from_samples(f"{tmp_path}/b.npz", COLOUR, SMALL, "--small")

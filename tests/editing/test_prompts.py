@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from glowdiff.cli.prompts import in_turns, read_prompts
@@ -31,6 +33,15 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path, content, message):
         path.write_bytes(content)
     with pytest.raises(ConfigError, match=message):
         read_prompts(None, str(path))
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/null", "pipe", "folder"])
+def test_only_files_are_read(tmp_path, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ConfigError, match=rf"--prompts is {path}, which cannot be read \(it is a \w+"):
+        read_prompts(None, path)
 
 
 def test_prompts_come_from_one_place_and_are_not_empty():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 
 import jax
 import numpy as np
@@ -163,8 +164,12 @@ def test_files_that_hold_no_vector_are_refused(people, vector, tmp_path):
     np.savez(path, np.zeros(3))
     with pytest.raises(ConfigError, match="is not an attribute vector of glowdiff"):
         vector_files.load(path, people.model)
+    os.mkfifo(tmp_path / "pipe.npz")
+    for strange in (tmp_path / "pipe.npz", "/dev/zero"):
+        with pytest.raises(ConfigError, match=r"is not an attribute vector of glowdiff .*not a file"):
+            vector_files.load(strange, people.model)
     np.savez(path, facts=np.array({"attribute": "x"}, object))
-    with pytest.raises(ConfigError, match="allow_pickle=False"):
+    with pytest.raises(ConfigError, match="holds pickled Python objects"):
         vector_files.load(path, people.model)
 
 

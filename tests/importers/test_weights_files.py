@@ -2,6 +2,7 @@
 
 import builtins
 import json
+import os
 import pickle
 import sys
 from types import SimpleNamespace
@@ -87,6 +88,31 @@ def test_torch(tmp_path, torch):
     torch.state = [1]
     with pytest.raises(ConfigError, match="holds a list, not a state dict"):
         read(tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize("name", ["w.npz", "w.safetensors", "w.pt", "w.json"])
+def test_only_files_are_read(tmp_path, torch, name):
+    (tmp_path / "device").mkdir()
+    (tmp_path / "device" / name).symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / name)
+    for path, what in ((tmp_path / name, "a named pipe"), (tmp_path / "device" / name, "a device")):
+        with pytest.raises(
+            ConfigError, match=rf"--weights is .*{name}, which cannot be read \(it is {what}, not a file"
+        ):
+            read(path)
+
+
+def test_of_an_npz_only_what_is_needed_is_read(tmp_path):
+    np.savez(tmp_path / "w.npz", **ARRAYS, step=np.array([{}], object))
+    check(read(tmp_path / "w.npz", unread="step"))
+    with pytest.raises(ConfigError, match="pickled Python objects"):
+        read(tmp_path / "w.npz")
+
+
+def test_indices_that_are_bombs_are_refused(tmp_path):
+    (tmp_path / "w.json").write_text("[" * 100_000)
+    with pytest.raises(ConfigError, match="no index of safetensors"):
+        read(tmp_path / "w.json")
 
 
 def test_packages_that_are_not_there(tmp_path, monkeypatch):

@@ -12,15 +12,15 @@ from PIL import Image
 SIDE = 16
 
 
-def png_header(width: int, height: int) -> bytes:
-    """A PNG that claims a size and has next to no data."""
+def png_header(width: int, height: int, depth: int = 8, colour: int = 2, pixels: bytes = bytes(100)) -> bytes:
+    """A PNG that claims a size, and has next to no data unless it gets some."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    pixels = chunk(b"IDAT", zlib.compress(b"\0" * 100))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + pixels + chunk(b"IEND", b"")
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    data = chunk(b"IDAT", zlib.compress(pixels))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + data + chunk(b"IEND", b"")
 
 
 def write_good(folder: Path) -> Path:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
 import pytest
+from PIL import ImageFont
 
+from glowdiff.pictures import labelled
 from glowdiff.pictures.labelled import captioned_grid, labelled_grid
 
 LONG = "a woman with a medium-dark skin tone who holds the hand of an unpronounceablyverylonglynamedperson " * 2
@@ -99,6 +102,33 @@ def test_every_image_stands_below_its_caption(n):
         assert (above < 128).any() or n == 1, "one caption of all stands at the end"
     if n == 1:
         assert (picture[top[0] + height[0] :] < 200).any()
+
+
+@pytest.mark.parametrize(
+    "caption", ["a" * 100_000, "i" * 100_000, "word " * 20_000, "\n" * 100_000 + "end", "é a\n" * 9999]
+)
+def test_captions_of_any_length_are_shortened_and_measured_no_longer_than_needed(caption, monkeypatch):
+    measured = []
+    width = labelled._width
+    monkeypatch.setattr(labelled, "_width", lambda text, font: measured.append(len(text)) or width(text, font))
+    images = cells(1, 2)[0]
+    for captions in ([caption] * 2, [caption, "short"]):
+        picture = captioned_grid(images, 256, captions)
+        assert picture.shape[0] < 1000
+        boxes(picture, images[None])
+    assert sum(measured) < len(caption)
+
+
+@pytest.mark.parametrize("word", ["a" * 60, "W" * 60, "ab" * 30])
+def test_a_word_that_is_too_long_for_a_line_is_broken_where_it_must_be(word):
+    font = ImageFont.load_default(14)
+    lines = labelled._wrapped(word, 100, font, 99)
+    assert "".join(lines) == word
+    for line, following in itertools.pairwise(lines):
+        assert font.getlength(line) <= 100 < font.getlength(line + following[0])
+    shortened = labelled._wrapped(word, 100, font, 2)
+    assert len(shortened) == 2
+    assert shortened[1].endswith("...")
 
 
 def test_one_caption_of_all_stands_once():

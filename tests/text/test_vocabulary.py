@@ -121,6 +121,7 @@ def test_files_that_are_no_vocabulary_are_refused(read, tmp_path):
         (b"#version\na b\na b\n", "which is damaged: it merges to the same token twice"),
         (b"\xff\xfe", "which cannot be read"),
         (gzip.compress(b"#version\na b\n" * 100)[:-20], "which cannot be read"),
+        (gzip.compress(b"")[:10] + b"garbage" * 9, "which cannot be read"),
     ]:
         path.write_bytes(content)
         with pytest.raises(ConfigError, match=rf"--vocab is .*file\.txt, {message}"):

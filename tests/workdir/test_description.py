@@ -68,9 +68,9 @@ def test_a_damaged_description_is_named_in_a_line(content, tmp_path):
 
 def test_what_is_no_file_is_not_waited_for(tmp_path):
     (tmp_path / description.FILE).mkdir()
-    with pytest.raises(ConfigError, match="no ordinary file"):
+    with pytest.raises(ConfigError, match="it is a folder, not a file"):
         description.read(tmp_path)
     (tmp_path / description.FILE).rmdir()
     os.mkfifo(tmp_path / description.FILE)
-    with pytest.raises(ConfigError, match="no ordinary file"):
+    with pytest.raises(ConfigError, match="it is a named pipe, not a file"):
         description.read(tmp_path)

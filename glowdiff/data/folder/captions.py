@@ -2,6 +2,7 @@
 
 The metadata files name each image (`file_name`, relative to the folder that they are in) and its caption (`text`, or
 where there is no such column `caption`). A text file has the name of its image but for the ending, in the same folder.
+Names are compared composed (Unicode's NFC), as some systems write é as one character and others as two.
 """
 
 from __future__ import annotations
@@ -12,13 +13,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
-
-from glowdiff.data.folder.files import File
-from glowdiff.data.folder.metadata import METADATA, Row, read_metadata
+from glowdiff.data.folder.files import METADATA, TEXT, File, composed, is_picture, is_text
+from glowdiff.data.folder.metadata import Row, read_metadata, shown
 from glowdiff.data.progress import counted
 from glowdiff.errors import require
-from glowdiff.pictures.reader import FORMATS
+from glowdiff.files import read_text
 
 
 class Captions(NamedTuple):
@@ -43,9 +42,9 @@ def read_captions(folder: Path, files: Sequence[File]) -> Captions:
     Raises:
       ConfigError: metadata cannot be read, none of their rows names a file, or one image has two captions.
     """
-    names = {file.name for file in files}
-    metadata = [name for name in sorted(names) if posixpath.basename(name) in METADATA]
-    texts = _texts(names)
+    names = {composed(file.name): file.name for file in files} | {file.name: file.name for file in files}
+    metadata = [file.name for file in files if posixpath.basename(file.name) in METADATA]
+    texts = _texts(files)
     captions = Captions({*metadata, *texts}, {}, {}, [])
     said_by: dict[str, str] = {}
     for caption in _all(folder, names, metadata, texts, captions.notes):
@@ -63,30 +62,40 @@ def read_captions(folder: Path, files: Sequence[File]) -> Captions:
 
 
 def _all(
-    folder: Path, names: set[str], metadata: list[str], texts: dict[str, list[str]], notes: list[str]
+    folder: Path, names: dict[str, str], metadata: list[str], texts: dict[str, list[str]], notes: list[str]
 ) -> Iterator[_Caption]:
     """Yield every caption of an image that is there; of rows for others, a note is left in `notes`."""
+
+    def named(row: Row) -> str | None:
+        return names.get(row.file_name) or names.get(composed(row.file_name))
+
     for name in metadata:
         rows = read_metadata(folder, name)
-        lost = [row for row in rows if row.file_name not in names]
+        lost = [row for row in rows if named(row) is None]
         if lost:
             notes.append(_lost(folder, name, rows, lost))
-        yield from (_Caption(row.file_name, _plain(row.text), name) for row in rows if row.file_name in names)
+        yield from (_caption(image, row.text, name) for row in rows if (image := named(row)) is not None)
     for name, images in counted(texts.items(), "reading captions", len(texts)):
         words, fault = _read_text(folder, name)
         yield from (_Caption(image, words, name, fault) for image in images)
 
 
-def _texts(names: set[str]) -> dict[str, list[str]]:
+def _caption(image: str, text: str, name: str) -> _Caption:
+    """The caption of an image that the file `name` holds."""
+    if not is_text(text):
+        return _Caption(image, "", name, f"its caption in {name} holds half a character (a lone surrogate)")
+    return _Caption(image, _plain(text), name)
+
+
+def _texts(files: Sequence[File]) -> dict[str, list[str]]:
     """The images beside each text file that is named like images are, in the order of names."""
-    endings = {ending for ending, kind in Image.registered_extensions().items() if kind in FORMATS}
     images: dict[str, list[str]] = defaultdict(list)
     texts: dict[str, str] = {}
-    for name in sorted(names):
-        stem, ending = posixpath.splitext(name)
-        if ending.lower() in endings:
+    for name in sorted(file.name for file in files):
+        stem, ending = posixpath.splitext(composed(name))
+        if is_picture(name):
             images[stem].append(name)
-        elif ending.lower() == ".txt":
+        elif ending.lower() == TEXT:
             texts[name] = stem
     return {name: images[stem] for name, stem in texts.items() if stem in images}
 
@@ -94,7 +103,7 @@ def _texts(names: set[str]) -> dict[str, list[str]]:
 def _read_text(folder: Path, name: str) -> tuple[str, str]:
     """The caption in a text file, and why there is none."""
     try:
-        return _plain((folder / name).read_text(encoding="utf-8-sig")), ""
+        return _plain(read_text(folder / name)), ""
     except UnicodeDecodeError:
         return "", f"its caption, {name}, is not UTF-8 text"
     except OSError as error:
@@ -107,7 +116,7 @@ def _lost(folder: Path, name: str, rows: list[Row], lost: list[Row]) -> str:
     Raises:
       ConfigError: none of the `rows` names one.
     """
-    first = repr(lost[0].file_name)
+    first = shown(lost[0].file_name)
     require(
         len(lost) < len(rows),
         f"data.path is {folder}, whose {name} names no file that is there; there is no {first}, for example. "

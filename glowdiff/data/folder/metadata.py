@@ -6,14 +6,20 @@ import csv
 import io
 import json
 import posixpath
+import reprlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from glowdiff.data.folder.files import composed
 from glowdiff.errors import ConfigError, require
+from glowdiff.files import read_text
 
-METADATA = ("metadata.csv", "metadata.jsonl")
 _NAME, _TEXTS = "file_name", ("text", "caption")
+_NAMED = 8  # columns in a message
+_MOST = 100  # characters of a stranger's value in a message
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _MOST
 
 
 class Row(NamedTuple):
@@ -27,12 +33,12 @@ def read_metadata(folder: Path, name: str) -> list[Row]:
     """The rows of the metadata file `name` in `folder`.
 
     Raises:
-      ConfigError: it is not UTF-8 or no CSV (or no JSON object in each line), has no rows, lacks `file_name` or
-        both `text` and `caption`, or names a file twice.
+      ConfigError: it is no file, too large, not UTF-8 or no CSV (or no JSON object in each line), has no rows, lacks
+        `file_name` or both `text` and `caption`, or names a file twice.
     """
     start = f"data.path is {folder}, whose {name}"
     try:
-        content = (folder / name).read_text(encoding="utf-8-sig")
+        content = read_text(folder / name)
     except UnicodeDecodeError as error:
         raise ConfigError(f"{start} is not UTF-8 text; save it as UTF-8.") from error
     except OSError as error:
@@ -44,7 +50,7 @@ def read_metadata(folder: Path, name: str) -> list[Row]:
     if _NAME not in columns or text is None:
         kind = "columns" if name.endswith(".csv") else "keys"
         raise ConfigError(
-            f"{start} has the {kind} {', '.join(columns)}; for captions it needs file_name and text (or caption). "
+            f"{start} has the {kind} {_listed(columns)}; for captions it needs file_name and text (or caption). "
             "If it is about something else, give it another name."
         )
     rows: list[Row] = []
@@ -53,10 +59,10 @@ def read_metadata(folder: Path, name: str) -> list[Row]:
         file_name, words = _string(fields, _NAME, line, start), _string(fields, text, line, start)
         require(bool(file_name), f"{start} has no file_name in line {line}.")
         file_name = posixpath.normpath(posixpath.join(posixpath.dirname(name), file_name))
-        first = lines_by_file.setdefault(file_name, line)
+        first = lines_by_file.setdefault(composed(file_name), line)
         require(
             first == line,
-            f"{start} names {file_name!r} twice, in lines {first} and {line}; an image has one caption.",
+            f"{start} names {shown(file_name)} twice, in lines {first} and {line}; an image has one caption.",
         )
         rows.append(Row(file_name, words))
     return rows
@@ -83,16 +89,31 @@ def _json_lines(content: str, start: str) -> Iterator[tuple[int, dict[str, Any]]
         if not text.strip():
             continue
         try:
-            fields = json.loads(text)
-        except ValueError as error:
-            raise ConfigError(f"{start} has no JSON object in line {line} ({error}).") from error
+            fields = json.loads(text, parse_constant=_refuse)
+        except (ValueError, RecursionError) as error:
+            why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error).partition(";")[0]
+            raise ConfigError(f"{start} has no JSON object in line {line} ({why}).") from error
         require(isinstance(fields, dict), f"{start} has no JSON object in line {line}.")
         yield line, fields
 
 
+def _refuse(constant: str) -> None:
+    """Raise `ValueError` for what Python would read, but JSON has not: NaN and infinities."""
+    raise ValueError(f"{constant} is no JSON")
+
+
+def shown(value: object) -> str:
+    """A value in a message, in quotes and not at any length."""
+    return _SHORT.repr(value)
+
+
+def _listed(columns: list[str]) -> str:
+    names = [name if len(name) <= _MOST else f"{name[:_MOST]}..." for name in columns[:_NAMED]]
+    return ", ".join([*names, *(["..."] if len(columns) > _NAMED else [])])
+
+
 def _string(fields: dict[str, Any], key: str, line: int, start: str) -> str:
     value = fields.get(key)
-    require(
-        value is None or isinstance(value, str), f"{start} has {key} {value!r} in line {line}; it must be a string."
-    )
+    fine = value is None or isinstance(value, str)
+    require(fine, f"{start} has {key} {shown(value)} in line {line}; it must be a string.")
     return value or ""

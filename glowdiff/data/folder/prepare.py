@@ -1,36 +1,31 @@
 """Any folder of images of the user's, read once into prepared files.
 
-Sub-folders are classes; images directly in the folder have no labels. Sub-folders `train/` and `test/`, when both are
-there, are the splits; otherwise a fixed hash of the file's name holds out `test_fraction`. Captions are in
+Sub-folders are classes; images directly in the folder have no labels. Sub-folders named like splits are the splits (see
+`glowdiff.data.folder.layout`); otherwise a fixed hash of the file's name holds out `test_fraction`. Captions are in
 `metadata.csv`, `metadata.jsonl` or a text file beside each image: see `glowdiff.data.folder.captions`.
 """
 
 from __future__ import annotations
 
+import functools
 import warnings
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
-
-import numpy as np
 
 from glowdiff.config.sections import DataConfig
 from glowdiff.data import records
 from glowdiff.data.folder.captions import Captions, read_captions
-from glowdiff.data.folder.files import File, Place, fingerprint, has_splits, list_files, place
+from glowdiff.data.folder.files import File, composed, fingerprint, is_text, list_files
+from glowdiff.data.folder.layout import Layout, Place, find_layout
+from glowdiff.data.folder.pixels import Twins, read, read_all
 from glowdiff.data.folder.report import REPORT_FILE, Report
 from glowdiff.data.holdout import held_out
 from glowdiff.data.progress import counted
 from glowdiff.data.store import data_dir, prepare_once
 from glowdiff.errors import ConfigError
-from glowdiff.pictures.reader import Refused, read_image, read_size
+from glowdiff.pictures.reader import Refused, read_size
 from glowdiff.spec import DataSpec
-
-T = TypeVar("T")
-_AHEAD = 64  # images decoded ahead of the one being written
-_THREADS = 4
 
 
 def prepare(config: DataConfig) -> Path:
@@ -39,20 +34,22 @@ def prepare(config: DataConfig) -> Path:
     Files that cannot be used are named on stderr and in `report.json` in that directory.
 
     Raises:
-      ConfigError: there is no folder, no image in it, the images differ in size while `config.size` is None,
-        captions cannot be read, or more than `config.max_bad` of the files are refused.
+      ConfigError: there is no folder, no image in it, its sub-folders may be splits or classes, the images differ in
+        size while `config.size` is None, captions cannot be read, or more than `config.max_bad` of the files are
+        refused.
     """
     folder = Path(config.path or "").expanduser()
     if not folder.is_dir():
         what = "a file" if folder.is_file() else "no folder"
         raise ConfigError(f"data.path is {folder}, which is {what}; it must be the folder of your images.")
-    files = list_files(folder)
-    if not files:
+    listing = list_files(folder)
+    if not listing.files:
         raise ConfigError(f"data.path is {folder}, which is empty; it must be the folder of your images.")
-    key = fingerprint(files, config.size, config.test_fraction)
+    layout = find_layout(folder, listing)
+    key = fingerprint(folder, listing.files, layout, config.size, config.test_fraction)
     target = data_dir(config.dir) / "folder" / key
     refusals = target.with_name(f"{key}-refused.json")
-    prepare_once(target, lambda scratch: _write(scratch, folder, files, config, refusals))
+    prepare_once(target, lambda scratch: _write(scratch, folder, listing.files, layout, config, refusals))
     report = Report.read(target / REPORT_FILE)
     report.folder = str(folder)  # a moved folder is the same data
     report.require_few(config.max_bad, refusals)
@@ -60,38 +57,52 @@ def prepare(config: DataConfig) -> Path:
     return target
 
 
-def _write(scratch: Path, folder: Path, files: list[File], config: DataConfig, refusals: Path) -> Path:
+def _write(scratch: Path, folder: Path, files: list[File], layout: Layout, config: DataConfig, refusals: Path) -> Path:
     """Read `files`, write those that can be used under `scratch`, and return the finished directory."""
     captions = read_captions(folder, files)
-    files = [file for file in files if file.name not in captions.files]
-    report = Report(str(folder), len(files), notes=captions.notes)
+    files = [file for file in files if file.name not in captions.files and not layout.leaves_out(file)]
+    report = Report(str(folder), len(files), notes=[*layout.notes, *captions.notes])
     with warnings.catch_warnings():
         # Pillow warns of odd metadata and of large images; what matters is in the report.
         warnings.filterwarnings("ignore", module="PIL")
         sizes = _read_sizes(folder, files, report)
-        places = _captioned(_places(files, sizes, report), captions, report)
+        places = _captioned(_places(files, sizes, layout, report), captions, report)
         if config.size is None:
             _refuse_damaged_sizes(folder, places, sizes, report)
-        report.require_few(config.max_bad, refusals)
-        if len(places) < 2:
-            raise ConfigError(f"data.path is {folder}, which holds {len(places)} usable images; at least 2 are needed.")
+        _require_two(places, config, report, refusals)
         height, width = _common_size(folder, [sizes[file.name] for file in places], config.size)
         classes = tuple(sorted({where.group for where in places.values() if where.group is not None}))
         spec = DataSpec("folder", (height, width, 3), 256, 0, 0, classes, captions=bool(captions.files))
+        sides = _split(folder, places, spec, config, report)
+        _require_two(places, config, report, refusals)
+        twins = Twins()
         splits = {
-            split: _items(folder, split, chosen, places, spec, config.size, report)
-            for split, chosen in _split(list(places), places, config.test_fraction).items()
+            split: _items(folder, split, chosen, places, spec, config.size, report, twins)
+            for split, chosen in sides.items()
         }
         directory = records.write(scratch, spec, splits)
     report.require_few(config.max_bad, refusals)
+    report.notes += twins.notes()
     report.write(directory / REPORT_FILE)
     return directory
+
+
+def _require_two(places: dict[File, Place], config: DataConfig, report: Report, refusals: Path) -> None:
+    """Raise `ConfigError` if too much is refused, or too little is left."""
+    report.require_few(config.max_bad, refusals)
+    if len(places) < 2:
+        raise ConfigError(
+            f"data.path is {report.folder}, which holds {len(places)} usable images; at least 2 are needed."
+        )
 
 
 def _read_sizes(folder: Path, files: list[File], report: Report) -> dict[str, tuple[int, int]]:
     """Height and width by name of the files that are images by their headers."""
     sizes: dict[str, tuple[int, int]] = {}
     for file in counted(files, "looking at files", len(files)):
+        if not is_text(file.name):
+            report.refused[file.name] = "its name is not UTF-8 text"
+            continue
         try:
             sizes[file.name] = read_size(folder / file.name)
         except Refused as reason:
@@ -99,16 +110,15 @@ def _read_sizes(folder: Path, files: list[File], report: Report) -> dict[str, tu
     return sizes
 
 
-def _places(files: list[File], sizes: dict[str, tuple[int, int]], report: Report) -> dict[File, Place]:
+def _places(files: list[File], sizes: dict[str, tuple[int, int]], layout: Layout, report: Report) -> dict[File, Place]:
     """Split and class of every image, refusing those whose place says nothing while others' does."""
     images = [file for file in files if file.name in sizes]
-    splits = has_splits(files)
-    places = {file: place(file, splits=splits) for file in images}
+    places = {file: layout.place(file) for file in images}
     labelled = any(where is not None and where.group is not None for where in places.values())
     usable: dict[File, Place] = {}
     for file, where in places.items():
         if where is None:
-            report.refused[file.name] = "it lies outside the folders train and test"
+            report.refused[file.name] = layout.outside()
         elif labelled and where.group is None:
             report.refused[file.name] = "it lies beside the sub-folders that are the classes, so it has no class"
         else:
@@ -141,7 +151,7 @@ def _refuse_damaged_sizes(
     readable = 0
     for files in groups.values():
         for file in files:
-            pixels = _read(folder / file.name, None)
+            pixels = read(folder / file.name, None)
             if not isinstance(pixels, Refused):
                 readable += 1
                 break
@@ -168,15 +178,36 @@ def _common_size(folder: Path, sizes: Sequence[tuple[int, int]], size: int | Non
     )
 
 
-def _split(files: list[File], places: dict[File, Place], test_fraction: float) -> dict[str, list[File]]:
-    """The files of the training and the test split, in order."""
-    if places[files[0]].split is not None:
-        return {split: [file for file in files if places[file].split == split] for split in ("train", "test")}
-    test = held_out([file.name for file in files], test_fraction)
-    return {
-        "train": [file for file, held in zip(files, test, strict=True) if not held],
-        "test": [file for file, held in zip(files, test, strict=True) if held],
-    }
+def _split(
+    folder: Path, places: dict[File, Place], spec: DataSpec, config: DataConfig, report: Report
+) -> dict[str, list[File]]:
+    """The files of the training and the test split, in order.
+
+    Where the folder does not say, and nothing can be read of what the hash chooses for a split, that is taken out of
+    `places` and the hash chooses again; as it depends on each name alone, no other image changes sides.
+    """
+    given = {split: [file for file, where in places.items() if where.split == split] for split in ("train", "test")}
+    if any(given.values()):
+        return given
+
+    @functools.cache
+    def fault(file: File) -> str:
+        pixels = read(folder / file.name, config.size, spec.shape)
+        return str(pixels) if isinstance(pixels, Refused) else ""
+
+    while True:
+        files = list(places)
+        test = held_out([composed(file.name) for file in files], config.test_fraction)
+        sides = {
+            split: [file for file, held in zip(files, test, strict=True) if held == (split == "test")]
+            for split in ("train", "test")
+        }
+        damaged = [file for side in sides.values() if all(map(fault, side)) for file in side]
+        if not damaged:
+            return sides
+        for file in damaged:
+            report.refused[file.name] = fault(file)
+            del places[file]
 
 
 def _items(
@@ -187,39 +218,19 @@ def _items(
     spec: DataSpec,
     size: int | None,
     report: Report,
+    twins: Twins,
 ) -> Iterator[records.Item]:
     """Yield the images of `files`, those of `split`, with labels and captions; refused ones go into the report."""
     numbers = {name: number for number, name in enumerate(spec.classes)}
-    images = _ahead(lambda file: _read(folder / file.name, size), files)
+    images = read_all(folder, files, size, spec.shape)
     used = 0
     for file, pixels in counted(zip(files, images, strict=True), "reading images", len(files)):
         _, group, caption = places[file]
         if isinstance(pixels, Refused):
             report.refused[file.name] = str(pixels)
-        elif pixels.shape != spec.shape:  # a file changed meanwhile, or has its EXIF rotation where no header is
-            report.refused[file.name] = f"its size is {pixels.shape[0]}x{pixels.shape[1]}, not that of its header"
         else:
             used += 1
+            twins.add(split, pixels)
             yield records.Item(pixels, None if group is None else numbers[group], caption=caption)
     if not used:
         raise report.nothing_left(split)
-
-
-def _read(path: Path, size: int | None) -> np.ndarray | Refused:
-    """The image at `path`, or why there is none: an exception would end the whole row of images."""
-    try:
-        return read_image(path, size)
-    except Refused as reason:
-        return reason
-
-
-def _ahead(function: Callable[[File], T], files: list[File]) -> Iterator[T]:
-    """Yield `function` of each file in order, computed by threads at most `_AHEAD` files in advance."""
-    with ThreadPoolExecutor(_THREADS) as pool:
-        waiting: deque[Future[T]] = deque()
-        for file in files:
-            waiting.append(pool.submit(function, file))
-            if len(waiting) > _AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()

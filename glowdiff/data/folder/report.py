@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from glowdiff.data.progress import progress_console
-from glowdiff.errors import ConfigError
+from glowdiff.errors import ConfigError, printable
 
 REPORT_FILE = "report.json"
 _SHOWN = 20  # refused files on the terminal
@@ -62,27 +62,30 @@ class Report:
 
     def _first(self) -> str:
         """The first refused files with reasons, a line each, and the notes."""
-        lines = [f"  {name}: {self.refused[name]}" for name in sorted(self.refused)[:_NAMED]]
+        lines = self._lines(_NAMED)
         more = len(self.refused) - len(lines)
-        return "\n".join([*lines, *([f"  and {more} more"] if more else []), *self.notes])
+        return "\n".join([*lines, *([f"  and {more} more"] if more else []), *map(printable, self.notes)])
+
+    def _lines(self, most: int) -> list[str]:
+        """The first refused files with reasons; a stranger's names may hold whatever steers a terminal."""
+        return [printable(f"  {name}: {self.refused[name]}") for name in sorted(self.refused)[:most]]
 
     def show(self, path: Path) -> None:
         """Name the refused files on the terminal (on stderr), the first ones if they are many, after the notes."""
         console = progress_console()
         for note in self.notes:
-            console.print(f"{self.folder}: {note}", markup=False, highlight=False, soft_wrap=True)
+            console.print(printable(f"{self.folder}: {note}"), markup=False, highlight=False, soft_wrap=True)
         if not self.refused:
             return
-        title = f"{len(self.refused)} of {self.files} files in {self.folder} are not used"
-        names = sorted(self.refused)[:_SHOWN]
+        title = printable(f"{len(self.refused)} of {self.files} files in {self.folder} are not used")
         if console.is_terminal:
             table = Table("file", "why", title=escape(title), title_justify="left")
-            for name in names:
-                table.add_row(escape(name), escape(self.refused[name]))
+            for name in sorted(self.refused)[:_SHOWN]:
+                table.add_row(escape(printable(name)), escape(printable(self.refused[name])))
             console.print(table)
         else:
-            lines = [f"{title}:", *(f"  {name}: {self.refused[name]}" for name in names)]
+            lines = [f"{title}:", *self._lines(_SHOWN)]
             console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
         if len(self.refused) > _SHOWN:
-            rest = f"  and {len(self.refused) - _SHOWN} more, in {path}"
+            rest = printable(f"  and {len(self.refused) - _SHOWN} more, in {path}")
             console.print(rest, markup=False, highlight=False, soft_wrap=True)
