@@ -45,13 +45,12 @@ def spec_from_json(fields: dict[str, Any]) -> DataSpec:
       ConfigError: there can be no such data.
       KeyError, TypeError, ValueError, OverflowError: a value is missing or of another type.
     """
-    height, width, channels = (int(side) for side in fields["shape"])
+    shape = fields["shape"]
+    height, width, channels = (int(side) for side in shape)
+    levels, classes = int(fields["levels"]), fields["classes"]
     require(
-        min(height, width, channels) > 0
-        and 1 < int(fields["levels"]) <= 2**16
-        and all(isinstance(fields[key], list) for key in ("shape", "classes")),
-        f"images of {height}x{width}x{channels} with {fields['levels']} levels and classes {fields['classes']!r:.40} "
-        "cannot be.",
+        min(height, width, channels) > 0 and 1 < levels <= 2**16 and isinstance(classes, list) and shape == list(shape),
+        f"images of {shape!r:.40} with {levels} levels and classes {classes!r:.40} cannot be.",
     )
     return DataSpec(
         name=str(fields["name"]),
