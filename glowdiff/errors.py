@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_MOST_SHOWN = 70  # characters of a value in a message
+
 
 class ConfigError(ValueError):
     """Something that was asked for cannot work; the message names it, its value, and what was expected."""
@@ -54,3 +56,18 @@ def did_you_mean(name: object, known: Iterable[str], *, prefix: str = "") -> str
     known = list(known)
     close = likely(name, known)
     return f"Did you mean {prefix}{close[0]}?" if close else f"Known: {', '.join(known)}."
+
+
+def shown(value: object) -> str:
+    """A value in a message: on one line, and not longer than a person would read.
+
+    >>> shown(["heart"] * 99)[-12:]
+    "', 'heart..."
+    """
+    if hasattr(value, "dtype") and getattr(value, "shape", ()):
+        return f"an array of {getattr(value, 'dtype', '')} {list(getattr(value, 'shape', ()))}"
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # a whole number of thousands of digits
+        text = f"a very large {type(value).__name__}"
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."

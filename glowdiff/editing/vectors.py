@@ -15,6 +15,7 @@ from glowdiff.data.progress import counted
 from glowdiff.data.sources import Example
 from glowdiff.editing.attributes import find
 from glowdiff.errors import ConfigError, require
+from glowdiff.inference.checks import check_count, check_model
 from glowdiff.inference.model import Model
 from glowdiff.method import Batch, Latents, Variables
 from glowdiff.sharding import put_batch, replicated
@@ -61,6 +62,8 @@ def attribute_vector(
       ConfigError: the method has no `encode`; there is no such attribute, or no image with it, or none without it; or
         latents are not finite.
     """
+    check_model("model", model)
+    batch = check_count("batch", batch)
     if model.method.draws is None or model.method.draws.encode is None:
         raise ConfigError(f"method {model.config.method} has no latents of given images, so no attribute vectors.")
     size = -(-batch // model.mesh.size) * model.mesh.size
