@@ -167,11 +167,10 @@ def attribute(
         footer=footer,
     )
     among = f", all of them {vector.among}" if vector.among else ""
-    other = "" if vector.step == model.step else f", a vector of step {vector.step}"
     return Result(
         picture,
         f"{count_of(len(pictures.images), 'image')} moved along {vector.attribute} "
-        f"({vector.images_with:,} training images with it, {vector.images_without:,} without{among}{other})",
+        f"({vector.images_with:,} training images with it, {vector.images_without:,} without{among})",
     )
 
 

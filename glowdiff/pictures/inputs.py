@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from glowdiff.errors import ConfigError, require
+from glowdiff.errors import ConfigError, require, shown
 from glowdiff.files import read_npz
 from glowdiff.pictures.reader import Refused, centre_square, read_image
 from glowdiff.spec import DataSpec
@@ -64,18 +64,28 @@ def from_samples(path: str, spec: DataSpec, shape: tuple[int, ...], flag: str) -
     if not path.endswith(".npz"):
         return from_files([path], wanted, flag)
     arrays = read_npz(Path(path).expanduser(), flag, "a picture or an .npz file", "sample.py --out=FILE.npz")
-    images, levels = arrays.get("arr_0"), int(arrays.get("levels", np.int32(256)))
+    images, levels = arrays.get("arr_0"), arrays.get("levels", np.array(256))
+    require(
+        levels.shape == () and levels.dtype.kind in "iu",
+        f"{flag} is {path}, whose levels are {shown(levels)}; they must be one whole number.",
+    )
     require(
         images is not None
         and images.dtype == np.uint8
         and images.ndim == 4
         and images.shape[1:] == wanted.shape
+        and len(images) > 0
         and levels == spec.levels,
         f"{flag} is {path}, which must hold arr_0, uint8 [N, {', '.join(map(str, wanted.shape))}] of {spec.levels} "
         f"levels; it holds {'none' if images is None else f'{images.dtype} {list(images.shape)} of {levels} levels'}.",
     )
     assert images is not None
     labels = arrays.get("arr_1")
+    require(
+        labels is None
+        or (labels.dtype.kind in "iu" and labels.shape == images.shape[:1] and labels.max(initial=0) < 2**31),
+        f"{flag} is {path}, whose arr_1 is {shown(labels)}; it must be the labels of its {len(images)} images, integers.",
+    )
     names = [str(row) for row in range(len(images))]
     return Pictures(images, None if labels is None else labels.astype(np.int32), names)
 

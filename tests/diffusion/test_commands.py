@@ -51,7 +51,7 @@ def test_samples_with_a_sampler_a_guide_and_a_film(diffusion_workdir, classifier
         ("--low_res=small.png", "takes none: it is what a super-resolution model enlarges"),
         ("--sampler=dmmp", "sampler is 'dmmp'; it must be one of"),
         ("--threshold=clap", "threshold is 'clap'; it must be one of clip, dynamic, none. Did you mean 'clip'?"),
-        ("--temperature=nan", "temperature is nan; it must be 0 or more"),
+        ("--temperature=nan", "temperature is nan; it must be from 0 to 100"),
         ("--eta=none", "--eta is 'none'; it must be a number."),
         ("--guidance_from=2", "guidance_from is 2.0; it is a share, from 0 to 1."),
     ],
