@@ -15,6 +15,7 @@ from glowdiff.errors import require, shown
 # What is multiplied by more overflows float32 sooner or later, and is no picture long before that.
 HOTTEST = 100  # times the latents' own deviation
 STRONGEST = 10_000  # scale of guidance, of either sign
+CELLS = 10_000  # small pictures in one that people look at
 FARTHEST = 1_000  # alpha of an attribute's vector, of either sign
 SEEDS = 2**32  # of `jax.random.key`: what is larger would draw what a smaller one draws
 
@@ -68,6 +69,8 @@ def as_python(value: Any) -> Any:
 def _expected(low: float | None, above: float | None, high: float | None) -> str:
     if (low, high) == (0, 1):
         return "it is a share, from 0 to 1."
+    if low is None and above is None and high is not None:
+        return f"it must be at most {high}."
     if high is not None:
         return f"it must be from {low} to {high}." if above is None else f"it must be above {above} and at most {high}."
     return "it must be a finite number." if low is None else f"it must be at least {low}."

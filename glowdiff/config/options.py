@@ -141,7 +141,8 @@ def check_value(name: str, value: Any, field: dataclasses.Field[Any]) -> None:
         return
     if kind is str:
         if not isinstance(value, str):
-            raise ConfigError(f"{name} is {shown(value)}; it must be text.")
+            kinds = "a whole number, or text such as '10,10,5'" if field.name == "steps" else "text"
+            raise ConfigError(f"{name} is {shown(value)}; it must be {kinds}.")
         if rules["choices"]:
             require_choice(name, value, rules["choices"])
         return

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar
 
-from glowdiff.config.numbers import check_number, check_seed
+from glowdiff.config.numbers import CELLS, check_number, check_seed
 from glowdiff.config.options import SampleOptions
 from glowdiff.config.parts import Part
 from glowdiff.errors import require, require_choice
@@ -176,7 +176,8 @@ class PicturesConfig:
     def check(self) -> None:
         """Raise `ConfigError` for impossible values."""
         require(self.every >= 0, f"pictures.every is {self.every}; it must be 0 (only at the end) or more.")
-        require(self.images > 0, f"pictures.images is {self.images}; it must be at least 1.")
+        check_number("pictures.images", self.images, low=1)
+        check_number("pictures.images", self.images, high=CELLS)
 
 
 @dataclass(frozen=True)

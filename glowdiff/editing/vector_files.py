@@ -61,8 +61,8 @@ def load(path: epath.PathLike, model: Model) -> AttributeVector:
     other = f"another model: of {vector.data}, step {vector.step}{'' if vector.ema else ', raw parameters'}"
     require(
         vector.model == fingerprint(model),
-        f"{path} is a vector of {vector.attribute!r} of {other if vector.model else 'a model that it does not name'}. The "
-        f"latents of this one, at step {model.step}, mean something else.",
+        f"{path} is a vector of {vector.attribute!r} of {other if vector.model else 'a model that it does not name'}. "
+        f"The latents of this one, at step {model.step}, mean something else.",
     )
     return dataclasses.replace(vector, direction=jax.tree.unflatten(jax.tree.structure(like), vector.direction))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from etils import epath
 
 from glowdiff.config.options import SampleOptions
 from glowdiff.errors import require, shown
-from glowdiff.inference.checks import check_count, check_model, check_switch, check_texts
+from glowdiff.inference.checks import check_count, check_key, check_model, check_texts
 from glowdiff.inference.drawer import Chain, Drawer, Samples
 from glowdiff.inference.guide import guide_pairs
 from glowdiff.inference.model import Model, load
@@ -50,7 +50,7 @@ def stage_keys(key: jax.Array, n: int, stage: int) -> jax.Array:
 
     `upsampler.draw(stage_keys(key, n, 1), n, low_res=base.sample(key, n))` is what `Cascade.sample(key, n=n)` draws.
     """
-    keys = example_keys(key, n)
+    keys = example_keys(check_key(key, n), n)
     return folded(keys, STAGE_STREAM + stage) if stage else keys
 
 
@@ -183,16 +183,17 @@ class Cascade:
         """
         texts = [] if prompt is None else check_texts("prompt", prompt)
         count = check_count("n", len(texts) or 1 if n is None else n, self.spec.shape)
-        check_switch("allow_nonfinite", allow_nonfinite)
         own = (choices, *self._choices(upsampler))  # of each stage
-        reads = [bool(context(stage.method.takes)) or _reads(each) for stage, each in self._with(own)]
+        reads = [bool(context(stage.method.takes)) or _guided(each, context) for stage, each in self._with(own)]
         require(
             prompt is None or any(reads),
             "prompt is given, but no stage of this cascade reads captions (model.text.name is none).",
         )
-        knows = [bool(classes(stage.method.takes)) or _knows(each) for stage, each in self._with(own)]
+        knows = [bool(classes(stage.method.takes)) or _guided(each, classes) for stage, each in self._with(own)]
         require(
-            not any(map(_knows, own[1:])) or knows[0] or any(classes(stage.method.takes) for stage in self.stages),
+            not any(_guided(each, classes) for each in own[1:])
+            or knows[0]
+            or any(classes(stage.method.takes) for stage in self.stages),
             "a classifier guides an upsampler, but nothing before it knows of classes: let it guide the base too.",
         )
         require(label is None or any(knows), "label is given, but no stage was trained with labels.")
@@ -283,14 +284,9 @@ def _check_own(name: str, choices: Mapping[str, Any], small: Condition | None) -
         require(key not in choices, f"{key} is given for {name}; {reason}.")
 
 
-def _reads(choices: Mapping[str, Any]) -> bool:
-    """Whether a guide among the choices reads captions."""
-    return any(context(guide.method.takes) for guide, _ in guide_pairs(choices.get("guides", ())))
-
-
-def _knows(choices: Mapping[str, Any]) -> bool:
-    """Whether a guide among the choices knows classes."""
-    return any(classes(guide.method.takes) for guide, _ in guide_pairs(choices.get("guides", ())))
+def _guided(choices: Mapping[str, Any], by: Callable[[Any], int]) -> bool:
+    """Whether a guide among the choices reads captions (by `context`), or knows classes (by `classes`)."""
+    return any(by(guide.method.takes) for guide, _ in guide_pairs(choices.get("guides", ())))
 
 
 def _described(shape: tuple[int, ...], levels: int) -> str:

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 
 from glowdiff.config.options import SampleOptions, as_float32
 from glowdiff.data.progress import counted
-from glowdiff.inference.checks import check_count, check_key
+from glowdiff.inference.checks import check_count, check_key, check_switch
 from glowdiff.inference.finite import check_finite
 from glowdiff.method import Condition, Draws, Method, Variables, classes, example_keys
 from glowdiff.sharding import batch_sharding, replicated
@@ -79,6 +79,7 @@ class Drawer:
         """
         n, size = check_count("n", n), check_count("batch", n if batch is None else batch)
         check_key(key, n)
+        check_switch("allow_nonfinite", allow_nonfinite)
         size = -(-min(size, n) // self._mesh.size) * self._mesh.size
         numbers: SampleOptions = as_float32(options or SampleOptions())
         whole: list[np.ndarray] = []  # images, labels and which are finite, of all samples

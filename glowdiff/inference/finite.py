@@ -32,14 +32,15 @@ def check_finite(finite: np.ndarray, options: Collection[str], stages: Sequence[
 
     Args:
       finite: as of `not_finite`; so is the next.
-      options: names of those that the samples depend on.
+      options: names of those that the samples depend on; none: they are those of latents that somebody gave.
       stages: of a cascade.
     """
     fault = not_finite(finite, stages)
     smaller = " or ".join(each for each in _TEMPERED if each in options)
     guides = ", guides that pull less" if "guides" in options else ""
+    less = f"a smaller {smaller}{guides}" if smaller else "latents nearer to white noise"
     require(
         not fault,
-        f"{fault}, so there is no picture of them. Try a smaller {smaller}{guides}, another checkpoint (step) or the "
-        "raw parameters (no ema); allow_nonfinite draws them all the same, black or white where they are no numbers.",
+        f"{fault}, so there is no picture of them. Try {less}, another checkpoint (step) or the raw parameters (no ema); "
+        "allow_nonfinite draws them all the same, black or white where they are no numbers.",
     )

@@ -82,7 +82,6 @@ class Model:
             require(False, f"{self.config.method} draws no samples: it is a guide for others.")
         assert self._drawer is not None
         n = check_count("n", n, self.spec.shape)
-        check_switch("allow_nonfinite", allow_nonfinite)
         cond, options = request(self.trained, n, choices)
         check_count("n", n, (max(options.frames, 1), *self.spec.shape))
         return self._drawer(
@@ -122,8 +121,7 @@ class Model:
         cond, options = self._inverse(self._count(latents), choices)
         drawn = self._sample(self.variables, jax.random.key(0), latents, cond, options)
         if not allow_nonfinite:
-            assert self.method.draws is not None
-            check_finite(np.asarray(drawn.finite), self.method.draws.options)
+            check_finite(np.asarray(drawn.finite), ())
         return np.asarray(drawn.images)
 
     def decode_unrounded(self, latents: Latents, **choices: Any) -> np.ndarray:
@@ -171,9 +169,9 @@ class Model:
         like = jax.tree.leaves(jax.eval_shape(self.method.draws.latents, jax.random.key(0)[None], 1))
         shapes: list[tuple[int, ...]] = [np.shape(leaf) for leaf in jax.tree.leaves(latents)]
         number = shapes[0][0] if shapes and shapes[0] else 0
-        wanted = [(number, *leaf.shape[1:]) for leaf in like]
+        wanted = [(number or 1, *leaf.shape[1:]) for leaf in like]
         require(
-            shapes == wanted and number > 0,
+            shapes == wanted,
             f"latents are arrays of shapes {_listed(shapes)}; this model's have {_listed(wanted)}.",
         )
         return number
@@ -212,8 +210,8 @@ def load(
       ConfigError: `workdir` is not a workdir, or `step` no number of steps.
       CheckpointError: there is no such checkpoint, or it is damaged.
     """
-    path = isinstance(workdir, str | os.PathLike)
-    require(path, f"a workdir is {shown(workdir)}; it must be the name of a folder.")
+    named = isinstance(workdir, str | os.PathLike) and bool(os.fspath(workdir))
+    require(named, f"a workdir is {shown(workdir)}; it must be the name of a folder.")
     if step is not None:
         check_number("step", step, low=0, whole=True)
     check_switch("ema", ema)

@@ -75,7 +75,7 @@ def check(each: Condition, value: Any, n: int) -> np.ndarray:
     """
     name = _CALLED.get(each.name, each.name)
     none = ' or "none"' if each.none is not None and not each.shape else ""
-    if isinstance(value, str):
+    if isinstance(value, str) and not each.shape:
         require(
             value == "none" and bool(none),
             f"{name} is {shown(value)}; it must be a number{none or f' from 0 to {each.values - 1}'}.",

@@ -14,11 +14,11 @@ from etils import epath
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from glowdiff.config.numbers import CELLS
 from glowdiff.errors import require
 
 ATTRIBUTION_FILE = "ATTRIBUTION.txt"
-CELLS = 10_000  # small pictures in a picture,
-PIXELS = 2**28  # and pixels, that anybody looks at
+PIXELS = 2**28  # of a picture that people look at
 
 
 def to_display(images: np.ndarray, levels: int) -> np.ndarray:

@@ -84,7 +84,7 @@ def from_samples(path: str, spec: DataSpec, shape: tuple[int, ...], flag: str) -
     require(
         labels is None
         or (labels.dtype.kind in "iu" and labels.shape == images.shape[:1] and labels.max(initial=0) < 2**31),
-        f"{flag} is {path}, whose arr_1 is {shown(labels)}; it must be the labels of its {len(images)} images, integers.",
+        f"{flag} is {path}, whose arr_1 is {shown(labels)}; it must be the labels of {len(images)} images, integers.",
     )
     names = [str(row) for row in range(len(images))]
     return Pictures(images, None if labels is None else labels.astype(np.int32), names)

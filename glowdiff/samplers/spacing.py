@@ -79,7 +79,7 @@ def space_timesteps(timesteps: int, steps: str) -> np.ndarray:
 
 
 def _check_start(start: int, alpha_bars: np.ndarray, steps: str) -> None:
-    """Raise `ConfigError` if x holds much of the data at the noisiest timestep that is kept: samples start from noise."""
+    """Raise `ConfigError` if x holds much of the data at the noisiest timestep that is kept, where samples start."""
     last, alpha = len(alpha_bars) - 1, float(np.sqrt(alpha_bars[start]))
     plain = "" if steps.isdecimal() else " with a plain number of steps"
     require(
