@@ -24,6 +24,7 @@ class ToyConfig(ModelConfig):
     """The `model` section of the toy."""
 
     init_images: int = 8
+    nonfinite: int = 0  # samples, the first ones, that are not finite
     fail_from: int = -1  # good steps after which the loss is infinite for ever; -1: never
     teacher: str | None = None  # the workdir of another toy, whose mean picture is learnt instead
 
@@ -81,6 +82,8 @@ def toy_method(config: ToyConfig, spec: Any, dtype: str, *, platform: Any, froze
 
     def sample(variables: Any, key: Any, latents: jax.Array, cond: Any, options: SampleOptions) -> Drawn:
         noisy = variables["params"]["mean"][None] + latents * options.temperature / 10
+        lost = jnp.arange(noisy.shape[0]) < config.nonfinite
+        noisy = jnp.where(lost.reshape(-1, *[1] * (noisy.ndim - 1)), jnp.nan, noisy)
         return Drawn(jnp.clip(jnp.round(noisy * 16), 0, 16).astype(jnp.uint8), finite_rows(noisy))
 
     def bits_per_dim(variables: Any, key: jax.Array, batch: Any) -> jax.Array:

@@ -41,6 +41,6 @@ def check_finite(finite: np.ndarray, options: Collection[str], stages: Sequence[
     less = f"a smaller {smaller}{guides}" if smaller else "latents nearer to white noise"
     require(
         not fault,
-        f"{fault}, so there is no picture of them. Try {less}, another checkpoint (step) or the raw parameters (no ema); "
+        f"{fault}, so there is no picture of them. Try {less}, another checkpoint (step) or raw parameters (no ema); "
         "allow_nonfinite draws them all the same, black or white where they are no numbers.",
     )
