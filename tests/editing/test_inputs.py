@@ -112,7 +112,7 @@ def test_images_to_enlarge_are_a_picture_or_another_model_s_samples(tmp_path):
     ("name", "wrong"),
     [("arr_1", np.full(3, 3.7)), ("arr_1", np.full(3, 2**32 + 3)), ("arr_1", np.arange(2)), ("arr_1", np.full(3, "3")),
      ("arr_1", np.full(3, np.nan)), ("levels", np.array([256, 17])), ("levels", np.float32(256.5)),
-     ("levels", np.array("a")), ("arr_0", np.zeros((0, 4, 4, 3), np.uint8)), ("arr_0", np.zeros((3, 4, 4, 3), np.float32))],
+     ("levels", np.array("a")), ("arr_0", np.zeros((0, 4, 4, 3), np.uint8)), ("arr_0", np.zeros((3, 4, 4, 3), "f4"))],
 )  # fmt: skip
 def test_arrays_of_another_kind_are_refused(tmp_path, name, wrong):
     """Labels that are no whole numbers would be taken for others."""
