@@ -115,7 +115,7 @@ def kept_or_computed(
     Raises:
       ConfigError: as of `attribute_vector`, or the kept file is damaged.
     """
-    path = default_path(workdir, attribute, step=model.step, among=among, ema=ema)
+    path = default_path(workdir, attribute, step=check_model("model", model).step, among=among, ema=ema)
     if path.exists() and not recompute:
         try:
             vector = load(path, model)

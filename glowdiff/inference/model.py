@@ -165,8 +165,9 @@ class Model:
 
     def _count(self, latents: Latents) -> int:
         """How many images latents are of; raises `ConfigError` if they are of another model."""
-        assert self.method.draws is not None
-        like = jax.tree.leaves(jax.eval_shape(self.method.draws.latents, jax.random.key(0)[None], 1))
+        draws = self.method.draws
+        assert draws is not None
+        like = jax.tree.leaves(jax.eval_shape(lambda: draws.latents(jax.random.key(0), 1)))
         shapes: list[tuple[int, ...]] = [np.shape(leaf) for leaf in jax.tree.leaves(latents)]
         number = shapes[0][0] if shapes and shapes[0] else 0
         wanted = [(number or 1, *leaf.shape[1:]) for leaf in like]
