@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable
 
 _JOINERS = "\u200c\u200d"  # invisible, but scripts and emoji are made with them
+_MOST_SHOWN = 70  # characters of a value in a message
 
 
 class ConfigError(ValueError):
@@ -75,3 +76,18 @@ def printable(text: str) -> str:
 def _escaped(character: str) -> str:
     steers = unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") and character not in _JOINERS
     return character.encode("unicode_escape").decode() if steers else character
+
+
+def shown(value: object) -> str:
+    """A value in a message: on one line, and not longer than a person would read.
+
+    >>> shown(["heart"] * 99)[-12:]
+    "', 'heart..."
+    """
+    if hasattr(value, "dtype") and getattr(value, "shape", ()):
+        return f"an array of {getattr(value, 'dtype', '')} {list(getattr(value, 'shape', ()))}"
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # a whole number of thousands of digits
+        text = f"a very large {type(value).__name__}"
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."

@@ -62,6 +62,13 @@ class Guide:
     embed: Callable[..., Any] | None = field(default=None, metadata={"static": True})  # see `Guides.embed`
 
 
+class Drawn(NamedTuple):
+    """Samples, and whether they are any: NaN and infinity have no pixel, but are cast to one."""
+
+    images: jax.Array  # uint8 [B, H, W, C]; of films [B, frames, H, W, C]
+    finite: jax.Array  # bool [B]; of a cascade [B, stages]
+
+
 class Draws(NamedTuple):
     """How samples are drawn.
 
@@ -70,9 +77,9 @@ class Draws(NamedTuple):
     """
 
     latents: Callable[[jax.Array, int], Latents]  # (key, n) -> latents of n examples
-    # (variables, key, latents, cond, options) -> uint8 [B, H, W, C]; with `options.frames` a film,
-    # [B, frames, H, W, C]: what the samples were going to be, along the way
-    sample: Callable[[Variables, jax.Array, Latents, Cond, SampleOptions], jax.Array]
+    # (variables, key, latents, cond, options) -> `Drawn`; with `options.frames` films: what the samples were going to
+    # be, along the way
+    sample: Callable[[Variables, jax.Array, Latents, Cond, SampleOptions], Drawn]
     # (variables, key, batch, options) -> latents
     encode: Callable[[Variables, jax.Array, Batch, SampleOptions], Latents] | None = None
     options: tuple[str, ...] = ("temperature",)  # what of `SampleOptions` the samples depend on
@@ -180,6 +187,11 @@ def _as_given(array: jax.Array, dtype: Any) -> jax.Array:
 
 
 # ---- Keys and shapes.
+
+
+def finite_rows(x: jax.Array) -> jax.Array:
+    """Which of B examples [B, ...] hold neither NaN nor infinity, bool [B]."""
+    return jnp.isfinite(x).all(tuple(range(1, x.ndim)))
 
 
 def example_keys(key: jax.Array, n: int, start: int | jax.Array = 0) -> jax.Array:

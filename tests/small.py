@@ -70,6 +70,7 @@ GUIDED = {
     "model.text.name": "glide", "model.caption_dropout": 0.2, "model.process.prediction": "v",
     "sampling.sampler": "ddim", "sampling.steps": "4", "sampling.guidance_scale": 3.0, "train.ema_decay": 0.9,
 }  # fmt: skip
+DIGITS = DataSpec("digits", (8, 8, 1), 17, 8, 8, classes=tuple("0123456789"))
 COLOURS = DataSpec("toy", (8, 8, 3), 256, 8, 8, captions=True)
 CAPTIONS = ("a red heart", "flag of Japan", "a blue circle", "waving hand: dark skin tone")
 

@@ -174,9 +174,9 @@ def test_its_step_and_sampler_fit_and_it_has_the_parameters_that_its_docstring_c
         assert experiment.method.guides is not None
         return
     program = sample_program(experiment, 2, variables)
-    images, labels = jax.eval_shape(partial(program.function, **program.static), *program.args)
+    images, labels, finite = jax.eval_shape(partial(program.function, **program.static), *program.args)
     assert (images.shape, images.dtype) == ((2, *spec.shape), np.uint8)
-    assert labels.shape == (2,)
+    assert labels.shape == finite.shape == (2,)
 
 
 def variables_of(experiment: Experiment) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 from glowdiff.config.options import SampleOptions
 from glowdiff.config.sections import Config, ModelConfig
 from glowdiff.data.holdout import held_out
-from glowdiff.method import Aux, Draws, Method, example_keys
+from glowdiff.method import Aux, Drawn, Draws, Method, example_keys, finite_rows
 from tests import small
 
 POISON, SPIKE = 16, 0  # pictures of this value all over make the gradient not a number, or enormous
@@ -24,6 +24,7 @@ class ToyConfig(ModelConfig):
     """The `model` section of the toy."""
 
     init_images: int = 8
+    nonfinite: int = 0  # samples, the first ones, that are not finite
     fail_from: int = -1  # good steps after which the loss is infinite for ever; -1: never
     teacher: str | None = None  # the workdir of another toy, whose mean picture is learnt instead
 
@@ -79,9 +80,11 @@ def toy_method(config: ToyConfig, spec: Any, dtype: str, *, platform: Any, froze
     def latents(key: jax.Array, n: int) -> jax.Array:
         return jax.vmap(lambda k: jax.random.normal(k, spec.shape))(example_keys(key, n))
 
-    def sample(variables: Any, key: Any, latents: jax.Array, cond: Any, options: SampleOptions) -> jax.Array:
+    def sample(variables: Any, key: Any, latents: jax.Array, cond: Any, options: SampleOptions) -> Drawn:
         noisy = variables["params"]["mean"][None] + latents * options.temperature / 10
-        return jnp.clip(jnp.round(noisy * 16), 0, 16).astype(jnp.uint8)
+        lost = jnp.arange(noisy.shape[0]) < config.nonfinite
+        noisy = jnp.where(lost.reshape(-1, *[1] * (noisy.ndim - 1)), jnp.nan, noisy)
+        return Drawn(jnp.clip(jnp.round(noisy * 16), 0, 16).astype(jnp.uint8), finite_rows(noisy))
 
     def bits_per_dim(variables: Any, key: jax.Array, batch: Any) -> jax.Array:
         return jnp.mean((scaled(batch) - variables["params"]["mean"][None]) ** 2, axis=(1, 2, 3))

@@ -261,7 +261,7 @@ def _typed(key: str, value: Any, hint: Any) -> Any:
 def from_text(key: str, text: str, hint: Any) -> Any:
     """What a flag's text stands for."""
     kind = _plain_types(hint)[0]
-    if text.lower() == "none" and type(None) in typing.get_args(hint):
+    if text.lower() in ("none", *([""] if kind is str else [])) and type(None) in typing.get_args(hint):
         return None
     if kind is str:
         return text

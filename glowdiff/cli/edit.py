@@ -13,8 +13,9 @@ from glowdiff.cli import edit_flags, told
 from glowdiff.cli.edit_flags import COMMANDS, OPTIONS
 from glowdiff.cli.flags import HELP, Parsed
 from glowdiff.cli.main import command, initialize
-from glowdiff.cli.paths import check_file
+from glowdiff.cli.paths import check_file, check_folder
 from glowdiff.cli.words import first_word, overview
+from glowdiff.config.numbers import HOTTEST
 from glowdiff.config.options import changed
 from glowdiff.config.sections import Config
 from glowdiff.data.dataset import Dataset
@@ -106,6 +107,7 @@ def _by_noise(
     told.check_images(list(images), takes, ", as a smaller model has painted it")
     choices = {name: pictures.images[0] for name, pictures in images.items()}
     common = {"prompt": typed.prompt, "seed": typed.seed, "footer": spec.attribution}
+    common["allow_nonfinite"] = typed.allow_nonfinite
     return picture, {**options, **choices, **common, **_label(typed, method, spec)}
 
 
@@ -134,12 +136,12 @@ def _classes(typed: Parsed, spec: DataSpec) -> list[str] | None:
 
 def _temperature(typed: Parsed, config: Config, spec: DataSpec, method: Method) -> Edit:
     del config
-    temperatures = edit_flags.read_range("--temperatures", typed.temperatures)
+    temperatures = edit_flags.read_range("--temperatures", typed.temperatures, HOTTEST)
     require(min(temperatures) >= 0, f"--temperatures is {typed.temperatures}; none may be below 0.")
     label = told.read_labels(_classes(typed, spec), method.takes, spec, typed.count)
     return partial(
         commands.temperature, count=typed.count, temperatures=temperatures, seed=typed.seed, label=label,
-        footer=spec.attribution,
+        footer=spec.attribution, allow_nonfinite=typed.allow_nonfinite,
     )  # fmt: skip
 
 
@@ -161,15 +163,15 @@ def _latents(name: str, typed: Parsed, config: Config, spec: DataSpec, method: M
         assert dataset is not None
         chosen = _chosen_rows(typed, dataset, typed.count * (2 if pairs else 1), moved) if rows is None else rows
         pictures = from_test_set(dataset, chosen)
-    footer = spec.attribution
+    common = {"footer": spec.attribution, "allow_nonfinite": typed.allow_nonfinite}
     if pairs:
-        return lambda model: commands.interpolate(model, pictures, mode=typed.mode, steps=typed.steps, footer=footer)
+        return lambda model: commands.interpolate(model, pictures, mode=typed.mode, steps=typed.steps, **common)
     if not moved:
-        return lambda model: commands.reconstruct(model, pictures, footer=footer)
+        return lambda model: commands.reconstruct(model, pictures, **common)
     if dataset and typed.attribute:
         find(typed.attribute, dataset.spec)  # before anything takes time
     return lambda model: commands.attribute(
-        model, pictures, _vector(typed, model, dataset), alphas, factor=typed.scale, footer=footer
+        model, pictures, _vector(typed, model, dataset), alphas, factor=typed.scale, **common
     )
 
 
@@ -203,6 +205,11 @@ def _chosen_rows(typed: Parsed, dataset: Dataset, count: int, moved: bool) -> li
 def _vector(typed: Parsed, model: Model, dataset: Dataset | None) -> AttributeVector:
     if not typed.vector:
         assert dataset is not None
+        kept = vector_files.default_path(
+            typed.workdir, typed.attribute, step=model.step, among=typed.among, ema=typed.ema
+        )
+        if typed.recompute or not kept.exists():
+            check_folder("--workdir", str(kept.parent))  # before all images are encoded
         return vector_files.kept_or_computed(
             typed.workdir, model, dataset, typed.attribute,
             among=typed.among, ema=typed.ema, batch=typed.batch, recompute=typed.recompute,

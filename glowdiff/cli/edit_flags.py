@@ -11,10 +11,13 @@ import numpy as np
 from glowdiff.cli import told
 from glowdiff.cli.flags import Flags, Parsed
 from glowdiff.cli.paths import check_ending, expanded
+from glowdiff.config.numbers import FARTHEST
 from glowdiff.config.options import configured
 from glowdiff.editing.commands import MODES
-from glowdiff.errors import ConfigError, require
+from glowdiff.errors import ConfigError, require, shown
+from glowdiff.pictures.files import check_cells
 
+STRENGTHS = 20  # of one call
 OPTIONS = [each.name for each in configured()]
 
 
@@ -55,6 +58,7 @@ def flags(command: str) -> Flags:
     flags.add("seed", "Another seed, other images or noise.", int, default=0, low=0, high=2**32 - 1)
     flags.add("step", "The checkpoint; else the newest.", int)
     flags.add("ema", "Averaged parameters, or --noema: raw ones.", bool, default=True)
+    flags.add("allow_nonfinite", told.ALLOW, bool, default=False)
     if command == "interpolate":
         flags.add("steps", "Columns, both ends among them.", int, default=7, low=2)
         flags.add("mode", f"{' or '.join(MODES)}.", default="linear", choices=tuple(MODES))
@@ -82,7 +86,9 @@ def _add_noise(flags: Flags, command: str) -> None:
 def _add_attribute(flags: Flags) -> None:
     flags.add("attribute", "An attribute, a class's name, or caption:WORD.", shown="NAME")
     flags.add("alpha", "Columns, START:STOP:N.", default="-1:1:7")
-    flags.add("scale", "What alpha is multiplied by (Glow's release: 1.6).", float, default=1.0)
+    flags.add(
+        "scale", "What alpha is multiplied by (Glow's release: 1.6).", float, default=1.0, low=-FARTHEST, high=FARTHEST
+    )
     flags.add("among", "Only images with it, for the vector and to edit.", shown="NAME")
     flags.add("without", "Only test images that lack the attribute.", bool, default=False)
     flags.add("vector", "A vector's file, not the one in the workdir.", Path)
@@ -134,8 +140,13 @@ def read_files(words: Sequence[str] | None) -> list[str]:
     return [expanded("--images", name) for name in names]
 
 
-def read_range(key: str, text: str) -> list[float]:
+def read_range(key: str, text: str, most: float = FARTHEST) -> list[float]:
     """The numbers that START:STOP:N stands for, both ends among them.
+
+    Args:
+      key: the flag, for messages.
+      text: as typed.
+      most: that a number may be, of either sign.
 
     >>> read_range("--alpha", "-1:1:5")
     [-1.0, -0.5, 0.0, 0.5, 1.0]
@@ -148,7 +159,9 @@ def read_range(key: str, text: str) -> list[float]:
     except ValueError as error:
         raise ConfigError(message) from error
     require(bool(np.isfinite([start, stop]).all()), message)
+    require(max(abs(start), abs(stop)) <= most, f"{key} is {text!r}; it may go as far as {most}, not farther.")
     require(count >= 2, f"{key} is {text!r}; at least 2 columns are needed.")
+    check_cells(f"{key} is {text!r}", count)
     return np.linspace(start, stop, count).tolist()
 
 
@@ -166,6 +179,11 @@ def read_strengths(text: str) -> list[float]:
         raise ConfigError(f"--strength is {text!r}; it must be 0.6, 0.2,0.4,0.6 or START:STOP:N.") from error
     for value in values:
         require(0 < value <= 1, f"--strength is {text!r}; it is the share of the noise, above 0 and at most 1.")
+    require(
+        len(values) <= STRENGTHS,
+        f"--strength is {shown(text)}, which are {len(values):,} of them; at most {STRENGTHS} are varied at once, for "
+        "each compiles a program of its own.",
+    )
     return values
 
 

@@ -7,7 +7,7 @@ import math
 import textwrap
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ class Flag(argparse.Action):
         low: float | None = None,
         high: float | None = None,
         choices: Sequence[str] = (),
+        check: Callable[[str, Any], None] | None = None,
         shown: str = "",
         **_: Any,
     ) -> None:
@@ -54,11 +55,13 @@ class Flag(argparse.Action):
           low: the least that a number may be,
           high: and the most.
           choices: what it may be.
+          check: of its name in messages and its value; raises `ConfigError` for what cannot be.
           shown: in the help, in place of the value.
         """
         super().__init__(option_strings, dest, nargs=nargs, default=argparse.SUPPRESS)
         self.about, self.kind, self.needed, self.repeated = about, kind, needed, repeated
         self.otherwise, self.low, self.high, self.known, self.shown = default, low, high, tuple(choices), shown
+        self.check = check
 
     @property
     def key(self) -> str:
@@ -100,6 +103,8 @@ class Flag(argparse.Action):
             high = math.inf if self.high is None else self.high
             limits = f"at least {self.low}" if self.high is None else f"from {self.low} to {self.high}"
             require(self.low <= value <= high, f"{self.key} is {text}; it must be {limits}.")
+        if self.check is not None:
+            self.check(self.key, value)
         return value
 
 

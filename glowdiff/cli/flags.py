@@ -7,11 +7,12 @@ import re
 import textwrap
 import typing
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from glowdiff.cli.flag import WIDTH, Flag, columns
-from glowdiff.config.options import SampleOptions, configured
+from glowdiff.config.options import SampleOptions, check_value, configured
 from glowdiff.errors import ConfigError, likely, require
 
 HELP = ("--help", "-h", "--helpshort", "--helpfull")
@@ -84,7 +85,8 @@ class Flags:
         hints, names = typing.get_type_hints(SampleOptions), set(names)
         for each in configured():
             if each.name in names:
-                self.add(prefix + each.name, each.metadata["about"], hints[each.name])
+                check = partial(check_value, field=each)
+                self.add(prefix + each.name, each.metadata["about"], hints[each.name], check=check)
 
     def shorten(self, names: Iterable[str], line: str) -> None:
         """Show flags by a line, of which `...` stands for their names; `--helpfull` shows each."""

@@ -13,14 +13,17 @@ from glowdiff.cli.flags import Flags, Parsed
 from glowdiff.cli.main import command, initialize
 from glowdiff.cli.paths import check_ending, check_file
 from glowdiff.cli.prompts import in_turns, read_prompts
+from glowdiff.config.numbers import STRONGEST
 from glowdiff.config.options import configured
 from glowdiff.diffusion.conditions import FILES
 from glowdiff.errors import ConfigError, printable, require
 from glowdiff.inference.cascade import Cascade
+from glowdiff.inference.checks import check_count
 from glowdiff.inference.drawer import Samples
+from glowdiff.inference.finite import not_finite
 from glowdiff.inference.model import Model, load
 from glowdiff.method import row
-from glowdiff.pictures.files import grid, write_gif, write_npz, write_png
+from glowdiff.pictures.files import check_cells, grid, write_gif, write_npz, write_png
 from glowdiff.pictures.labelled import captioned_grid
 from glowdiff.spec import DataSpec
 
@@ -53,15 +56,16 @@ def flags() -> Flags:
     flags.add("upsampler", "Enlarges the samples. May be repeated, in order.", Path, shown="DIR", repeated=True)
     for name, about in GUIDES.items():
         flags.add(name, f"Guides the samples: {about}.", Path, shown="DIR")
-        flags.add(f"{name}_scale", "How strongly it does.", float, default=1.0)
+        flags.add(f"{name}_scale", "How strongly it does.", float, default=1.0, low=-STRONGEST, high=STRONGEST)
     flags.add("film", "Also write how the samples came about, a .gif.", Path)
     flags.add("frames", "Pictures of the film, at most one per step.", int, default=24, low=2)
     flags.add("step", "The checkpoint; else the newest.", int)
     flags.add("batch", "How many at a time; changes no sample.", int, default=64, low=1)
     flags.add("ema", "Averaged parameters, or --noema: raw ones.", bool, default=True)
+    flags.add("allow_nonfinite", told.ALLOW, bool, default=False)
     flags.add_options(OPTIONS)
     flags.add_options(OPTIONS, UPSAMPLER)
-    more = [*(f"{name}_scale" for name in GUIDES), "frames", "step", "batch", "ema"]
+    more = [*(f"{name}_scale" for name in GUIDES), "frames", "step", "batch", "ema", "allow_nonfinite"]
     flags.shorten(more, "Also: ...")
     flags.shorten(OPTIONS, "Unless given, as the model was configured: ...")
     flags.shorten([UPSAMPLER + name for name in OPTIONS], f"Of upsamplers: the same with --{UPSAMPLER} in front.")
@@ -90,7 +94,9 @@ def main(arguments: Sequence[str]) -> None:
     drawn, number, prompts, spec = _draw(typed, model, prompts)
     if jax.process_index() == 0:
         _write(typed, drawn, prompts, spec)
-        print(printable(f"{number} samples of {typed.workdir} (step {model.step}): {typed.out}"))
+        fault = not_finite(drawn.finite)
+        line = f"{number} samples of {typed.workdir} (step {model.step}): {typed.out}{f'; {fault}' if fault else ''}"
+        print(printable(line))
 
 
 def _check(typed: Parsed) -> None:
@@ -118,6 +124,7 @@ def _draw(typed: Parsed, model: Model, prompts: list[str]) -> tuple[Samples, int
         choices["label"] = told.read_label(typed.label, model.spec)
     if images:
         number = typed.num or max(*(len(each.images) for each in images.values()), len(prompts))
+    _check_number(typed, number, model.spec)
     for name, pictures in images.items():
         turns = np.resize(np.arange(len(pictures.images)), number)
         choices[name] = pictures.images[turns]
@@ -126,9 +133,11 @@ def _draw(typed: Parsed, model: Model, prompts: list[str]) -> tuple[Samples, int
     prompts = in_turns(prompts, number)
     if prompts:
         choices["prompt"] = prompts
-    key, common = jax.random.key(typed.seed), {"batch": typed.batch, "guides": _guides(typed)}
+    key = jax.random.key(typed.seed)
+    common = {"batch": typed.batch, "allow_nonfinite": typed.allow_nonfinite, "guides": _guides(typed)}
     if "upsampler" in typed.given:
         upsamplers = [load(workdir, ema=typed.ema) for workdir in typed.upsampler]
+        _check_number(typed, number, upsamplers[-1].spec)
         own = [typed.options(OPTIONS, UPSAMPLER)] * len(upsamplers)
         drawn = Cascade(model, *upsamplers).draw(key, n=number, upsampler=own, **common, **choices)
         return drawn, number, prompts, upsamplers[-1].spec
@@ -136,6 +145,13 @@ def _draw(typed: Parsed, model: Model, prompts: list[str]) -> tuple[Samples, int
     if "film" in typed.given:
         choices["frames"] = typed.frames
     return model.draw(key, number, **common, **choices), number, prompts, model.spec
+
+
+def _check_number(typed: Parsed, number: int, spec: DataSpec) -> None:
+    """Raise `ConfigError` for more samples than memory holds, or than a picture shows, before any is drawn."""
+    check_count("--num", number, spec.shape)
+    if not typed.out.endswith(".npz") or typed.film:
+        check_cells(f"--num is {number}", number, spec.shape[:2], " --out=FILE.npz holds any number.")
 
 
 def _guides(typed: Parsed) -> list[tuple[Model, float]]:

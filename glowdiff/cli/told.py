@@ -13,6 +13,8 @@ from glowdiff.method import Condition, row
 from glowdiff.pictures.inputs import Pictures, from_samples
 from glowdiff.spec import DataSpec
 
+ALLOW = "Draw also what is not finite (NaN): black or white."
+
 
 def add_images(flags: Flags) -> None:
     """Add the flags of the images that models may be told."""

@@ -6,7 +6,6 @@ A new option is a new field of `SampleOptions`, and whatever reads it.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from glowdiff.errors import ConfigError, did_you_mean, require, require_choice
+from glowdiff.config.numbers import HOTTEST, STRONGEST, as_python, check_number
+from glowdiff.errors import ConfigError, did_you_mean, require, require_choice, shown
 
 
 def option(
@@ -56,7 +56,7 @@ class SampleOptions:
     number is None, which stands for "not computed".
     """
 
-    temperature: float = option(1.0, "Standard deviation of the latents.", low=0)
+    temperature: float = option(1.0, "Standard deviation of the latents.", low=0, high=HOTTEST)
     sampler: str = option("ancestral", "ancestral, ddim, euler, heun, dpmpp_2m, dpmpp_2m_sde or unipc.", static=True)
     steps: str = option("250", 'Of the sampler: a number; also "10,10,5", "ddim50", "fast27".', static=True)
     spacing: str = option("even", "Of the steps: even, trailing, log_snr or karras.", static=True)
@@ -64,7 +64,9 @@ class SampleOptions:
         0.0, "Noise that ddim adds: 0 none, 1 as much as ancestral.", low=0, high=1, only=("sampler", "ddim")
     )
     # s of u + s (c - u), Ho & Salimans (2021)
-    guidance_scale: float | None = option(None, "Classifier-free guidance; 1: none; None: not even computed.")
+    guidance_scale: float | None = option(
+        None, "Classifier-free guidance; 1: none; None: not even computed.", low=-STRONGEST, high=STRONGEST
+    )
     guidance_from: float = option(
         0.0, "Guide from this share of the timesteps, 0: data,", low=0, high=1, only=("guidance_scale", ...)
     )
@@ -90,7 +92,7 @@ class SampleOptions:
     def check(self, prefix: str = "sampling.") -> None:
         """Raise `ConfigError` for impossible values; `prefix` is what stands in front of their names in messages."""
         for each in dataclasses.fields(self):
-            _check_value(prefix + each.name, getattr(self, each.name), each.metadata)
+            check_value(prefix + each.name, getattr(self, each.name), each)
         require(
             self.guidance_from <= self.guidance_to,
             f"{prefix}guidance_from is {self.guidance_from}, which is more than {prefix}guidance_to="
@@ -126,6 +128,28 @@ def configured() -> Iterator[dataclasses.Field[Any]]:
     return (each for each in dataclasses.fields(SampleOptions) if not each.metadata["call"])
 
 
+def check_value(name: str, value: Any, field: dataclasses.Field[Any]) -> None:
+    """Raise `ConfigError` unless an option may have a value, by its own rules.
+
+    Args:
+      name: what the option is called in the message.
+      value: of the option.
+      field: of `SampleOptions`.
+    """
+    kind, rules = type(field.default), field.metadata
+    if kind is tuple or (value is None and field.default is None):
+        return
+    if kind is str:
+        if not isinstance(value, str):
+            kinds = "a whole number, or text such as '10,10,5'" if field.name == "steps" else "text"
+            raise ConfigError(f"{name} is {shown(value)}; it must be {kinds}.")
+        if rules["choices"]:
+            require_choice(name, value, rules["choices"])
+        return
+    limits = {each: rules[each] for each in ("low", "above", "high")}
+    check_number(name, value, whole=kind is int, **limits)
+
+
 def changed(options: SampleOptions, used: Collection[str], changes: dict[str, Any]) -> SampleOptions:
     """The options with changes, checked but for what the model itself has to say of them.
 
@@ -141,7 +165,9 @@ def changed(options: SampleOptions, used: Collection[str], changes: dict[str, An
     for name in changes:
         require(name in known, f"there is no option {name} of samples. {did_you_mean(name, known)}")
         require(name in used, f"{name} is given, {_unused(used, '')}")
-    values = {name: str(value) if name == "steps" else value for name, value in changes.items()}
+    values = {name: as_python(value) for name, value in changes.items()}
+    if type(values.get("steps")) is int:
+        values["steps"] = str(values["steps"])
     new = dataclasses.replace(options, **values)
     new.check("")
     new.check_use(used, "")
@@ -157,24 +183,3 @@ def as_float32(options: Any) -> Any:
 def _unused(used: Collection[str], prefix: str) -> str:
     names = [prefix + each.name for each in configured() if each.name in used]
     return f"on which the samples of this model do not depend; they do on {', '.join(names) or 'nothing'}."
-
-
-def _check_value(name: str, value: Any, metadata: Any) -> None:
-    if metadata["choices"]:
-        require_choice(name, value, metadata["choices"])
-    low, above, high = metadata["low"], metadata["above"], metadata["high"]
-    numeric = any(limit is not None for limit in (low, above, high))
-    if value is None and numeric:
-        raise ConfigError(f"{name} is None; it must be a number.")
-    if isinstance(value, str | tuple) or value is None or isinstance(value, jax.Array):
-        return
-    inside = math.isfinite(value) and (low is None or value >= low) and (above is None or value > above)
-    inside = inside and (high is None or value <= high)
-    if (low, high) == (0, 1):
-        expected = "it is a share, from 0 to 1."
-    elif high is not None:
-        expected = f"it must be {'above' if above is not None else 'from'} {above if low is None else low} and at most "
-        expected += f"{high}."
-    else:
-        expected = "it must be a finite number." if low is None else f"it must be {low} or more."
-    require(inside, f"{name} is {value}; {expected}")

@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar
 
+from glowdiff.config.numbers import CELLS, check_number, check_seed
 from glowdiff.config.options import SampleOptions
 from glowdiff.config.parts import Part
 from glowdiff.errors import require, require_choice
@@ -175,7 +176,8 @@ class PicturesConfig:
     def check(self) -> None:
         """Raise `ConfigError` for impossible values."""
         require(self.every >= 0, f"pictures.every is {self.every}; it must be 0 (only at the end) or more.")
-        require(self.images > 0, f"pictures.images is {self.images}; it must be at least 1.")
+        check_number("pictures.images", self.images, low=1)
+        check_number("pictures.images", self.images, high=CELLS)
 
 
 @dataclass(frozen=True)
@@ -246,10 +248,21 @@ class Config:
     def check(self) -> None:
         """Raise `ConfigError` for values wrong in any section by itself."""
         require_choice("dtype", self.dtype, ("float32", "bfloat16", "float64"))
-        require(self.seed >= 0, f"seed is {self.seed}; it must be 0 or more.")
+        check_seed("seed", self.seed)
         for section in (self.model, self.data, self.train, self.optimizer, self.mesh, self.eval, self.pictures):
             section.check()
         self.sampling.check()
         self.sampling.check_use(self.model.options)
         self.model.check_train(self.train)
         self.model.check_sampling(self.sampling)
+        _check_finite(self)
+
+
+def _check_finite(section: Any, prefix: str = "") -> None:
+    """Raise `ConfigError` for a number of a section, or of one within it, that is infinite or no number."""
+    for each in fields(section):
+        value, key = getattr(section, each.name), prefix + each.name
+        if is_dataclass(value):
+            _check_finite(value, f"{key}.")
+        elif isinstance(value, float):
+            check_number(key, value)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from glowdiff.config.parts import Part
 from glowdiff.diffusion.scaling import to_levels, to_unit
-from glowdiff.method import Variables
+from glowdiff.method import Drawn, Variables, finite_rows
 from glowdiff.spec import DataSpec
 
 
@@ -19,7 +19,7 @@ class Codec(NamedTuple):
     """Pure functions between images, integers on the levels of their data, and x_0."""
 
     encode: Callable[[Variables, jax.Array, jax.Array], jax.Array]  # (variables, key, images [B, H, W, C]) -> x_0
-    decode: Callable[[Variables, jax.Array], jax.Array]  # (variables, x_0) -> images, uint8 [B, H, W, C]
+    decode: Callable[[Variables, jax.Array], Drawn]  # (variables, x_0) -> images, and which of them are any
     shape: tuple[int, int, int]  # of one x_0
 
 
@@ -34,9 +34,9 @@ class Pixels(Part):
             del variables, key
             return to_unit(images, spec.levels, dtype)
 
-        def decode(variables: Variables, x_0: jax.Array) -> jax.Array:
+        def decode(variables: Variables, x_0: jax.Array) -> Drawn:
             del variables
-            return to_levels(jnp.asarray(x_0), spec.levels)
+            return Drawn(to_levels(jnp.asarray(x_0), spec.levels), finite_rows(x_0))
 
         return Codec(encode, decode, spec.shape)
 

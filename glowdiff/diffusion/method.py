@@ -19,6 +19,7 @@ from glowdiff.method import (
     Batch,
     Cond,
     Condition,
+    Drawn,
     Draws,
     Method,
     Variables,
@@ -116,9 +117,7 @@ def diffusion_method(
     def latents(key: jax.Array, n: int) -> jax.Array:
         return jax.vmap(lambda k: jax.random.normal(k, codec.shape, dtype))(example_keys(key, n))
 
-    def sample(
-        variables: Variables, key: jax.Array, latents: jax.Array, cond: Cond, options: SampleOptions
-    ) -> jax.Array:
+    def sample(variables: Variables, key: jax.Array, latents: jax.Array, cond: Cond, options: SampleOptions) -> Drawn:
         ready = conditions.prepare(cond, latents.shape[0])
         source = ready.pop("source", None)
         denoise = guided(network, process, variables, ready, options, withhold, cond)
@@ -131,12 +130,15 @@ def diffusion_method(
         if frames is None:
             return to_images(variables, x, cond)
         frames = frames.at[-1].set(x)  # it ends with the sample itself
-        return jnp.swapaxes(jax.vmap(lambda x: to_images(variables, x, cond))(frames), 0, 1)
+        films = jax.vmap(lambda x: to_images(variables, x, cond))(frames)
+        return Drawn(jnp.swapaxes(films.images, 0, 1), films.finite.all(0))
 
-    def to_images(variables: Variables, x: jax.Array, cond: Cond) -> jax.Array:
+    def to_images(variables: Variables, x: jax.Array, cond: Cond) -> Drawn:
         """Integers; pixels that were known are what they were."""
-        images = codec.decode(variables, x)
-        return jnp.where(cond["known_mask"] > 0, cond["known"], images) if "known" in cond else images
+        drawn = codec.decode(variables, x)
+        if "known" not in cond:
+            return drawn
+        return drawn._replace(images=jnp.where(cond["known_mask"] > 0, cond["known"], drawn.images))
 
     def encode(variables: Variables, key: jax.Array, batch: Batch, options: SampleOptions) -> jax.Array:
         x_0 = codec.encode(variables, key, batch["image"])  # the flow from there to noise has no randomness

@@ -9,16 +9,19 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from glowdiff.config.numbers import FARTHEST, HOTTEST, check_number
 from glowdiff.editing.latents import add_direction, linear, scale, spherical
 from glowdiff.editing.reconstruction import round_trip, told
 from glowdiff.editing.vectors import AttributeVector
-from glowdiff.errors import require
+from glowdiff.errors import require, require_choice
 from glowdiff.inference.cascade import enlarged
+from glowdiff.inference.checks import check_count, check_model, seed_key
 from glowdiff.inference.model import Model
-from glowdiff.method import Latents, Method, classes
-from glowdiff.pictures.files import to_display
+from glowdiff.inference.request import check
+from glowdiff.method import Latents, Method, row
+from glowdiff.pictures.files import check_cells, to_display
 from glowdiff.pictures.inputs import Pictures
-from glowdiff.pictures.labelled import labelled_grid
+from glowdiff.pictures.labelled import SIDE, labelled_grid
 
 THERE_AND_BACK = ("reconstruct", "interpolate", "attribute")  # what takes latents of given images
 BY_NOISE = ("inpaint", "sdedit")  # what only models can do that make images out of noise step by step
@@ -47,22 +50,23 @@ def check_method(command: str, name: str, method: Method) -> None:
     )
 
 
-def reconstruct(model: Model, pictures: Pictures, *, footer: str = "") -> Result:
+def reconstruct(model: Model, pictures: Pictures, *, footer: str = "", allow_nonfinite: bool = False) -> Result:
     """Images, what their latents decode to, and the amplified difference; the error in the line.
 
     Raises:
-      ConfigError: decoding overflows.
+      ConfigError: decoding overflows, and that is not allowed.
     """
+    check_size(model, 3, len(pictures.images))
     assert model.method.draws is not None
     levels, coarsen = model.spec.levels, model.method.draws.coarsen
     back = round_trip(model, pictures.images, label=pictures.labels)
     lost = [name for name, x in zip(pictures.names, back.error, strict=True) if not np.isfinite(x).all()]
     require(
-        not lost,
+        allow_nonfinite or not lost,
         f"decoding the latents of {', '.join(lost)} overflows, so there is no reconstruction to show. Another "
         "checkpoint (--step), the raw parameters (--noema) or longer training may help.",
     )
-    shown = back.error * (coarsen * 255 / (levels - 1))
+    shown = np.nan_to_num(back.error * (coarsen * 255 / (levels - 1)), nan=255, posinf=255)
     factor = _amplification(float(shown.max()))
     difference = np.clip(np.round(shown * factor), 0, 255).astype(np.uint8)
     rows = np.stack([to_display(pictures.images, levels), to_display(back.images, levels), difference])
@@ -77,19 +81,29 @@ def reconstruct(model: Model, pictures: Pictures, *, footer: str = "") -> Result
     )
 
 
-def interpolate(model: Model, pictures: Pictures, *, mode: str = "linear", steps: int = 7, footer: str = "") -> Result:
+def interpolate(
+    model: Model,
+    pictures: Pictures,
+    *,
+    mode: str = "linear",
+    steps: int = 7,
+    footer: str = "",
+    allow_nonfinite: bool = False,
+) -> Result:
     """Rows from the first to the second, from the third to the fourth image ...; both ends are reconstructions.
 
     A class-conditional model decodes the first half of a row with the label of its first image, the rest with the
     other's.
     """
+    check_size(model, len(pictures.images) // 2, check_count("steps", steps))
+    require_choice("mode", mode, MODES)
     latents = model.encode(pictures.images, **told(model, pictures.labels))
     first, second = (jax.tree.map(lambda x, i=i: x[i::2], latents) for i in (0, 1))
     weights = np.linspace(0, 1, steps)
 
     def at(t: float) -> np.ndarray:
         label = None if pictures.labels is None else pictures.labels[0 if t <= 0.5 else 1 :: 2]
-        return model.decode(MODES[mode](first, second, t), **told(model, label))
+        return model.decode(MODES[mode](first, second, t), allow_nonfinite=allow_nonfinite, **told(model, label))
 
     images = np.stack([at(float(t)) for t in weights], axis=1)
     names = [f"{a}\nto {b}" for a, b in zip(pictures.names[::2], pictures.names[1::2], strict=True)]
@@ -105,16 +119,21 @@ def temperature(
     seed: int = 0,
     label: np.ndarray | None = None,
     footer: str = "",
+    allow_nonfinite: bool = False,
 ) -> Result:
     """Rows of one noise each, at rising temperatures; class-conditional models draw `label` int [count] or any."""
+    check_size(model, check_count("count", count), len(temperatures))
+    for each in temperatures:
+        check_number("a temperature", each, low=0, high=HOTTEST)
     assert model.method.draws is not None
-    latents = model.method.draws.latents(jax.random.key(seed), count)
-    names = [f"noise {row}" for row in range(count)]
-    if known := classes(model.method.takes):
-        drawn = np.random.default_rng(seed).integers(known, size=count)
-        label = np.asarray(drawn if label is None else label)
+    latents = model.method.draws.latents(seed_key(seed), count)
+    names = [f"noise {number}" for number in range(count)]
+    if known := row(model.method.takes, "label"):
+        drawn = np.random.default_rng(seed).integers(known.values, size=count)
+        label = check(known, drawn if label is None else label, count)
         names = [f"{model.spec.classes[int(c)]} ({name})" for c, name in zip(label, names, strict=True)]
-    images = np.stack([model.decode(scale(latents, t), **told(model, label)) for t in temperatures], axis=1)
+    own = {**told(model, label), "allow_nonfinite": allow_nonfinite}
+    images = np.stack([model.decode(scale(latents, t), **own) for t in temperatures], axis=1)
     picture = labelled_grid(
         images, model.spec.levels, rows=names, columns=numbers(temperatures), corner="temperature", footer=footer
     )
@@ -129,11 +148,16 @@ def attribute(
     *,
     factor: float = 1.0,
     footer: str = "",
+    allow_nonfinite: bool = False,
 ) -> Result:
     """Rows of one image each, moved by alpha * factor times the vector; every image keeps its own label."""
+    check_size(model, len(pictures.images), len(alphas))
+    for each in (factor, *alphas):
+        check_number("alpha, or its factor,", each, low=-FARTHEST, high=FARTHEST)
     label = told(model, pictures.labels)
     latents = model.encode(pictures.images, **label)
-    moved = [model.decode(add_direction(latents, vector.direction, factor * alpha), **label) for alpha in alphas]
+    own = {**label, "allow_nonfinite": allow_nonfinite}
+    moved = [model.decode(add_direction(latents, vector.direction, factor * alpha), **own) for alpha in alphas]
     picture = labelled_grid(
         np.stack(moved, axis=1),
         model.spec.levels,
@@ -143,12 +167,17 @@ def attribute(
         footer=footer,
     )
     among = f", all of them {vector.among}" if vector.among else ""
-    other = "" if vector.step == model.step else f", a vector of step {vector.step}"
     return Result(
         picture,
         f"{count_of(len(pictures.images), 'image')} moved along {vector.attribute} "
-        f"({vector.images_with:,} training images with it, {vector.images_without:,} without{among}{other})",
+        f"({vector.images_with:,} training images with it, {vector.images_without:,} without{among})",
     )
+
+
+def check_size(model: Model, rows: int, columns: int) -> None:
+    """Raise `ConfigError` unless a grid of a model's images could be looked at."""
+    height, width, _ = check_model("model", model).spec.shape
+    check_cells(f"{rows:,} rows of {columns:,}", rows * columns, (max(SIDE, height), max(SIDE, width)))
 
 
 def _amplification(largest: float) -> int:

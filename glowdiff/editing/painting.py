@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
-from glowdiff.editing.commands import Result, count_of, numbers
+from glowdiff.editing.commands import Result, check_size, count_of, numbers
+from glowdiff.inference.checks import check_count, seed_key
 from glowdiff.inference.model import Model
 from glowdiff.pictures.inputs import Pictures
 from glowdiff.pictures.labelled import labelled_grid
@@ -37,8 +37,9 @@ def inpaint(
       footer: written below, after the prompt.
       **choices: of `Model.draw`: a label, options, and of super-resolution models the small image, painted already.
     """
+    check_size(model, 1, check_count("count", count) + 2)
     image = picture.images[0]
-    drawn = model.sample(jax.random.key(seed), count, image=image, mask=repaint, prompt=prompt, **choices)
+    drawn = model.sample(seed_key(seed), count, image=image, mask=repaint, prompt=prompt, **choices)
     row = np.concatenate([image[None], hatched(image, repaint, model.spec.levels)[None], drawn])
     grid = labelled_grid(
         row[None],
@@ -72,7 +73,8 @@ def sdedit(
       footer: written below, after the prompt.
       **choices: as of `inpaint`.
     """
-    image, key = picture.images[0], jax.random.key(seed)
+    check_size(model, 1, len(strengths) + 1)
+    image, key = picture.images[0], seed_key(seed)
     varied = [
         model.sample(key, 1, source=image, strength=strength, prompt=prompt, **choices)[0] for strength in strengths
     ]

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from glowdiff.errors import ConfigError
+from glowdiff.inference.checks import check_model
 from glowdiff.inference.model import Model
 from glowdiff.method import classes
 
@@ -30,12 +31,12 @@ def round_trip(model: Model, images: np.ndarray, *, label: int | np.ndarray | No
     Raises:
       ConfigError: the method has no `encode`, or cannot decode.
     """
-    draws = model.method.draws
+    draws = check_model("model", model).method.draws
     if draws is None or draws.encode is None:
         raise ConfigError(f"method {model.config.method} has no latents of given images, so it reconstructs none.")
     own = told(model, label)
     latents = model.encode(images, **own)
-    decoded = model.decode(latents, **own)
+    decoded = model.decode(latents, allow_nonfinite=True, **own)
     seen = images // draws.coarsen * draws.coarsen
     unrounded = draws.unrounded is not None
     back = model.decode_unrounded(latents, **own) if unrounded else decoded

@@ -13,13 +13,19 @@ import jax
 import numpy as np
 from etils import epath
 
-from glowdiff.archives import FILE_LIMIT, Archive
+from glowdiff.archives import Archive
 from glowdiff.data.dataset import Dataset
-from glowdiff.editing.vectors import AttributeVector, attribute_vector
-from glowdiff.errors import ConfigError, require
+from glowdiff.editing.vectors import AttributeVector, attribute_vector, fingerprint
+from glowdiff.errors import ConfigError, require, shown
 from glowdiff.files import check_ordinary, is_address, write_whole
+from glowdiff.inference.checks import check_model
 from glowdiff.inference.model import Model
 from glowdiff.method import batch_shapes
+
+_FACTS = {
+    "attribute": (str,), "among": (str, type(None)), "data": (str,), "step": (int,), "ema": (bool,),
+    "images_with": (int,), "images_without": (int,), "model": (str,),
+}  # fmt: skip
 
 
 def save(path: epath.PathLike, vector: AttributeVector) -> None:
@@ -36,30 +42,50 @@ def load(path: epath.PathLike, model: Model) -> AttributeVector:
     """Read the vector that `save` wrote.
 
     Raises:
-      ConfigError: there is no such file, it holds no vector, or one for latents of other shapes than the model's.
+      ConfigError: there is no such file, it holds no vector, or that of another model, which says nothing of this one
+        even where the shapes agree.
     """
-    source = epath.Path(path)
-    require(source.exists(), f"{path} is to be an attribute vector, but there is no such file.")
+    source, like = epath.Path(path), _direction_like(check_model("model", model))
+    require(source.is_file(), f"{path} is to be an attribute vector, but there is no such file.")
+    most = 2**20 + 4 * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(like))
     try:
-        if not is_address(source):
-            check_ordinary(Path(source), FILE_LIMIT)
-        content = source.read_bytes()
-        arrays = Archive(io.BytesIO(content), len(content))
-        facts = json.loads(str(arrays["facts"]))
-        leaves = [arrays[f"latent_{i}"] for i in range(sum(name.startswith("latent_") for name in arrays))]
-        vector = AttributeVector(direction=leaves, **facts)
+        vector = AttributeVector(**_read(source, most))
     except Exception as error:  # damaged archives raise nearly anything
-        raise ConfigError(
-            f"{path} is not an attribute vector of glowdiff ({type(error).__name__}: {error})."
-        ) from error
-    like = _direction_like(model)
-    wanted, shapes = [leaf.shape for leaf in jax.tree.leaves(like)], [leaf.shape for leaf in leaves]
+        said = " ".join(str(error).split())
+        raise ConfigError(f"{path} is not an attribute vector of glowdiff ({type(error).__name__}: {said}).") from error
+    wanted, shapes = [leaf.shape for leaf in jax.tree.leaves(like)], [leaf.shape for leaf in vector.direction]
     require(
         shapes == wanted,
         f"{path} is a vector of {vector.attribute!r} for latents of shapes {_listed(shapes)}; this model's are "
         f"{_listed(wanted)}. It was made with another model.",
     )
-    return dataclasses.replace(vector, direction=jax.tree.unflatten(jax.tree.structure(like), leaves))
+    other = f"another model: of {vector.data}, step {vector.step}{'' if vector.ema else ', raw parameters'}"
+    require(
+        vector.model == fingerprint(model),
+        f"{path} is a vector of {vector.attribute!r} of {other if vector.model else 'a model that it does not name'}. "
+        f"The latents of this one, at step {model.step}, mean something else.",
+    )
+    return dataclasses.replace(vector, direction=jax.tree.unflatten(jax.tree.structure(like), vector.direction))
+
+
+def _read(source: epath.Path, most: int) -> dict[str, Any]:
+    """The fields of a vector in a file, of at most so many bytes; anything else raises."""
+    if not is_address(source):
+        check_ordinary(Path(source), most)
+    with source.open("rb") as file:
+        content = file.read(most + 1)
+    arrays = Archive(io.BytesIO(content), len(content))
+    size = sum(arrays.header(name).size for name in arrays)
+    if size > most:
+        raise ValueError(f"it holds {size:,} bytes, more than a vector of this model has")
+    facts = json.loads(str(arrays["facts"]))
+    leaves = [arrays[f"latent_{i}"] for i in range(len(arrays) - 1)]
+    for name, kind in _FACTS.items():
+        if type(facts.get(name, "")) not in kind or not str(facts.get(name)).isprintable():
+            raise TypeError(f"{name} is {shown(facts.get(name))}")
+    if not all(leaf.dtype.kind == "f" and np.isfinite(leaf).all() for leaf in leaves):
+        raise ValueError("it holds numbers that are not finite")
+    return {**facts, "direction": leaves}
 
 
 def default_path(
@@ -91,7 +117,7 @@ def kept_or_computed(
     Raises:
       ConfigError: as of `attribute_vector`, or the kept file is damaged.
     """
-    path = default_path(workdir, attribute, step=model.step, among=among, ema=ema)
+    path = default_path(workdir, attribute, step=check_model("model", model).step, among=among, ema=ema)
     if path.exists() and not recompute:
         try:
             vector = load(path, model)

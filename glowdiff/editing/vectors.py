@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +17,11 @@ from glowdiff.data.progress import counted
 from glowdiff.data.sources import Example
 from glowdiff.editing.attributes import find
 from glowdiff.errors import ConfigError, require
+from glowdiff.inference.checks import check_count, check_model
 from glowdiff.inference.model import Model
 from glowdiff.method import Batch, Latents, Variables
 from glowdiff.sharding import put_batch, replicated
+from glowdiff.workdir.checksum import checksums
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class AttributeVector:
     ema: bool  # of the averaged parameters
     images_with: int
     images_without: int
+    model: str = ""  # `fingerprint` of the model; empty: nobody knows
 
 
 def attribute_vector(
@@ -61,6 +66,8 @@ def attribute_vector(
       ConfigError: the method has no `encode`; there is no such attribute, or no image with it, or none without it; or
         latents are not finite.
     """
+    check_model("model", model)
+    batch = check_count("batch", batch)
     if model.method.draws is None or model.method.draws.encode is None:
         raise ConfigError(f"method {model.config.method} has no latents of given images, so no attribute vectors.")
     size = -(-batch // model.mesh.size) * model.mesh.size
@@ -75,9 +82,16 @@ def attribute_vector(
         all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(direction)),
         f"attribute {attribute!r}: the latents of some training images are not finite; the model cannot be edited.",
     )
+    numbers = int(counts[0]), int(counts[1])
     return AttributeVector(
-        direction, attribute, among, dataset.spec.name, model.step, ema, int(counts[0]), int(counts[1])
+        direction, attribute, among, dataset.spec.name, model.step, ema, *numbers, fingerprint(model)
     )
+
+
+def fingerprint(model: Model) -> str:
+    """16 hexadecimal digits that tell a model's variables from those of any other: of another run, step or average."""
+    sums = sorted(checksums(dict(model.variables)).items())
+    return hashlib.sha256(json.dumps(sums).encode()).hexdigest()[:16]
 
 
 def _rows(dataset: Dataset, attribute: str, among: str | None) -> Iterator[tuple[Example, bool]]:

@@ -13,7 +13,19 @@ import optax
 from glowdiff.config.options import SampleOptions
 from glowdiff.flows import base, dequantization
 from glowdiff.flows.encoding import Encoded, Latents
-from glowdiff.method import Aux, Batch, Cond, Condition, Draws, Method, Variables, example_keys, image_keys
+from glowdiff.method import (
+    Aux,
+    Batch,
+    Cond,
+    Condition,
+    Drawn,
+    Draws,
+    Method,
+    Variables,
+    example_keys,
+    finite_rows,
+    image_keys,
+)
 
 MOVING = 0.1  # share of the newest batch in moving statistics (RealNVP's decay)
 
@@ -109,10 +121,11 @@ def flow_method(
     def decode_with(variables: Variables, latents: Latents, cond: Cond) -> jax.Array:
         return cast(jax.Array, module.apply(variables, latents, cond, method=module.decode))
 
-    def sample(variables: Variables, key: jax.Array, latents: Latents, cond: Cond, options: SampleOptions) -> jax.Array:
+    def sample(variables: Variables, key: jax.Array, latents: Latents, cond: Cond, options: SampleOptions) -> Drawn:
         del key  # a flow's samples are a function of their latents
         latents = jax.tree.map(lambda eps: eps * options.temperature, latents)
-        return dequantization.quantize(decode_with(variables, latents, cond), bins, module.coarsen)
+        y = decode_with(variables, latents, cond)
+        return Drawn(dequantization.quantize(y, bins, module.coarsen), finite_rows(y))
 
     def unrounded(variables: Variables, latents: Latents, cond: Cond) -> jax.Array:
         return dequantization.levels_of(decode_with(variables, latents, cond), bins, module.coarsen)

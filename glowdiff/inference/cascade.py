@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
 from glowdiff.config.options import SampleOptions
-from glowdiff.errors import require
+from glowdiff.errors import require, shown
+from glowdiff.inference.checks import check_count, check_key, check_model, check_texts
 from glowdiff.inference.drawer import Chain, Drawer, Samples
+from glowdiff.inference.guide import guide_pairs
 from glowdiff.inference.model import Model, load
-from glowdiff.inference.request import check_key, request
+from glowdiff.inference.request import request
 from glowdiff.method import (
     Cond,
     Condition,
+    Drawn,
     Draws,
     Latents,
     Method,
@@ -46,7 +50,7 @@ def stage_keys(key: jax.Array, n: int, stage: int) -> jax.Array:
 
     `upsampler.draw(stage_keys(key, n, 1), n, low_res=base.sample(key, n))` is what `Cascade.sample(key, n=n)` draws.
     """
-    keys = example_keys(key, n)
+    keys = example_keys(check_key(key, n), n)
     return folded(keys, STAGE_STREAM + stage) if stage else keys
 
 
@@ -64,23 +68,27 @@ def chain(methods: Sequence[Method]) -> Chain:
     def latents(key: jax.Array, n: int) -> Latents:
         return tuple(draws.latents(stage_keys(key, n, k), n) for k, (draws, _) in enumerate(stages) if draws)
 
-    def sample(
-        variables: Variables, key: jax.Array, latents: Latents, cond: Cond, options: CascadeOptions
-    ) -> jax.Array:
+    def sample(variables: Variables, key: jax.Array, latents: Latents, cond: Cond, options: CascadeOptions) -> Drawn:
         shared = {name: value for name, value in cond.items() if name == "label"}
         images: Any = None
+        finite: list[jax.Array] = []
         for k, ((draws, small), chosen) in enumerate(zip(stages, (options, *options.upsamplers), strict=True)):
             assert draws is not None
             own = {name.removeprefix(f"{k}/"): value for name, value in cond.items() if name.startswith(f"{k}/")}
             stage_cond = {**shared, **own} | ({small.name: images} if small and k else {})
             keys = stage_keys(key, jax.tree.leaves(latents)[0].shape[0], k)
-            images = draws.sample(variables[str(k)], keys, latents[k], stage_cond, chosen)
-        return images
+            drawn = draws.sample(variables[str(k)], keys, latents[k], stage_cond, chosen)
+            images = drawn.images
+            finite.append(drawn.finite)
+        return Drawn(images, jnp.stack(finite, 1))
 
     labels = [label for method in methods if (label := row(method.takes, "label"))]
     # "none" is shared only where every stage knows it
     label = next((each for each in labels if each.none is None), labels[0] if labels else None)
-    return Chain(Draws(latents, sample), (label,) if label else ())  # pyright: ignore[reportArgumentType]
+    names = tuple(_name(number, len(methods)) for number in range(len(methods)))
+    options = stages[0][0].options if stages[0][0] else ()
+    draws = Draws(latents, sample, options=options)  # pyright: ignore[reportArgumentType]
+    return Chain(draws, (label,) if label else (), names)
 
 
 def enlarged(takes: Sequence[Condition]) -> Condition | None:
@@ -109,11 +117,13 @@ class Cascade:
             images or labels than the one before it draws.
         """
         require(bool(upsamplers), "a cascade needs an upsampler: a super-resolution model.")
+        stages = (base, *upsamplers)
+        for number, stage in enumerate(stages):
+            check_model(_name(number, len(stages)), stage)
         require(
             enlarged(base.method.takes) is None,
             "the base enlarges images itself; a cascade begins with a model that needs no image.",
         )
-        stages = (base, *upsamplers)
         for number, stage in enumerate(stages):
             name = _name(number, len(stages))
             require(
@@ -151,6 +161,7 @@ class Cascade:
         *,
         label: Any = None,
         batch: int | None = None,
+        allow_nonfinite: bool = False,
         upsampler: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
         **choices: Any,
     ) -> Samples:
@@ -162,6 +173,7 @@ class Cascade:
           n: how many; None: one for each prompt, or one.
           label: as of `Model.draw`, for all stages that take one.
           batch: images at a time; None: all at once. A new number compiles once.
+          allow_nonfinite: as of `Model.draw`; of every stage.
           upsampler: choices of `Model.draw` for the upsampler, such as {"steps": "fast27", "temperature": 0.997}; for
             several a sequence, one for each.
           **choices: of the base, as of `Model.draw`: `guidance_scale`, `steps`, `guides` ...
@@ -169,17 +181,19 @@ class Cascade:
         Raises:
           ConfigError: as of `Model.draw`; or no stage reads captions, but there is a prompt.
         """
-        count = n if n is not None else 1 if prompt is None or isinstance(prompt, str) else len(prompt)
-        require(count > 0, f"the number of samples ({count}) must be at least 1.")
+        texts = [] if prompt is None else check_texts("prompt", prompt)
+        count = check_count("n", len(texts) or 1 if n is None else n, self.spec.shape)
         own = (choices, *self._choices(upsampler))  # of each stage
-        reads = [bool(context(stage.method.takes)) or _reads(each) for stage, each in self._with(own)]
+        reads = [bool(context(stage.method.takes)) or _guided(each, context) for stage, each in self._with(own)]
         require(
             prompt is None or any(reads),
             "prompt is given, but no stage of this cascade reads captions (model.text.name is none).",
         )
-        knows = [bool(classes(stage.method.takes)) or _knows(each) for stage, each in self._with(own)]
+        knows = [bool(classes(stage.method.takes)) or _guided(each, classes) for stage, each in self._with(own)]
         require(
-            not any(map(_knows, own[1:])) or knows[0] or any(classes(stage.method.takes) for stage in self.stages),
+            not any(_guided(each, classes) for each in own[1:])
+            or knows[0]
+            or any(classes(stage.method.takes) for stage in self.stages),
             "a classifier guides an upsampler, but nothing before it knows of classes: let it guide the base too.",
         )
         require(label is None or any(knows), "label is given, but no stage was trained with labels.")
@@ -194,7 +208,9 @@ class Cascade:
             options.append(chosen)
         first = {field.name: getattr(options[0], field.name) for field in dataclasses.fields(SampleOptions)}
         whole = CascadeOptions(**first, upsamplers=tuple(options[1:]))
-        return self.drawer(self.variables, check_key(key, count), count, cond=cond, options=whole, batch=batch)
+        return self.drawer(
+            self.variables, key, count, cond=cond, options=whole, batch=batch, allow_nonfinite=allow_nonfinite
+        )
 
     def _with(self, choices: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Model, Mapping[str, Any]]]:
         """Each stage with its choices."""
@@ -205,13 +221,18 @@ class Cascade:
         number = len(self.upsamplers)
         if upsampler is None:
             return [{}] * number
-        each = [upsampler] if isinstance(upsampler, Mapping) else list(upsampler)
+        each: Any = [upsampler] if isinstance(upsampler, Mapping) else upsampler
+        listed = isinstance(each, list | tuple) and all(isinstance(own, Mapping) for own in each)
+        require(
+            listed,
+            f'upsampler is {shown(upsampler)}; it must be choices such as {{"steps": 20}}, or a list of them.',
+        )
         require(
             len(each) == number,
             f"upsampler gives choices for {len(each)} upsamplers, but this cascade has {number}: give one mapping "
             "for each, {} for none.",
         )
-        return each
+        return list(each)
 
 
 def load_cascade(
@@ -263,14 +284,9 @@ def _check_own(name: str, choices: Mapping[str, Any], small: Condition | None) -
         require(key not in choices, f"{key} is given for {name}; {reason}.")
 
 
-def _reads(choices: Mapping[str, Any]) -> bool:
-    """Whether a guide among the choices reads captions."""
-    return any(context(guide.method.takes) for guide, _ in choices.get("guides", ()))
-
-
-def _knows(choices: Mapping[str, Any]) -> bool:
-    """Whether a guide among the choices knows classes."""
-    return any(classes(guide.method.takes) for guide, _ in choices.get("guides", ()))
+def _guided(choices: Mapping[str, Any], by: Callable[[Any], int]) -> bool:
+    """Whether a guide among the choices reads captions (by `context`), or knows classes (by `classes`)."""
+    return any(by(guide.method.takes) for guide, _ in guide_pairs(choices.get("guides", ())))
 
 
 def _described(shape: tuple[int, ...], levels: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +12,9 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from glowdiff.config.options import SampleOptions, as_float32
-from glowdiff.errors import ConfigError
+from glowdiff.data.progress import counted
+from glowdiff.inference.checks import check_count, check_key, check_switch
+from glowdiff.inference.finite import check_finite
 from glowdiff.method import Condition, Draws, Method, Variables, classes, example_keys
 from glowdiff.sharding import batch_sharding, replicated
 
@@ -24,6 +26,7 @@ class Samples(NamedTuple):
 
     images: np.ndarray  # uint8 [n, H, W, C]; of a film [n, frames, H, W, C]
     labels: np.ndarray | None  # int32 [n], of methods that take a label
+    finite: np.ndarray  # bool [n]: which of them are pictures; of the others, a number was NaN or infinite
 
 
 class Chain(NamedTuple):
@@ -31,6 +34,7 @@ class Chain(NamedTuple):
 
     draws: Draws
     takes: tuple[Condition, ...]  # what all of them are told
+    stages: tuple[str, ...] = ()  # what they are called
 
 
 class Drawer:
@@ -45,6 +49,7 @@ class Drawer:
         if method.draws is None:
             raise ValueError("this method draws no samples: it is a guide for others.")
         self._draws, self._takes, self._mesh = method.draws, method.takes, mesh
+        self._stages = method.stages if isinstance(method, Chain) else ()
         self._run = jax.jit(self._batch, static_argnames="size", out_shardings=batch_sharding(mesh))
 
     def __call__(
@@ -56,6 +61,7 @@ class Drawer:
         cond: Mapping[str, np.ndarray] | None = None,
         options: SampleOptions | None = None,
         batch: int | None = None,
+        allow_nonfinite: bool = False,
     ) -> Samples:
         """Draw samples 0 ... n - 1 of `key`; they do not depend on `batch` or on the devices.
 
@@ -66,25 +72,35 @@ class Drawer:
           cond: conditions, arrays [n, ...]; labels that are not given are drawn uniformly.
           options: see `SampleOptions`.
           batch: images at a time; None: all at once.
+          allow_nonfinite: samples that are not finite are drawn all the same; `Samples.finite` tells which.
 
         Raises:
-          ConfigError: n or batch is not positive.
+          ConfigError: n or batch is not positive, there are too few keys, or samples are not finite.
         """
-        if n < 1 or (batch is not None and batch < 1):
-            raise ConfigError(f"the number of samples ({n}) and the batch ({batch}) must be at least 1.")
-        size = min(batch or n, n)
-        size = -(-size // self._mesh.size) * self._mesh.size
+        n, size = check_count("n", n), check_count("batch", n if batch is None else batch)
+        check_key(key, n)
+        check_switch("allow_nonfinite", allow_nonfinite)
+        size = -(-min(size, n) // self._mesh.size) * self._mesh.size
         numbers: SampleOptions = as_float32(options or SampleOptions())
-        images, labels = [], []
-        for start in range(0, n, size):
-            # Repeats fill the last batch.
-            rows = np.resize(np.arange(start, min(start + size, n)), size)
+        whole: list[np.ndarray] = []  # images, labels and which are finite, of all samples
+        for start in _counted(n, size):
+            end = min(start + size, n)
+            rows = np.resize(np.arange(start, end), size)  # repeats fill the last batch
             part = {name: np.asarray(array)[rows] for name, array in (cond or {}).items()}
             keys = key[rows] if key.ndim else key
-            picture, label = self._run(variables, keys, np.int32(start), part, numbers, size=size)
-            images.append(_fetch(picture))
-            labels.append(_fetch(label))
-        return Samples(np.concatenate(images)[:n], np.concatenate(labels)[:n] if self._classes(numbers) else None)
+            arrays = self._run(variables, keys, np.int32(start), part, numbers, size=size)
+            fetched = [_fetch(array)[: end - start] for array in arrays]
+            whole = whole or [np.empty((n, *array.shape[1:]), array.dtype) for array in fetched]
+            for array, some in zip(whole, fetched, strict=True):
+                array[start:end] = some
+            if not allow_nonfinite:
+                check_finite(whole[2][:end], self._draws.options, self._stages)
+        images, labels, finite = whole
+        return Samples(
+            images,
+            labels if self._classes(numbers) else None,
+            np.all(finite.reshape(n, -1), axis=1, keepdims=True)[:, 0],
+        )
 
     def lower(self, variables: Any, size: int, *, cond: Any = None, options: SampleOptions | None = None) -> Any:
         """The program of one batch of `size` images, traced for arrays or shapes: `.compile()` does the rest."""
@@ -115,7 +131,7 @@ class Drawer:
         options: SampleOptions,
         *,
         size: int,
-    ) -> tuple[jax.Array, jax.Array]:
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
         keys, known = example_keys(key, size, start), self._classes(options)
         cond = jax.lax.with_sharding_constraint(cond, batch_sharding(self._mesh))
 
@@ -128,11 +144,20 @@ class Drawer:
         latents = jax.lax.with_sharding_constraint(self._draws.latents(keys, size), batch_sharding(self._mesh))
         # Parameters of the model and of its guides are gathered once, in front of all steps.
         variables, options = jax.lax.with_sharding_constraint((variables, options), replicated(self._mesh))
-        return self._draws.sample(variables, keys, latents, cond, options), labels
+        drawn = self._draws.sample(variables, keys, latents, cond, options)
+        return drawn.images, labels, drawn.finite
 
     def _classes(self, options: SampleOptions) -> int:
         """How many classes a label may name: the model's, or those of what guides it."""
         return classes(self._takes) or max((classes(guide.takes) for guide in options.guides), default=0)
+
+
+def _counted(n: int, size: int) -> Iterable[int]:
+    """The first number of each batch; where there are several, the person who waits is told how far it is."""
+    starts = range(0, n, size)
+    if len(starts) > 1 and jax.process_index() == 0:
+        return counted(starts, f"drawing, in batches of {size}", len(starts))
+    return starts
 
 
 def _fetch(array: jax.Array) -> Any:

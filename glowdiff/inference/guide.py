@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 
-from glowdiff.errors import ConfigError, require
+from glowdiff.config.numbers import STRONGEST, as_python, check_number
+from glowdiff.errors import ConfigError, require, shown
+from glowdiff.inference.checks import check_model
 from glowdiff.method import Guide, classes
 from glowdiff.sharding import replicated
 from glowdiff.trained import Trained
+
+
+def guide_pairs(guides: Any) -> list[tuple[Trained, float]]:
+    """The models that are to guide, and how strongly each.
+
+    Raises:
+      ConfigError: it is no list of pairs, one of them holds no model, or its scale is no number that could be.
+    """
+    wanted = "it must be a list of pairs of a model and its scale, such as [(classifier, 2.0)]."
+    listed = isinstance(guides, list | tuple)
+    require(
+        listed and all(isinstance(each, list | tuple) and len(each) == 2 for each in guides),
+        f"guides is {shown(guides)}; {wanted}",
+    )
+    for guide, scale in guides:
+        check_model("a guide", guide)
+        check_number(f"the scale of a {guide.config.method}", scale, low=-STRONGEST, high=STRONGEST)
+    return [(guide, as_python(scale)) for guide, scale in guides]
 
 
 def as_guide(guide: Trained, scale: float, model: Trained) -> Guide:
@@ -16,8 +38,6 @@ def as_guide(guide: Trained, scale: float, model: Trained) -> Guide:
     Raises:
       ConfigError: it is no such thing, was trained on other images or other noise, or `model` takes no guides.
     """
-    if not hasattr(guide, "method"):
-        raise ConfigError(f"a guide is {guide!r}; it must be a model, such as glowdiff.load(WORKDIR) returns.")
     name, method = guide.config.method, guide.method
     if method.guides is None:
         raise ConfigError(f"a guide is of method {name}, which guides nothing; classifiers and CLIPs do.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,10 +10,13 @@ import jax
 import numpy as np
 from etils import epath
 
+from glowdiff.config.numbers import as_python, check_number
 from glowdiff.config.options import SampleOptions, as_float32
-from glowdiff.errors import require
+from glowdiff.errors import require, shown
+from glowdiff.inference.checks import as_array, check_count, check_key, check_model, check_switch
 from glowdiff.inference.drawer import Drawer, Samples
-from glowdiff.inference.request import Request, check_key, request
+from glowdiff.inference.finite import check_finite
+from glowdiff.inference.request import Request, request
 from glowdiff.method import Latents
 from glowdiff.trained import Trained, restore
 
@@ -43,7 +47,7 @@ class Model:
 
     def __init__(self, trained: Trained) -> None:
         """Of what a workdir holds, see `glowdiff.trained.restore`."""
-        self.trained = trained
+        self.trained = check_model("what a Model is made of", trained)
         self.method, self.variables, self.config, self.spec, self.mesh, self.step, self.tokenizer = trained
         draws = self.method.draws
         self._drawer = Drawer(self.method, self.mesh) if draws else None
@@ -56,24 +60,33 @@ class Model:
         """Draw n images, uint8 [n, H, W, C]; image i depends on `key` and i alone. Choices are those of `draw`."""
         return self.draw(key, n, **choices).images
 
-    def draw(self, key: jax.Array, n: int, *, batch: int | None = None, **choices: Any) -> Samples:
+    def draw(
+        self, key: jax.Array, n: int, *, batch: int | None = None, allow_nonfinite: bool = False, **choices: Any
+    ) -> Samples:
         """Draw n images and say of which classes they are.
 
         Args:
           key: a `jax.random.key`, or a key for each image, [n].
           n: how many.
           batch: images at a time; None: all at once. A new number compiles once.
+          allow_nonfinite: samples that are not finite (NaN or infinite) are drawn all the same, black or white where
+            they are no numbers; `Samples.finite` says which are pictures.
           **choices: see `Model`; with `frames` films are drawn instead, uint8 [n, frames, H, W, C]: what the samples
             were going to be, along the way; at most as many pictures as the denoiser is evaluated.
 
         Raises:
-          ConfigError: the method draws no samples; a choice that the model has no use for, or that cannot be.
+          ConfigError: the method draws no samples; a choice that the model has no use for, or that cannot be; or
+            samples are not finite.
         """
         if self._drawer is None:
             require(False, f"{self.config.method} draws no samples: it is a guide for others.")
         assert self._drawer is not None
+        n = check_count("n", n, self.spec.shape)
         cond, options = request(self.trained, n, choices)
-        return self._drawer(self.variables, check_key(key, n), n, cond=cond, options=options, batch=batch)
+        check_count("n", n, (max(options.frames, 1), *self.spec.shape))
+        return self._drawer(
+            self.variables, key, n, cond=cond, options=options, batch=batch, allow_nonfinite=allow_nonfinite
+        )
 
     def encode(self, images: np.ndarray, **choices: Any) -> Latents:
         """Latents of images uint8 [N, H, W, C].
@@ -92,12 +105,24 @@ class Model:
         batch, options = self._batch(images, choices)
         return self._encode(self.variables, jax.random.key(0), batch, options)
 
-    def decode(self, latents: Latents, **choices: Any) -> np.ndarray:
-        """Images uint8 [N, H, W, C] of latents, without any randomness; choices as of `encode`."""
+    def decode(self, latents: Latents, *, allow_nonfinite: bool = False, **choices: Any) -> np.ndarray:
+        """Images uint8 [N, H, W, C] of latents, without any randomness; choices as of `encode`.
+
+        Args:
+          latents: arrays [N, ...], such as `encode` returns.
+          allow_nonfinite: as of `draw`.
+          **choices: as of `encode`.
+
+        Raises:
+          ConfigError: latents have other shapes than the model's, or what they decode to is not finite.
+        """
         require(self._sample is not None, f"{self.config.method} draws no samples: it is a guide for others.")
         assert self._sample is not None
-        cond, options = self._inverse(jax.tree.leaves(latents)[0].shape[0], choices)
-        return np.asarray(self._sample(self.variables, jax.random.key(0), latents, cond, options))
+        cond, options = self._inverse(self._count(latents), choices)
+        drawn = self._sample(self.variables, jax.random.key(0), latents, cond, options)
+        if not allow_nonfinite:
+            check_finite(np.asarray(drawn.finite), ())
+        return np.asarray(drawn.images)
 
     def decode_unrounded(self, latents: Latents, **choices: Any) -> np.ndarray:
         """Images float [N, H, W, C] of latents before they are rounded, on the scale of `decode`'s integers.
@@ -107,7 +132,7 @@ class Model:
         """
         require(self._unrounded is not None, f"{self.config.method} gives no images before rounding.")
         assert self._unrounded is not None
-        cond, _ = self._inverse(jax.tree.leaves(latents)[0].shape[0], choices)
+        cond, _ = self._inverse(self._count(latents), choices)
         return np.asarray(self._unrounded(self.variables, latents, cond))
 
     def bits_per_dim(self, images: np.ndarray, *, key: jax.Array | None = None, **choices: Any) -> np.ndarray:
@@ -122,7 +147,7 @@ class Model:
         require(self._bits_per_dim is not None, f"{self.config.method} has no likelihood.")
         assert self._bits_per_dim is not None
         batch, options = self._batch(images, choices)
-        key = jax.random.key(0) if key is None else key
+        key = jax.random.key(0) if key is None else check_key(key)
         if "steps" not in choices:
             return np.asarray(self._bits_per_dim(self.variables, key, batch))
         return np.asarray(self._bits_per_dim(self.variables, key, batch, options))
@@ -138,10 +163,24 @@ class Model:
         cond, options = request(self.trained, n, choices, drawn=drawn, whole=whole)
         return Request(cond, as_float32(options))
 
-    def _batch(self, images: np.ndarray, choices: dict[str, Any]) -> tuple[dict[str, Any], SampleOptions]:
-        images = np.asarray(images)
+    def _count(self, latents: Latents) -> int:
+        """How many images latents are of; raises `ConfigError` if they are of another model."""
+        draws = self.method.draws
+        assert draws is not None
+        like = jax.tree.leaves(jax.eval_shape(lambda: draws.latents(jax.random.key(0), 1)))
+        shapes: list[tuple[int, ...]] = [np.shape(leaf) for leaf in jax.tree.leaves(latents)]
+        number = shapes[0][0] if shapes and shapes[0] else 0
+        wanted = [(number or 1, *leaf.shape[1:]) for leaf in like]
         require(
-            images.ndim == 4 and images.shape[1:] == self.spec.shape,
+            shapes == wanted,
+            f"latents are arrays of shapes {_listed(shapes)}; this model's have {_listed(wanted)}.",
+        )
+        return number
+
+    def _batch(self, images: np.ndarray, choices: dict[str, Any]) -> tuple[dict[str, Any], SampleOptions]:
+        images = as_array("images", images)
+        require(
+            images.ndim == 4 and len(images) > 0 and images.shape[1:] == self.spec.shape,
             f"images have shape {images.shape}; this model takes (N, {str(self.spec.shape)[1:]}.",
         )
         require(
@@ -151,6 +190,10 @@ class Model:
         )
         cond, options = self._inverse(len(images), choices, whole=False)
         return {"image": images.astype(np.uint8), "cond": cond}, options
+
+
+def _listed(shapes: Sequence[tuple[int, ...]]) -> str:
+    return ", ".join("x".join(map(str, shape)) or "()" for shape in shapes) or "none"
 
 
 def load(
@@ -165,7 +208,12 @@ def load(
       devices: to sample on; None: all.
 
     Raises:
-      ConfigError: `workdir` is not a workdir.
+      ConfigError: `workdir` is not a workdir, or `step` no number of steps.
       CheckpointError: there is no such checkpoint, or it is damaged.
     """
-    return Model(restore(workdir, step=step, ema=ema, devices=devices))
+    named = isinstance(workdir, str | os.PathLike) and bool(os.fspath(workdir))
+    require(named, f"a workdir is {shown(workdir)}; it must be the name of a folder.")
+    if step is not None:
+        check_number("step", step, low=0, whole=True)
+    check_switch("ema", ema)
+    return Model(restore(workdir, step=as_python(step), ema=ema, devices=devices))

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from glowdiff.config.options import SampleOptions, changed
-from glowdiff.errors import ConfigError, did_you_mean, require
-from glowdiff.inference.guide import as_guide
+from glowdiff.errors import ConfigError, did_you_mean, require, shown
+from glowdiff.inference.checks import as_array, check_texts
+from glowdiff.inference.guide import as_guide, guide_pairs
 from glowdiff.method import Condition, context, row
 from glowdiff.text.tokenizer import Tokenizer
 from glowdiff.trained import Trained
@@ -43,7 +42,7 @@ def request(model: Trained, n: int, choices: Mapping[str, Any], *, drawn: bool =
       ConfigError: a name that nothing answers to, or a value that cannot be.
     """
     values = dict(choices)
-    guiding = list(values.pop("guides", ()))
+    guiding = guide_pairs(values.pop("guides", ()))
     guides = tuple(as_guide(guide, scale, model) for guide, scale in guiding)
     # A label is taken for what guides towards it, too.
     takes = model.method.takes
@@ -76,18 +75,18 @@ def check(each: Condition, value: Any, n: int) -> np.ndarray:
     """
     name = _CALLED.get(each.name, each.name)
     none = ' or "none"' if each.none is not None and not each.shape else ""
-    if isinstance(value, str):
+    if isinstance(value, str) and not each.shape:
         require(
             value == "none" and bool(none),
-            f"{name} is {value!r}; it must be a number{none or f' from 0 to {each.values - 1}'}.",
+            f"{name} is {shown(value)}; it must be a number{none or f' from 0 to {each.values - 1}'}.",
         )
         return np.full((n, *each.shape), each.none, each.dtype)
-    array, shape = np.asarray(value), (n, *each.shape)
+    array, shape = as_array(name, value), (n, *each.shape)
     whole = array.dtype.kind in ("b" if each.dtype == np.bool_ else "iu")
     if each.shape:
         expected = f"{name} is {array.dtype} {list(array.shape)}; it must be {np.dtype(each.dtype)} {list(shape)}."
     elif not whole:
-        expected = f"{name} is {value!r}; it must be a whole number."
+        expected = f"{name} is {shown(value)}; it must be a whole number."
     else:
         expected = f"{name} has shape {list(array.shape)}; it must be one number, or [{n}], one for each image."
     if array.shape == each.shape:  # one for all
@@ -103,20 +102,6 @@ def check(each: Condition, value: Any, n: int) -> np.ndarray:
     return array.astype(each.dtype)
 
 
-def check_key(key: Any, n: int) -> jax.Array:
-    """A `jax.random.key`, or one for each of n images.
-
-    Raises:
-      ConfigError: it is anything else; numbers and `PRNGKey`s too.
-    """
-    typed = isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-    require(typed, f"key is {type(key).__name__}; it must be made with jax.random.key(SEED).")
-    require(
-        key.shape in ((), (n,)), f"key has shape {list(key.shape)}; it must be one key, or one for each of {n} images."
-    )
-    return key
-
-
 def read_captions(
     tokenizer: Tokenizer, prompt: str | Sequence[str] | None, n: int, length: int
 ) -> dict[str, np.ndarray]:
@@ -125,10 +110,9 @@ def read_captions(
     Raises:
       ConfigError: there is another number of them, one is no text, or too long.
     """
-    prompts = [prompt or ""] * n if prompt is None or isinstance(prompt, str) else list(prompt)
+    prompts = check_texts("prompt", "" if prompt is None else prompt)
+    prompts = prompts * n if prompt is None or isinstance(prompt, str) else prompts
     require(len(prompts) == n, f"prompt holds {len(prompts)} captions for {n} images.")
-    for text in prompts:
-        require(isinstance(text, str), f"prompt holds {text!r}, of type {type(text).__name__}; it must be text.")
     tokens, mask = tokenizer.encode(prompts, length)
     return {"tokens": tokens, "mask": mask & np.array([bool(text.strip()) for text in prompts])[:, None]}
 
@@ -156,7 +140,9 @@ def _known(values: dict[str, Any], n: int) -> dict[str, Any]:
         return {}
     if image is None or mask is None:
         raise ConfigError("image and mask go together: the mask says which pixels of the image are painted anew.")
-    erased, shape = np.asarray(mask) != 0, list(np.shape(image)[-3:-1])
+    image, painted = as_array("image", image), as_array("mask", mask)
+    require(bool(np.isfinite(painted).all()), "mask holds numbers that are not finite; what is not 0 is painted anew.")
+    erased, shape = painted != 0, list(image.shape[-3:-1])
     if erased.ndim == 2:
         erased = np.broadcast_to(erased, (n, *erased.shape))
     require(

@@ -14,7 +14,11 @@ from etils import epath
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from glowdiff.config.numbers import CELLS
+from glowdiff.errors import require
+
 ATTRIBUTION_FILE = "ATTRIBUTION.txt"
+PIXELS = 2**28  # of a picture that people look at
 
 
 def to_display(images: np.ndarray, levels: int) -> np.ndarray:
@@ -22,6 +26,23 @@ def to_display(images: np.ndarray, levels: int) -> np.ndarray:
     if levels == 256:
         return images
     return np.round(images.astype(np.float32) * (255 / (levels - 1))).astype(np.uint8)
+
+
+def check_cells(what: str, count: int, shape: tuple[int, ...] = (1, 1), hint: str = "") -> None:
+    """Raise `ConfigError` unless a picture of `count` small ones could be looked at.
+
+    Args:
+      what: asks for so many, for the message, such as "--num is 1000000".
+      count: of small pictures.
+      shape: height and width of each, as it is shown.
+      hint: what to do instead.
+    """
+    sides = f" of {shape[0]}x{shape[1]} pixels" if shape[0] > 1 else ""
+    require(
+        count <= CELLS and count * math.prod(shape[:2]) <= PIXELS,
+        f"{what}: a picture of {count:,} small ones{sides} is more than anybody looks at; at most "
+        f"{min(CELLS, PIXELS // math.prod(shape[:2])):,} go into one.{hint}",
+    )
 
 
 def grid(images: np.ndarray, levels: int, columns: int | None = None, gap: int = 1) -> np.ndarray:

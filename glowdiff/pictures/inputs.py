@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from glowdiff.archives import open_npz
-from glowdiff.errors import ConfigError, require
+from glowdiff.errors import ConfigError, require, shown
 from glowdiff.pictures.reader import Refused, centre_square, read_image
 from glowdiff.spec import DataSpec
 
@@ -64,25 +64,30 @@ def from_samples(path: str, spec: DataSpec, shape: tuple[int, ...], flag: str) -
     if not path.endswith(".npz"):
         return from_files([path], wanted, flag)
     with open_npz(Path(path).expanduser(), flag, "a picture or an .npz file", "sample.py --out=FILE.npz") as arrays:
-        images = arrays.header("arr_0") if "arr_0" in arrays else None
-        scalar = "levels" not in arrays or arrays.header("levels").shape == ()
-        levels = arrays.get("levels", np.int32(256)) if scalar else None
+        headers = {name: arrays.header(name) for name in ("arr_0", "arr_1", "levels") if name in arrays}
+        images, levels = headers.get("arr_0"), arrays["levels"] if "levels" in headers else np.array(256)
+        require(
+            levels.shape == () and levels.dtype.kind in "iu",
+            f"{flag} is {path}, whose levels are {shown(levels)}; they must be one whole number.",
+        )
         require(
             images is not None
             and images.dtype == np.uint8
             and len(images.shape) == 4
             and images.shape[1:] == wanted.shape
+            and images.shape[0] > 0
             and levels == spec.levels,
             f"{flag} is {path}, which must hold arr_0, uint8 [N, {', '.join(map(str, wanted.shape))}] of {spec.levels} "
             f"levels; it holds {f'{images.dtype} {list(images.shape)} of {levels} levels' if images else 'none'}.",
         )
-        pixels, header = arrays["arr_0"], arrays.header("arr_1") if "arr_1" in arrays else None
-        require(
-            header is None or (np.issubdtype(header.dtype, np.integer) and header.shape == (len(pixels),)),
-            f"{flag} is {path}, whose arr_1 must be labels, one integer for each image.",
-        )
-        labels = arrays["arr_1"].astype(np.int32) if header else None
-    return Pictures(pixels, labels, [str(row) for row in range(len(pixels))])
+        pixels, labels = arrays["arr_0"], arrays["arr_1"] if "arr_1" in headers else None
+    require(
+        labels is None
+        or (labels.dtype.kind in "iu" and labels.shape == pixels.shape[:1] and labels.max(initial=0) < 2**31),
+        f"{flag} is {path}, whose arr_1 is {shown(labels)}; it must be the labels of {len(pixels)} images, integers.",
+    )
+    names = [str(row) for row in range(len(pixels))]
+    return Pictures(pixels, None if labels is None else labels.astype(np.int32), names)
 
 
 def fitted(picture: Image.Image, shape: tuple[int, int]) -> Image.Image:

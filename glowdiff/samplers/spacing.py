@@ -13,6 +13,7 @@ SPACINGS = ("even", "trailing", "log_snr", "karras")
 
 RHO = 7  # Karras et al. (2022, eq. 5)
 FAST27 = "10,10,3,2,2"
+STARTS = 0.1  # the most of the data, alpha, that x may hold where samples start: then nobody sees that it is not there
 
 
 def grid(alpha_bars: np.ndarray, steps: str, spacing: str = "even", variance: str = "fixed_large") -> Step:
@@ -29,11 +30,12 @@ def grid(alpha_bars: np.ndarray, steps: str, spacing: str = "even", variance: st
       variance: see `make_grid`.
 
     Raises:
-      ConfigError: `steps` or `spacing` cannot be used.
+      ConfigError: `steps` or `spacing` cannot be used, or leave out all that is nearly noise, from which samples start.
     """
     require_choice("sampling.spacing", spacing, SPACINGS)
     if spacing == "even":
         t = space_timesteps(len(alpha_bars), steps)
+        _check_start(int(t[-1]), alpha_bars, steps)
         return make_grid(t, alpha_bars[t], variance)
     count = _count(len(alpha_bars), steps, spacing)
     if spacing == "trailing":
@@ -74,6 +76,17 @@ def space_timesteps(timesteps: int, steps: str) -> np.ndarray:
         kept = _sections(timesteps, FAST27)
         return np.append(kept[:-1], timesteps - 3)
     return _sections(timesteps, steps)
+
+
+def _check_start(start: int, alpha_bars: np.ndarray, steps: str) -> None:
+    """Raise `ConfigError` if x holds much of the data at the noisiest timestep that is kept, where samples start."""
+    last, alpha = len(alpha_bars) - 1, float(np.sqrt(alpha_bars[start]))
+    plain = "" if steps.isdecimal() else " with a plain number of steps"
+    require(
+        start == last or alpha <= STARTS,
+        f"sampling.steps is {steps!r}, whose noisiest timestep is {start} of {last}: x holds {100 * alpha:.0f}% of the "
+        f"data there, but samples start from noise. Use sampling.spacing=trailing{plain}, or more steps at the end.",
+    )
 
 
 def _count(timesteps: int, steps: str, spacing: str) -> int:

@@ -224,8 +224,8 @@ class _Run:
         if self.drawer and self._due(config.pictures.every, step):
             key = jax.random.key(config.seed)  # the same noise each time, so that pictures show progress
             number, cond = config.pictures.images, self._conditions()
-            images = self.drawer(variables, key, number, cond=cond, options=config.sampling).images
-            self.reporter.picture(step, images, experiment.dataset.spec)
+            drawn = self.drawer(variables, key, number, cond=cond, options=config.sampling, allow_nonfinite=True)
+            self.reporter.picture(step, drawn, experiment.dataset.spec)
         if any(name.startswith("test_") for name in values) or self._due(config.train.log_every, step):
             waited, self.feed.waited = self.feed.waited, 0.0
             self.reporter.scalars(step, values, waited)

@@ -7,7 +7,6 @@ import time
 from typing import Any
 
 import jax
-import numpy as np
 from etils import epath
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -15,6 +14,8 @@ from rich.table import Table
 from tensorboardX import SummaryWriter
 
 from glowdiff.files import is_address
+from glowdiff.inference.drawer import Samples
+from glowdiff.inference.finite import not_finite
 from glowdiff.metrics.scores import describe
 from glowdiff.pictures.files import grid, write_png
 from glowdiff.spec import DataSpec
@@ -106,11 +107,13 @@ class Reporter:
             left = (self._steps - step) * seconds / max(step - before, 1)
             _print(f"step {step}/{self._steps}  {text}  {_duration(left)} left")
 
-    def picture(self, step: int, images: np.ndarray, spec: DataSpec) -> None:
-        """Write a grid of samples of a model of `spec` to samples/STEP.png and TensorBoard."""
+    def picture(self, step: int, drawn: Samples, spec: DataSpec) -> None:
+        """Write a grid of samples of a model of `spec` to samples/STEP.png and TensorBoard; warn of what are none."""
         if not self._active:
             return
-        picture = grid(images, spec.levels)
+        if fault := not_finite(drawn.finite):
+            self.say(f"Warning: after step {step}, {fault}; they are black or white in the picture. Training goes on.")
+        picture = grid(drawn.images, spec.levels)
         write_png(self._workdir / "samples" / f"{step}.png", picture, attribution=spec.attribution)
         if self._events:
             self._events.add_image("samples", picture, step, dataformats="HWC")

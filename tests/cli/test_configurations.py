@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import functools
 import shutil
+import typing
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from glowdiff.catalog.parse import to_json
+from glowdiff.catalog.methods import METHODS
+from glowdiff.catalog.parse import defaults, override, parse_unchecked, settings_of, to_json
 from glowdiff.cli import configs
 from glowdiff.cli.configurations import configuration, docstring, names
 from glowdiff.errors import ConfigError
@@ -27,6 +34,48 @@ def test_a_name_and_a_path_are_the_same_thing(text, monkeypatch, tmp_path):
     if not text.startswith("./"):  # wherever one is
         monkeypatch.chdir(tmp_path)
         assert to_json(configuration(f"{text}:smoke", {})) == expected
+
+
+def optional(section: Any, prefix: str = "") -> Iterator[str]:
+    """The keys that may be None."""
+    hints = typing.get_type_hints(type(section))
+    for field in dataclasses.fields(section):
+        value, key = getattr(section, field.name), prefix + field.name
+        if dataclasses.is_dataclass(value):
+            yield from optional(value, f"{key}.")
+        elif type(None) in typing.get_args(hints[field.name]):
+            yield key
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("none", ["None", "none", "NONE"])
+def test_a_flag_takes_away_whatever_may_be_missing(method, none):
+    start = parse_unchecked(defaults(method))
+    for key in optional(start):
+        settings = settings_of(start)
+        override(settings, key, "1")
+        assert functools.reduce(getattr, key.split("."), parse_unchecked(settings)) is not None
+        override(settings, key, none)
+        assert functools.reduce(getattr, key.split("."), parse_unchecked(settings)) is None
+        number = not key.endswith(("path", "dir", "from"))
+        with pytest.raises(ConfigError, match=r"number, or none\.$") if number else contextlib.nullcontext():
+            override(settings, key, "")  # no number, and no file
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e999"])
+@pytest.mark.parametrize(
+    "key", ["sampling.temperature", "sampling.eta", "optimizer.eps", "optimizer.weight_decay", "train.clip"]
+)
+def test_no_number_of_a_configuration_is_infinite(key, value):
+    with pytest.raises(ConfigError, match=rf"^{key} is -?(nan|inf); "):
+        configuration("ddpm/digits", {f"config.{key}": value, "config.optimizer.name": "adamw"})
+
+
+@pytest.mark.parametrize("steps", ["1", "5,5,1", "ddim4"])
+def test_steps_that_begin_far_from_noise_are_no_configuration(steps):
+    changes = {"config.sampling.steps": steps, "config.sampling.spacing": "even"}
+    with pytest.raises(ConfigError, match=r"Use sampling\.spacing=trailing"):
+        configuration("ddpm/digits:smoke", changes)
 
 
 def test_files_elsewhere_are_given_by_their_paths(tmp_path, monkeypatch):

@@ -8,11 +8,8 @@ from PIL import Image
 
 from glowdiff.cli import evaluate, sample
 from glowdiff.pictures.files import grid
-from glowdiff.spec import DataSpec
 from tests import small
 from tests.cli.typed import typed
-
-DIGITS = DataSpec("digits", (8, 8, 1), 17, 8, 8, classes=tuple("0123456789"))
 
 
 def test_samples_with_a_sampler_a_guide_and_a_film(diffusion_workdir, classifier_workdir, tmp_path):
@@ -51,7 +48,17 @@ def test_samples_with_a_sampler_a_guide_and_a_film(diffusion_workdir, classifier
         ("--low_res=small.png", "takes none: it is what a super-resolution model enlarges"),
         ("--sampler=dmmp", "sampler is 'dmmp'; it must be one of"),
         ("--threshold=clap", "threshold is 'clap'; it must be one of clip, dynamic, none. Did you mean 'clip'?"),
-        ("--temperature=nan", "temperature is nan; it must be 0 or more"),
+        ("--temperature=nan", "temperature is nan; it must be from 0 to 100"),
+        ("--temperature=1e9", "--temperature is 1000000000.0; it must be from 0 to 100"),
+        ("--guidance_scale=nan", "--guidance_scale is nan; it must be from -10000 to 10000"),
+        ("--guidance_scale=-1e38", "--guidance_scale is -1e+38; it must be from -10000"),
+        ("--upsampler_guidance_scale=inf", "--upsampler_guidance_scale is inf; it must be from -10000"),
+        ("--classifier_scale=nan", "--classifier_scale is nan; it must be from -10000 to 10000"),
+        ("--clip_scale=-inf", "--clip_scale is -inf; it must be from -10000 to 10000"),
+        ("--steps=1", "noisiest timestep is 0 of 19: x holds 100% of the data there"),
+        ("--num=1000000", "--num is 1000000: a picture of 1,000,000 small ones of 8x8 pixels is more than"),
+        ("--num=9999999999", "--num is 9999999999; it must be at most 2147483647"),
+        ("--step=-1", "step is -1; it must be at least 0"),
         ("--eta=none", "--eta is 'none'; it must be a number."),
         ("--guidance_from=2", "guidance_from is 2.0; it is a share, from 0 to 1."),
     ],
@@ -63,7 +70,7 @@ def test_flags_that_do_not_fit_are_refused(diffusion_workdir, word, message):
 def test_a_flag_can_take_an_option_away(tmp_path):
     """`none` is not "as configured": guidance that is configured is then not computed."""
     config = small.diffusion_config(sampling__guidance_scale=3.0)
-    workdir = small.untrained_workdir(tmp_path / "run", config, DIGITS)
+    workdir = small.untrained_workdir(tmp_path / "run", config, small.DIGITS)
     images = []
     for name, words in (("as", []), ("none", ["--guidance_scale=none"])):
         out = f"{tmp_path}/{name}.npz"

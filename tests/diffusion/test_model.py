@@ -154,7 +154,7 @@ REFUSED = {
     "steps is '21', which asks for 21 steps, but the model's timesteps have only 20": {"steps": 21},
     "eta is -1; it is a share, from 0 to 1": {"eta": -1},
     "eta is nan; it is a share": {"eta": float("nan")},
-    "temperature is inf; it must be 0 or more": {"temperature": float("inf")},
+    "temperature is inf; it must be from 0 to 100": {"temperature": float("inf")},
     "eta is None; it must be a number": {"eta": None},
     "guidance_from is 0.9, which is more than guidance_to=0.1": {
         "guidance_scale": 2.0, "guidance_from": 0.9, "guidance_to": 0.1

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
+import shutil
 
 import jax
 import numpy as np
 import pytest
 
+import glowdiff
+from glowdiff.cli import edit
 from glowdiff.data.dataset import Dataset
 from glowdiff.data.dataset import load as load_data
 from glowdiff.data.sources import Memory
@@ -19,6 +23,7 @@ from glowdiff.editing.vectors import attribute_vector
 from glowdiff.errors import ConfigError
 from glowdiff.text import tokenizer as tokenizers
 from tests import small
+from tests.cli.typed import typed
 
 
 def assert_trees_close(found, expected, atol=1e-5):
@@ -197,3 +202,60 @@ def test_a_workdir_keeps_vectors_and_uses_them_again(people, tmp_path):
     path.write_bytes(b"damaged")
     with pytest.raises(ConfigError, match=r"not an attribute vector .* --recompute makes it anew"):
         get()
+
+
+def test_a_vector_of_another_model_of_the_same_shapes_is_refused(people, vector, tmp_path):
+    vector_files.save(tmp_path / "dark.npz", vector)
+    raw = glowdiff.load(people.workdir, ema=False)
+    other = small.untrained(people.model.config, people.model.spec)
+    for model in (raw, other):
+        with pytest.raises(
+            ConfigError, match=r"a vector of 'dark_skin' of another model: of arrays, step 30\. The latents"
+        ):
+            vector_files.load(tmp_path / "dark.npz", model)
+    vector_files.load(tmp_path / "dark.npz", glowdiff.load(people.workdir))
+    vector_files.save(tmp_path / "old.npz", dataclasses.replace(vector, model=""))
+    with pytest.raises(ConfigError, match="of a model that it does not name"):
+        vector_files.load(tmp_path / "old.npz", people.model)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"latent_0": np.full((4, 4, 12), np.nan, np.float32)}, "numbers that are not finite"),
+        ({"latent_0": np.full((4, 4, 12), -np.inf, np.float32)}, "numbers that are not finite"),
+        ({"latent_0": np.zeros((4, 4, 12), np.int32)}, "numbers that are not finite"),
+        ({"latent_0": np.full((4, 4, 12), "a")}, "numbers that are not finite"),
+        ({"latent_0": np.zeros(10**6)}, "8,000,"),  # of a file of a few kilobytes
+        ({"facts": "[]"}, "AttributeError"),
+        ({"facts": "{"}, "JSONDecodeError"),
+        ({"facts": "[" * 10**5}, "RecursionError"),
+        ({"attribute": 3}, "attribute is 3"),
+        ({"attribute": "a\nb\033[2J"}, "attribute is "),
+        ({"step": "30"}, "step is '30'"),
+        ({"step": True}, "step is True"),
+        ({"images_with": None}, "images_with is None"),
+        ({"more": 1}, "TypeError"),
+    ],
+)
+def test_what_a_stranger_put_into_a_file_is_one_line(people, vector, tmp_path, changes, message):
+    facts = {
+        field.name: getattr(vector, field.name) for field in dataclasses.fields(vector) if field.name != "direction"
+    }
+    arrays = {"latent_0": np.zeros((4, 4, 12), np.float32)}
+    facts |= {name: value for name, value in changes.items() if name not in ("facts", "latent_0")}
+    arrays |= {"facts": np.array(json.dumps(facts))} | {n: v for n, v in changes.items() if n in ("facts", "latent_0")}
+    np.savez_compressed(tmp_path / "v.npz", **arrays)
+    with pytest.raises(ConfigError, match="is not an attribute vector of glowdiff") as error:
+        vector_files.load(tmp_path / "v.npz", people.model)
+    assert message in str(error.value)
+    assert str(error.value).isprintable()
+
+
+def test_a_folder_that_cannot_hold_the_vector_is_found_before_it_is_computed(people, tmp_path, monkeypatch):
+    """Encoding all images takes hours."""
+    shutil.copytree(people.workdir, tmp_path / "run")
+    (tmp_path / "run" / "attributes").write_text("no folder")
+    monkeypatch.setattr(vector_files, "attribute_vector", lambda *_, **__: pytest.fail("computed"))
+    words = ("attribute", "--attribute=0", "--count=1", f"--workdir={tmp_path / 'run'}", f"--out={tmp_path}/a.png")
+    assert "attributes is no folder" in typed(edit.main, *words).error

@@ -53,7 +53,7 @@ def round_trip(method, variables, batch):
     @jax.jit
     def there_and_back(variables, batch):
         latents = method.draws.encode(variables, jax.random.key(0), batch, SampleOptions())
-        return method.draws.sample(variables, jax.random.key(0), latents, batch["cond"], SampleOptions())
+        return method.draws.sample(variables, jax.random.key(0), latents, batch["cond"], SampleOptions()).images
 
     return there_and_back(variables, batch)
 
@@ -167,12 +167,14 @@ class TestClassConditional:
         np.testing.assert_allclose(loss, aux.metrics["bits_per_dim"] + 0.01 * math.log2(10), rtol=1e-5)
         variables = trained(method, batch)
         draw = jax.jit(
-            lambda variables, label: method.draws.sample(
-                variables,
-                jax.random.key(0),
-                method.draws.latents(jax.random.key(2), 8),
-                {"label": label},
-                SampleOptions(),
+            lambda variables, label: (
+                method.draws.sample(
+                    variables,
+                    jax.random.key(0),
+                    method.draws.latents(jax.random.key(2), 8),
+                    {"label": label},
+                    SampleOptions(),
+                ).images
             )
         )
         pictures = [draw(variables, np.full(8, y)) for y in (0, 1)]

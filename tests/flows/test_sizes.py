@@ -46,7 +46,7 @@ def test_it_takes(name, shape, model):
         variables = method.init(key, batch)
         latents = method.draws.encode(variables, key, batch, SampleOptions())
         drawn = method.draws.sample(variables, key, method.draws.latents(key, 8), {}, SampleOptions())
-        return method.draws.sample(variables, key, latents, {}, SampleOptions()), drawn
+        return method.draws.sample(variables, key, latents, {}, SampleOptions()).images, drawn.images
 
     back, drawn = there_and_back(jax.random.key(1))
     np.testing.assert_array_equal(back, image)

@@ -17,7 +17,6 @@ import glowdiff
 from glowdiff.errors import ConfigError
 from glowdiff.inference.cascade import CascadeOptions, stage_keys
 from glowdiff.inference.guide import as_guide
-from glowdiff.spec import DataSpec
 from tests import small
 
 KEY = jax.random.key(0)
@@ -37,8 +36,8 @@ def clip(cascaded) -> glowdiff.Model:
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory) -> glowdiff.Model:
     """Draws small gray images of a class."""
-    spec = DataSpec("digits", (8, 8, 1), 17, 8, 8, classes=tuple("0123456789"))
-    return glowdiff.load(small.untrained_workdir(tmp_path_factory.mktemp("digits"), small.diffusion_config(), spec))
+    folder = tmp_path_factory.mktemp("digits")
+    return glowdiff.load(small.untrained_workdir(folder, small.diffusion_config(), small.DIGITS))
 
 
 def test_images_are_those_drawn_by_hand(cascade):

@@ -213,7 +213,7 @@ def test_the_functions_compose_with_jit_vmap_and_grad(model, pictures):
             temperatures
         )
 
-    images = np.asarray(warmed(KEY, jnp.array([0.0, 0.5, 1.0])))
+    images = np.asarray(warmed(KEY, jnp.array([0.0, 0.5, 1.0])).images)
     assert images.shape == (3, 3, 8, 8, 1)
     for index, temperature in enumerate((0.0, 0.5, 1.0)):
         expected = model.sample(KEY, 3, temperature=temperature).astype(int)

@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from PIL import Image
 
-from glowdiff.pictures.files import write_gif, write_npz, write_png
+from glowdiff.errors import ConfigError
+from glowdiff.pictures.files import check_cells, write_gif, write_npz, write_png
 
 PIXELS = np.zeros((2, 4, 4, 3), np.uint8)
 LINE = "Designed by somebody \u2013 License: CC BY-SA 4.0"
+
+
+@pytest.mark.parametrize(("count", "side"), [(10_001, 1), (10_000, 256), (65, 2048), (10**12, 8)])
+def test_a_picture_that_nobody_could_look_at_is_refused(count, side):
+    with pytest.raises(
+        ConfigError, match=rf"--num is 9: a picture of {count:,} small ones.* go into one\. Write arrays\."
+    ):
+        check_cells("--num is 9", count, (side, side), " Write arrays.")
+
+
+@pytest.mark.parametrize(("count", "side"), [(10_000, 64), (4_000, 256), (64, 2048), (1, 4096)])
+def test_large_ones_that_people_do_look_at_are_not(count, side):
+    check_cells("--num is 9", count, (side, side))
 
 
 def test_an_attribution_is_in_the_picture_and_beside_it(tmp_path):

@@ -72,6 +72,14 @@ def test_a_spike_of_the_gradient_is_clipped_and_counted(toy, tmp_path):
     assert largest > 10
 
 
+def test_pictures_that_are_not_finite_are_a_warning_and_training_goes_on(toy, tmp_path, capsys):
+    train(toys.toy_config(toy, model__nonfinite=3), tmp_path)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Warning: after step 2, 3 of 4 samples are not finite (NaN or infinite); they are black or white" in printed
+    assert {path.name for path in tmp_path.glob("samples/*")} == {"2.png", "4.png"}
+    assert small.log(tmp_path)[-1]["step"] == 4
+
+
 @pytest.fixture
 def finished(toy, tmp_path):
     config = toys.toy_config(toy)
