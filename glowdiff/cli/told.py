@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -69,6 +70,7 @@ def read_label(text: str, spec: DataSpec) -> int | str:
     Raises:
       ConfigError: there is no such class.
     """
+    text = unicodedata.normalize("NFC", text)  # as names of folders are compared
     if text in spec.classes and not (text.isascii() and text.isdecimal()):
         return spec.classes.index(text)
     if text == "none":

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from glowdiff.networks.convolution import convolve
+from glowdiff.networks.normalization import GroupNorm
 from glowdiff.networks.plan import GROUPS
 
 # The original's initialisation, which is PyTorch's: uniform in +-1/sqrt(fan in).
@@ -17,16 +18,9 @@ _kernel = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 _zeros = nn.initializers.zeros
 
 
-def group_norm(dtype: Any, param_dtype: Any, name: str) -> nn.GroupNorm:
+def group_norm(dtype: Any, param_dtype: Any, name: str) -> GroupNorm:
     """Normalises groups of channels; it computes in, and returns, float32 or whatever is wider."""
-    return nn.GroupNorm(
-        GROUPS,
-        epsilon=1e-5,
-        dtype=jnp.promote_types(dtype, jnp.float32),
-        param_dtype=param_dtype,
-        use_fast_variance=False,
-        name=name,
-    )
+    return GroupNorm(GROUPS, dtype=jnp.promote_types(dtype, jnp.float32), param_dtype=param_dtype, name=name)
 
 
 def dense(features: int, dtype: Any, param_dtype: Any, name: str, zero: bool = False) -> nn.Dense:

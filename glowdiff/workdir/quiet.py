@@ -39,7 +39,8 @@ def hush_others() -> None:
         return
 
     def hook(unraisable: Any) -> None:
-        if str(unraisable.exc_value) != _CLOSED:
+        code = getattr(unraisable.object, "cr_code", None)  # of a coroutine
+        if str(unraisable.exc_value) != _CLOSED and not (code and code.co_filename.startswith(_ORBAX)):
             usual(unraisable)
 
     hook.hushed = True  # pyright: ignore[reportFunctionMemberAccess]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import importlib
+import os
+import pwd
+import subprocess
 import sys
 import time
 
@@ -11,6 +14,7 @@ import pytest
 
 from glowdiff.cli import __main__ as dispatcher
 from glowdiff.cli.main import command
+from glowdiff.cli.paths import expanded
 from glowdiff.errors import ConfigError
 from tests import small
 from tests.cli.typed import typed
@@ -55,6 +59,50 @@ def test_errors_are_a_line_and_a_status():
     assert raises(SystemExit(0)).code == 0
     with pytest.raises(ZeroDivisionError):
         raises(ZeroDivisionError())
+
+
+def test_an_empty_home_is_not_the_root_folder(monkeypatch):
+    monkeypatch.setenv("HOME", "")
+    homes = []
+
+    @command
+    def main(arguments):
+        homes.append(expanded("--out", "~/a.png"))
+
+    assert typed(main).code == 0
+    assert homes == [f"{pwd.getpwuid(os.getuid()).pw_dir}/a.png"]
+
+
+SWALLOWED = """
+import os, signal
+from glowdiff.cli.main import command
+from glowdiff.cli.paths import expanded
+
+@command
+def main(arguments):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:
+        print("swallowed", flush=True)
+    os.kill(os.getpid(), signal.SIGINT)
+    print("twice", flush=True)
+
+main([])
+"""
+
+
+def test_ctrl_c_that_a_callback_swallows_ends_the_command_the_second_time():
+    result = small.command("-c", SWALLOWED)
+    assert (result.returncode, result.stdout, result.stderr) == (130, "swallowed\n", "")
+
+
+def test_a_pipe_that_is_closed_is_no_error():
+    code = "import runpy, sys; sys.argv = ['glowdiff', 'configs']; runpy.run_module('glowdiff', run_name='__main__')"
+    shell = subprocess.run(
+        ["bash", "-c", '"$0" -c "$1" | head -1; echo ${PIPESTATUS[0]}', sys.executable, code],
+        capture_output=True, text=True, cwd=small.ROOT,
+    )  # fmt: skip
+    assert shell.stderr == ""
 
 
 def test_arguments_are_those_of_the_process_unless_given(monkeypatch):

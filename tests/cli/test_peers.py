@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import socket
 from pathlib import Path
 
 import jax
 import pytest
 
-from glowdiff.cli.main import initialize
+from glowdiff.cli import peers
+from glowdiff.cli.main import command, initialize
+from glowdiff.workdir.faults import CheckpointError
+from tests.cli.typed import typed
 
 NAMES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID", "SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")
 BY_HAND = {"JAX_COORDINATOR_ADDRESS": "host:1234", "JAX_NUM_PROCESSES": "4", "JAX_PROCESS_ID": "2"}
@@ -59,3 +63,35 @@ def test_compiled_programs_are_kept_in_the_home_folder(monkeypatch, tmp_path):
     initialize()
     assert updates == {}
     assert jax.config.jax_compilation_cache_dir == before
+
+
+@pytest.mark.parametrize(
+    ("names", "lost"),
+    [
+        (["here 1", "elsewhere 7"], "process 1 (on elsewhere, pid 7) is lost"),
+        (["here 1", "elsewhere 7", "far 8"], "process 1 (on elsewhere, pid 7) or process 2 (on far, pid 8) is lost"),
+        (["here 1", f"{socket.gethostname()} {2**22 + 1}", "far 8"], f"process 1 (on {socket.gethostname()}, pid"),
+    ],
+)
+def test_a_process_that_is_lost_is_named(names, lost, monkeypatch):
+    monkeypatch.setattr(peers, "_names", names)
+
+    @command
+    def main(arguments):
+        try:
+            raise jax.errors.JaxRuntimeError("UNKNOWN: Gloo all-reduce failed: Connection closed by peer [10.0.0.1]:1")
+        except jax.errors.JaxRuntimeError as error:
+            raise CheckpointError("Step 3 could not be saved (is the disk full?)") from error
+
+    result = typed(main)
+    assert result.code == 1
+    assert result.err.startswith(f"error: {lost}")
+    assert "Gloo all-reduce failed" in result.err
+    assert result.err.endswith("The same command, on every host, goes on from the last checkpoint.\n")
+
+
+def test_other_errors_of_several_processes_are_what_they_are(monkeypatch):
+    monkeypatch.setattr(peers, "_names", ["a 1", "b 2"])
+    assert peers.lost(CheckpointError("Step 3 could not be saved (is the disk full?)")) == ""
+    monkeypatch.setattr(peers, "_names", [])
+    assert peers.lost(RuntimeError("UNAVAILABLE: Socket closed")) == ""

@@ -1,0 +1,48 @@
+"""Group normalisation by sums over the pixels of each channel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+
+class GroupNorm(nn.Module):
+    """Normalises groups of channels over all pixels (Wu & He, 2018), with the parameters of `nn.GroupNorm`.
+
+    Statistics are sums over the pixels of each channel, [B, C], and only these are put together to groups. Regrouping
+    the image instead, as Flax does, costs a CPU two to four times as much. The mean is subtracted before squares are
+    summed: in one pass digits would be lost.
+
+    Attributes:
+      groups: of channels, as many in each.
+      epsilon: added to the variance.
+      dtype: of the computation and of what is returned.
+      param_dtype: of scale and bias.
+    """
+
+    groups: int
+    epsilon: float = 1e-5
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, ..., C] -> the same."""
+        batch, channels = x.shape[0], x.shape[-1]
+        pixels = tuple(range(1, x.ndim - 1))
+        scale = self.param("scale", nn.initializers.ones, (channels,), self.param_dtype)
+        bias = self.param("bias", nn.initializers.zeros, (channels,), self.param_dtype)
+        scale, bias = (jnp.expand_dims(each.astype(self.dtype), (0, *pixels)) for each in (scale, bias))
+
+        def mean(values: jax.Array) -> jax.Array:
+            """Of each group, for each of its channels: [B, ..., C] -> [B, 1 ..., C]."""
+            by_group = values.mean(pixels).reshape(batch, self.groups, -1).mean(-1, keepdims=True)
+            by_channel = jnp.broadcast_to(by_group, (batch, self.groups, channels // self.groups))
+            return by_channel.reshape(batch, *(1 for _ in pixels), channels)
+
+        x = x.astype(self.dtype)
+        x = x - mean(x)
+        return x * (jax.lax.rsqrt(mean(jnp.square(x)) + self.epsilon) * scale) + bias
