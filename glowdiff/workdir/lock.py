@@ -19,6 +19,7 @@ from jax.experimental import multihost_utils
 
 from glowdiff.errors import ConfigError, require
 from glowdiff.files import is_address
+from glowdiff.workdir import last_step
 from glowdiff.workdir.faults import CheckpointError
 
 try:
@@ -87,8 +88,9 @@ class Lock:
         for _ in range(20):  # its threads may still be writing
             if not workdir.exists() or (workdir / "config.json").exists():
                 return
-            for unfinished in workdir.glob("checkpoints/*-tmp"):
-                shutil.rmtree(unfinished, ignore_errors=True)
+            for step in workdir.glob("checkpoints/[0-9]*"):
+                shutil.rmtree(step, ignore_errors=True)
+            (workdir / last_step.FILE).unlink(missing_ok=True)
             for folder in (workdir / "checkpoints", workdir):
                 with contextlib.suppress(OSError):  # not there, or not empty
                     folder.rmdir()
