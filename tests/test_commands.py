@@ -119,7 +119,7 @@ def test_training_says_what_it_trains_and_how_far_it_is(trained):
 
 def test_training_leaves_everything_in_the_workdir(trained):
     names = {path.name for path in trained.workdir.iterdir()}
-    assert names == {"config.json", "checkpoints", "metrics.jsonl", "events", "samples"}
+    assert names == {"config.json", "checkpoints", "last_step", "metrics.jsonl", "events", "samples"}
     assert small.steps(trained.workdir) == [2, 4]
     assert {path.name for path in trained.workdir.glob("samples/*")} == {"2.png", "4.png"}
     assert len(list(trained.workdir.glob("events/*tfevents*"))) == 1
