@@ -8,7 +8,7 @@ RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 DEMO := runs/demo
 
-.PHONY: demo test lint lock
+.PHONY: demo test lint wheel lock
 
 demo: $(INSTALLED)
 	$(RUN) train.py --config=configs/glow/digits_conditional.py --workdir=$(DEMO)
@@ -23,10 +23,14 @@ lint: $(INSTALLED)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/basedpyright --pythonpath $(RUN)
 
+# Both of them in dist/, as tests/test_wheel.py builds, checks and installs them.
+wheel: $(INSTALLED)
+	$(RUN) -m tests.distributions dist
+
 # uv writes hashes for every platform and no address of a registry.
 lock: $(INSTALLED)
 	$(RUN) -m pip install --quiet uv
-	$(RUN) -m uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-header \
+	$(RUN) -m uv pip compile pyproject.toml --extra dev --extra openmoji --universal --generate-hashes --no-header \
 		--no-emit-index-url --no-emit-find-links --output-file requirements.lock
 
 $(INSTALLED): requirements.lock pyproject.toml setup.py

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import jax
 from absl import logging
 
+from glowdiff.cli import peers
 from glowdiff.cli.paths import expanded
 from glowdiff.cli.words import INTERRUPTED
 from glowdiff.errors import ConfigError, printable
@@ -49,10 +48,11 @@ def command(body: Callable[[Sequence[str]], None]) -> Main:
         except BrokenPipeError:  # `glowdiff configs | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python fails at flushing it
             return 1
-        except USER_ERRORS as error:
-            return _fail(str(error))
-        except OSError as error:  # a full disk, a folder that nobody may read
-            return _fail(f"{error.filename or 'a file'}: {error.strerror or error}")
+        except Exception as error:
+            message = peers.lost(error) or _worded(error)
+            if not message:
+                raise
+            return _fail(message)
         finally:
             if usual is not None:
                 signal.signal(signal.SIGINT, usual)
@@ -61,14 +61,17 @@ def command(body: Callable[[Sequence[str]], None]) -> Main:
     return main
 
 
+def _worded(error: Exception) -> str:
+    """An error that a person can mend, in words; empty for others, whose traceback says more."""
+    if isinstance(error, OSError):  # a full disk, a folder that nobody may read
+        return f"{error.filename or 'a file'}: {error.strerror or error}"
+    return str(error) if isinstance(error, USER_ERRORS) else ""
+
+
 def initialize() -> None:
     """Join the other processes of a pod or cluster, if there are any, and switch the compilation cache on."""
     logging.set_verbosity(logging.WARNING)  # the libraries below chat at INFO
-    if _has_peers():
-        count, index = os.environ.get("JAX_NUM_PROCESSES"), os.environ.get("JAX_PROCESS_ID")
-        jax.distributed.initialize(
-            num_processes=int(count) if count else None, process_id=int(index) if index else None
-        )
+    peers.join()
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR") and os.environ.get("HOME", "~"):
         jax.config.update("jax_compilation_cache_dir", expanded("the compilation cache", "~/.cache/glowdiff/xla"))
 
@@ -94,15 +97,3 @@ def _fail(message: str, status: int = 1) -> int:
     """One line, whatever stands in names of files."""
     print(f"error: {printable(' '.join(message.splitlines()))}", file=sys.stderr)
     return status
-
-
-def _has_peers() -> bool:
-    """Whether this is one process of several: named so by hand, by Slurm or Open MPI, or on a TPU host."""
-    if os.environ.get("JAX_COORDINATOR_ADDRESS"):
-        return True
-    counts = (os.environ.get(name, "1") for name in ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE"))
-    if any(count.isdigit() and int(count) > 1 for count in counts):
-        return True
-    # A TPU host finds its peers through its metadata; a slice of a single host is a cluster of one.
-    has_tpu = Path("/dev/accel0").exists() or Path("/dev/vfio/0").exists()
-    return has_tpu and importlib.util.find_spec("libtpu") is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -197,3 +198,12 @@ def test_the_command_takes_size_and_background(tmp_path, files, monkeypatch, cap
     assert [folder.name for folder in (tmp_path / "openmoji").iterdir() if folder.is_dir()] == [
         f"24-808080-{openmoji.VERSION}"
     ]
+
+
+def test_without_its_packages_it_says_what_to_install(monkeypatch, tmp_path):
+    usual = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "resvg_py" else usual(name))
+    with pytest.raises(
+        ConfigError, match=r"resvg_py cannot be found; .* pip install .glowdiff\[openmoji\]"
+    ):
+        load(DataConfig(name="openmoji", size=16, dir=str(tmp_path)))

