@@ -203,7 +203,5 @@ def test_the_command_takes_size_and_background(tmp_path, files, monkeypatch, cap
 def test_without_its_packages_it_says_what_to_install(monkeypatch, tmp_path):
     usual = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "resvg_py" else usual(name))
-    with pytest.raises(
-        ConfigError, match=r"resvg_py cannot be found; .* pip install .glowdiff\[openmoji\]"
-    ):
+    with pytest.raises(ConfigError, match=r"resvg_py cannot be found; .* pip install .glowdiff\[openmoji\]"):
         load(DataConfig(name="openmoji", size=16, dir=str(tmp_path)))
