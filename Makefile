@@ -1,5 +1,6 @@
 # make demo: train Glow on handwritten digits and draw some.   make test: run the tests.
-# Both create the environment first, from the pinned and hashed requirements.lock.
+# Both create the environment first, from the pinned and hashed requirements.lock, which is one for Python 3.11 to 3.13;
+# make test PYTHON=python3.13 VENV=.venv313 keeps another Python's beside it.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -20,7 +21,7 @@ test: $(INSTALLED)
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/basedpyright
+	$(VENV)/bin/basedpyright --pythonpath $(RUN)
 
 # Both of them in dist/, as tests/test_wheel.py builds, checks and installs them.
 wheel: $(INSTALLED)

@@ -19,8 +19,9 @@ if "GLOWDIFF_TESTS" not in os.environ:
     atexit.register(shutil.rmtree, os.environ["GLOWDIFF_TESTS"], ignore_errors=True)
 # Tests compile many small programs and run each for a few steps, so compile time is what they cost. Without LLVM's
 # optimisations it is a third, without the newer emitters of fusions again a third, and a cache, kept for the next run,
-# compiles each program once, whichever process asks first. None changes what a program computes beyond rounding, though
-# the older emitters have another tanh. The subprocesses of tests inherit all of this.
+# compiles each program once, whichever process asks first (a program's key names jaxlib's version, so environments of
+# several Pythons share the folder). None changes what a program computes beyond rounding, though the older emitters
+# have another tanh. The subprocesses of tests inherit all of this.
 _FLAGS = "--xla_backend_optimization_level=0"
 if "GLOWDIFF_NEWER_EMITTERS" not in os.environ:
     _FLAGS += " --xla_backend_extra_options=xla_cpu_disable_new_fusion_emitters"

@@ -12,7 +12,7 @@ PACKAGE = small.ROOT / "glowdiff"
 SOURCES = sorted(PACKAGE.rglob("*.py")) + [small.ROOT / name for name in ("train.py", "sample.py", "evaluate.py")]
 # From the ground up: a room imports rooms of lower floors, and of its own floor those in front of it.
 FLOORS = (
-    ("errors", "spec", "files", "archives"),
+    ("errors", "spec", "files", "archives", "profiling"),
     ("config", "method", "sharding"),
     ("text", "pictures", "data", "samplers", "networks"),
     ("flows", "diffusion"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from glowdiff.inference.model import Model, load
 from glowdiff.method import row
 from glowdiff.pictures.files import check_cells, grid, write_gif, write_npz, write_png
 from glowdiff.pictures.labelled import captioned_grid
+from glowdiff.profiling.profiler import Profiler
+from glowdiff.profiling.span import Span, read_span
 from glowdiff.spec import DataSpec
 
 OPTIONS = [each.name for each in configured()]
@@ -63,9 +66,10 @@ def flags() -> Flags:
     flags.add("batch", "How many at a time; changes no sample.", int, default=64, low=1)
     flags.add("ema", "Averaged parameters, or --noema: raw ones.", bool, default=True)
     flags.add("allow_nonfinite", told.ALLOW, bool, default=False)
+    flags.add("profile", "Trace the batches after FROM, up to TO.", shown="FROM:TO")
     flags.add_options(OPTIONS)
     flags.add_options(OPTIONS, UPSAMPLER)
-    more = [*(f"{name}_scale" for name in GUIDES), "frames", "step", "batch", "ema", "allow_nonfinite"]
+    more = [*(f"{name}_scale" for name in GUIDES), "frames", "step", "batch", "ema", "allow_nonfinite", "profile"]
     flags.shorten(more, "Also: ...")
     flags.shorten(OPTIONS, "Unless given, as the model was configured: ...")
     flags.shorten([UPSAMPLER + name for name in OPTIONS], f"Of upsamplers: the same with --{UPSAMPLER} in front.")
@@ -77,6 +81,7 @@ def main(arguments: Sequence[str]) -> None:
     """Parse, and call the package."""
     typed = flags().parse(arguments)
     _check(typed)
+    span = None if typed.profile is None else read_span("--profile", typed.profile)
     prompts = read_prompts(typed.prompt, typed.prompts)
     initialize()
     if jax.process_index() == 0:
@@ -91,7 +96,8 @@ def main(arguments: Sequence[str]) -> None:
         "film" not in typed.given or "frames" in draws.options,
         "--film is given, but this model's samples have no steps.",
     )
-    drawn, number, prompts, spec = _draw(typed, model, prompts)
+    with _profiler(typed, span) as profiler:
+        drawn, number, prompts, spec = _draw(typed, model, prompts, profiler)
     if jax.process_index() == 0:
         _write(typed, drawn, prompts, spec)
         fault = not_finite(drawn.finite)
@@ -116,7 +122,17 @@ def _check(typed: Parsed) -> None:
         require(not {name, "upsampler"} <= given, f"--upsampler is given, and --{name}: {why}; leave one of them out.")
 
 
-def _draw(typed: Parsed, model: Model, prompts: list[str]) -> tuple[Samples, int, list[str], DataSpec]:
+def _profiler(typed: Parsed, span: Span | None) -> contextlib.AbstractContextManager[Profiler | None]:
+    """What traces batches, to a folder beside the samples: a workdir is only read."""
+    if span is None:
+        return contextlib.nullcontext()
+    folder = Path(typed.out).with_suffix(".profile")
+    return Profiler(span, folder, lambda line: print(printable(line)), "batch")
+
+
+def _draw(
+    typed: Parsed, model: Model, prompts: list[str], profiler: Profiler | None
+) -> tuple[Samples, int, list[str], DataSpec]:
     """The samples, how many, the prompt of each, and the facts about them."""
     number = typed.num or {0: 64, 1: 16}.get(len(prompts), len(prompts))
     images, choices = told.read_images(typed, model.method.takes, model.spec), typed.options(OPTIONS)
@@ -134,7 +150,8 @@ def _draw(typed: Parsed, model: Model, prompts: list[str]) -> tuple[Samples, int
     if prompts:
         choices["prompt"] = prompts
     key = jax.random.key(typed.seed)
-    common = {"batch": typed.batch, "allow_nonfinite": typed.allow_nonfinite, "guides": _guides(typed)}
+    common = {"batch": typed.batch, "allow_nonfinite": typed.allow_nonfinite, "profiler": profiler}
+    choices["guides"] = _guides(typed)
     if "upsampler" in typed.given:
         upsamplers = [load(workdir, ema=typed.ema) for workdir in typed.upsampler]
         _check_number(typed, number, upsamplers[-1].spec)

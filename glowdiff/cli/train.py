@@ -10,6 +10,7 @@ from glowdiff.cli.flags import Flags
 from glowdiff.cli.main import command, initialize
 from glowdiff.cli.paths import check_folder
 from glowdiff.metrics.scores import describe
+from glowdiff.profiling.span import read_span
 from glowdiff.training.loop import train
 
 
@@ -28,6 +29,7 @@ def flags() -> Flags:
     )  # fmt: skip
     flags.add("workdir", "Where checkpoints, metrics and pictures go; local or gs://.", Path, shown="DIR", needed=True)
     flags.add("dry_run", "Check everything and print the table, without training.", bool, default=False)
+    flags.add("profile", "Trace the steps after FROM, up to TO: 10:13 are three.", shown="FROM:TO")
     flags.note("--config.KEY=VALUE", "Any key of it: --config.train.batch=32.")
     return flags
 
@@ -36,10 +38,11 @@ def flags() -> Flags:
 def main(arguments: Sequence[str]) -> None:
     """Parse, and call the package."""
     typed = flags().parse(arguments)
+    profile = None if typed.profile is None else read_span("--profile", typed.profile)
     config = configuration(typed.config, typed.keys)
     check_folder("--workdir", typed.workdir)
     initialize()
-    metrics = train(config, typed.workdir, dry_run=typed.dry_run)
+    metrics = train(config, typed.workdir, dry_run=typed.dry_run, profile=profile)
     for name, value in metrics.items():
         if name.startswith("test_"):
             print(f"{describe(name)}: {value:.4f}")

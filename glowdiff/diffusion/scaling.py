@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 
-def to_unit(image: jax.Array, levels: int, dtype: jnp.dtype | type = jnp.float32) -> jax.Array:
+def to_unit(image: jax.Array, levels: int, dtype: DTypeLike = jnp.float32) -> jax.Array:
     """Integers as floats in [-1, 1]: 2 image / (levels - 1) - 1."""
     return image.astype(dtype) * (2 / (levels - 1)) - 1
 

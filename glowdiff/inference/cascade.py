@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -33,12 +32,13 @@ from glowdiff.method import (
     folded,
     row,
 )
+from glowdiff.profiling.profiler import Profiler
 
 STAGE_STREAM = 2**29  # plus a stage's number, folded into an example's key for the noise of that stage
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class CascadeOptions(SampleOptions):
     """The base's options, and those of each upsampler."""
 
@@ -162,6 +162,7 @@ class Cascade:
         label: Any = None,
         batch: int | None = None,
         allow_nonfinite: bool = False,
+        profiler: Profiler | None = None,
         upsampler: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
         **choices: Any,
     ) -> Samples:
@@ -174,6 +175,7 @@ class Cascade:
           label: as of `Model.draw`, for all stages that take one.
           batch: images at a time; None: all at once. A new number compiles once.
           allow_nonfinite: as of `Model.draw`; of every stage.
+          profiler: as of `Model.draw`.
           upsampler: choices of `Model.draw` for the upsampler, such as {"steps": "fast27", "temperature": 0.997}; for
             several a sequence, one for each.
           **choices: of the base, as of `Model.draw`: `guidance_scale`, `steps`, `guides` ...
@@ -206,11 +208,9 @@ class Cascade:
             conditions, chosen = request(stage.trained, count, {**shared, **each}, whole=False)
             cond |= {key if key == "label" else f"{number}/{key}": value for key, value in conditions.items()}
             options.append(chosen)
-        first = {field.name: getattr(options[0], field.name) for field in dataclasses.fields(SampleOptions)}
-        whole = CascadeOptions(**first, upsamplers=tuple(options[1:]))
-        return self.drawer(
-            self.variables, key, count, cond=cond, options=whole, batch=batch, allow_nonfinite=allow_nonfinite
-        )
+        whole = CascadeOptions(**vars(options[0]), upsamplers=tuple(options[1:]))
+        common: dict[str, Any] = {"batch": batch, "allow_nonfinite": allow_nonfinite, "profiler": profiler}
+        return self.drawer(self.variables, key, count, cond=cond, options=whole, **common)
 
     def _with(self, choices: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Model, Mapping[str, Any]]]:
         """Each stage with its choices."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +17,7 @@ from glowdiff.data.progress import counted
 from glowdiff.inference.checks import check_count, check_key, check_switch
 from glowdiff.inference.finite import check_finite
 from glowdiff.method import Condition, Draws, Method, Variables, classes, example_keys
+from glowdiff.profiling.profiler import Profiler
 from glowdiff.sharding import batch_sharding, replicated
 
 LABEL_STREAM = 2**31 - 1  # folded into an example's key to draw the label that was not asked for
@@ -62,6 +64,7 @@ class Drawer:
         options: SampleOptions | None = None,
         batch: int | None = None,
         allow_nonfinite: bool = False,
+        profiler: Profiler | None = None,
     ) -> Samples:
         """Draw samples 0 ... n - 1 of `key`; they do not depend on `batch` or on the devices.
 
@@ -73,22 +76,31 @@ class Drawer:
           options: see `SampleOptions`.
           batch: images at a time; None: all at once.
           allow_nonfinite: samples that are not finite are drawn all the same; `Samples.finite` tells which.
+          profiler: traces the batches of its span.
 
         Raises:
-          ConfigError: n or batch is not positive, there are too few keys, or samples are not finite.
+          ConfigError: n or batch is not positive, there are too few keys, there are fewer batches than the profiler's
+            span asks for, or samples are not finite.
         """
         n, size = check_count("n", n), check_count("batch", n if batch is None else batch)
         check_key(key, n)
         check_switch("allow_nonfinite", allow_nonfinite)
         size = -(-min(size, n) // self._mesh.size) * self._mesh.size
         numbers: SampleOptions = as_float32(options or SampleOptions())
+        if profiler:
+            batches = -(-n // size)
+            profiler.span.check_within(0, batches, f"{n} samples in batches of {size} make {batches}")
+        run: Callable[..., Any] | None = None
         whole: list[np.ndarray] = []  # images, labels and which are finite, of all samples
         for start in _counted(n, size):
             end = min(start + size, n)
             rows = np.resize(np.arange(start, end), size)  # repeats fill the last batch
             part = {name: np.asarray(array)[rows] for name, array in (cond or {}).items()}
             keys = key[rows] if key.ndim else key
-            arrays = self._run(variables, keys, np.int32(start), part, numbers, size=size)
+            arguments = (variables, keys, np.int32(start), part, numbers)
+            if run is None:
+                run = self._program(profiler, arguments, size)
+            arrays = run(*arguments)
             fetched = [_fetch(array)[: end - start] for array in arrays]
             whole = whole or [np.empty((n, *array.shape[1:]), array.dtype) for array in fetched]
             for array, some in zip(whole, fetched, strict=True):
@@ -121,6 +133,12 @@ class Drawer:
         options = jax.tree.map(shape, as_float32(options or SampleOptions()))
         key = jax.eval_shape(jax.random.key, 0)
         return variables, key, jax.ShapeDtypeStruct((), np.int32), dict(cond or {}), options
+
+    def _program(self, profiler: Profiler | None, arguments: tuple[Any, ...], size: int) -> Callable[..., Any]:
+        """What draws a batch; with a profiler compiled beforehand, lest the trace hold that."""
+        if profiler is None:
+            return partial(self._run, size=size)
+        return profiler.watch(self._run.lower(*arguments, size=size).compile())
 
     def _batch(
         self,

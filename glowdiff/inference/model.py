@@ -18,6 +18,7 @@ from glowdiff.inference.drawer import Drawer, Samples
 from glowdiff.inference.finite import check_finite
 from glowdiff.inference.request import Request, request
 from glowdiff.method import Latents
+from glowdiff.profiling.profiler import Profiler
 from glowdiff.trained import Trained, restore
 
 
@@ -61,7 +62,14 @@ class Model:
         return self.draw(key, n, **choices).images
 
     def draw(
-        self, key: jax.Array, n: int, *, batch: int | None = None, allow_nonfinite: bool = False, **choices: Any
+        self,
+        key: jax.Array,
+        n: int,
+        *,
+        batch: int | None = None,
+        allow_nonfinite: bool = False,
+        profiler: Profiler | None = None,
+        **choices: Any,
     ) -> Samples:
         """Draw n images and say of which classes they are.
 
@@ -71,6 +79,7 @@ class Model:
           batch: images at a time; None: all at once. A new number compiles once.
           allow_nonfinite: samples that are not finite (NaN or infinite) are drawn all the same, black or white where
             they are no numbers; `Samples.finite` says which are pictures.
+          profiler: traces some of the batches; in a `with`, which ends the trace.
           **choices: see `Model`; with `frames` films are drawn instead, uint8 [n, frames, H, W, C]: what the samples
             were going to be, along the way; at most as many pictures as the denoiser is evaluated.
 
@@ -85,7 +94,14 @@ class Model:
         cond, options = request(self.trained, n, choices)
         check_count("n", n, (max(options.frames, 1), *self.spec.shape))
         return self._drawer(
-            self.variables, key, n, cond=cond, options=options, batch=batch, allow_nonfinite=allow_nonfinite
+            self.variables,
+            key,
+            n,
+            cond=cond,
+            options=options,
+            batch=batch,
+            allow_nonfinite=allow_nonfinite,
+            profiler=profiler,
         )
 
     def encode(self, images: np.ndarray, **choices: Any) -> Latents:

@@ -16,6 +16,8 @@ from glowdiff.data.batches import TrainIterator, eval_batches, train_batches
 from glowdiff.inference.drawer import Drawer
 from glowdiff.method import conditions_of
 from glowdiff.metrics.scores import make_scorer
+from glowdiff.profiling.profiler import Profiler
+from glowdiff.profiling.span import Span
 from glowdiff.trained import keep_parts
 from glowdiff.training.experiment import Experiment, build
 from glowdiff.training.feed import Feed
@@ -33,22 +35,33 @@ class NonFiniteError(RuntimeError):
     """Training stopped because loss or gradient stayed infinite or not a number."""
 
 
-def train(config: Config, workdir: epath.PathLike, *, dry_run: bool = False) -> dict[str, float]:
+def train(
+    config: Config, workdir: epath.PathLike, *, dry_run: bool = False, profile: Span | None = None
+) -> dict[str, float]:
     """Train `config` in `workdir`, going on where an earlier run of it stopped.
 
-    SIGTERM, Ctrl-C and SIGHUP save and return at the next step boundary. With `dry_run` everything is checked and the
-    table printed.
+    SIGTERM, Ctrl-C and SIGHUP save and return at the next step boundary.
+
+    Args:
+      config: what to train.
+      workdir: the run's folder; local or `gs://`.
+      dry_run: check everything, print the table, and train nothing.
+      profile: steps of which a trace goes to `workdir`/profile, and a table of the heaviest operations to the terminal.
 
     Returns:
       The metrics of the last step that was evaluated.
 
     Raises:
-      ConfigError: the configuration is impossible, or not the one that the workdir holds.
+      ConfigError: the configuration is impossible, or not the one that the workdir holds; or steps to profile are
+        done already, or beyond the last.
       CheckpointError: no checkpoint can be read or written; nothing is ever restarted silently.
       NonFiniteError: `train.max_skips` steps in a row were not finite.
     """
     with Preemption() as preemption, Lock(workdir) as lock, Checkpoints(workdir) as checkpoints:
         checkpoints.check_root()
+        if profile:
+            done, total = max(checkpoints.steps(), default=0), config.train.steps
+            profile.check_within(done, total, f"train.steps is {total}")
         if config.train.init_from and not checkpoints.steps():  # what goes on needs it no more
             check_source(config.train.init_from)
         experiment = build(config, workdir)
@@ -66,7 +79,10 @@ def train(config: Config, workdir: epath.PathLike, *, dry_run: bool = False) -> 
             keep_parts(config, workdir)
             run = _Run(experiment, workdir, checkpoints, preemption, batches, lock)
             run.say_rates(earlier)
-            return run.run()
+            if profile is None:
+                return run.run()
+            with Profiler(profile, epath.Path(workdir) / "profile", run.reporter.say) as run.profiler:
+                return run.run()
 
 
 def _batches(experiment: Experiment) -> TrainIterator:
@@ -95,6 +111,7 @@ class _Run:
     ) -> None:
         self.experiment, self.config = experiment, experiment.config
         self.checkpoints, self.preemption, self.batches, self.lock = checkpoints, preemption, batches, lock
+        self.profiler: Profiler | None = None
         self.due: dict[str, float] | None = None  # metrics of the last step, if it was saved before all was shown
         restored = checkpoints.restore_latest(experiment.abstract_state()._asdict())
         if restored is None:
@@ -127,6 +144,8 @@ class _Run:
                 self.reporter.say(f"All {last} steps are done; raise train.steps to go on.")
                 return self.metrics
             step_function = self._compile()
+            if self.profiler:
+                step_function = self.profiler.watch(step_function, self.start)
             self.preemption.begin()
             for step in range(self.start + 1, last + 1):
                 self.state, metrics = step_function(self.state, self.feed.next(), *self.frozen)

@@ -93,7 +93,7 @@ def test_control_flow():
 
 
 def test_shard_map_counts_all_devices():
-    mesh = jax.sharding.AbstractMesh((4,), ("data",))
+    mesh = jax.sharding.AbstractMesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     spec = jax.sharding.PartitionSpec("data")
     function = jax.shard_map(lambda x: x @ jnp.ones((8, 8)), mesh=mesh, in_specs=spec, out_specs=spec)
     assert count_flops(function, floats(16, 8)) == 2 * 16 * 8 * 8

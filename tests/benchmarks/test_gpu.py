@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.chip.heaviest import Kernel, kind, origins, summary
 from benchmarks.chip.plan import Measurement, Plan
 from benchmarks.chip.settings import PUBLISHED, configuration
 from benchmarks.chip.table import markdown
@@ -78,34 +77,6 @@ def test_what_fails_or_finds_no_time_is_recorded_and_the_rest_goes_on():
     assert kept["broken"] == {"error": "ValueError: out of memory"}
     assert kept["good"] == {"compile_seconds": 0.0, "ms": 7}
     assert kept["later"] == {"ms": 2}
-
-
-def test_kernels_are_told_apart_and_added_up():
-    names = {
-        "sm90_xmma_fprop_implicit_gemm_bf16bf16": "convolutions",
-        "nvjet_tst_128x256_64x4": "matrix products",
-        "gemm_fusion_dot_12": "matrix products",
-        "cudnn_generated_fort_native_sdpa_sm90_flash_fprop": "attention",
-        "cudnn::ops::nchwToNhwcKernel": "copies and transposes",
-        "input_reduce_fusion_3": "reductions",
-        "loop_convert_fusion": "elementwise",
-    }
-    assert {name: kind(name) for name in names} == names
-    kernels = [Kernel(name, "fusion.1", 0.001, 0.002 * i) for i, name in enumerate(names)]
-    text = '  %fusion.1 = bf16[2]{0} fusion(%x), metadata={op_name="jit(train_step)/jvp(UNet)/norm_in" source_line=1}\n'
-    found = summary(kernels, 1, origins(text))
-    assert found["kernels_ms"] == pytest.approx(7)
-    assert found["span_ms"] == pytest.approx(13)
-    assert found["matrix_share"] == pytest.approx(4 / 7, abs=1e-4)
-    assert found["heaviest"][0]["from"] == "jvp(UNet)/norm_in"
-    assert found["parts"] == {"norms and SiLU": pytest.approx(3 / 7, abs=1e-4)}
-    inner = (
-        '%fused (p: f32[2]) -> f32[2] {\n  ROOT %a.1 = f32[2]{0} add(%p, %p), metadata={op_name="jit(f)/b/add"}\n}\n'
-    )
-    outer = "ENTRY %main (p: f32[2]) -> f32[2] {\n  ROOT %loop_add_fusion.2 = f32[2]{0} fusion(%p), calls=%fused\n}\n"
-    assert origins(inner + outer)["loop_add_fusion.2"] == ["b/add"]
-    with pytest.raises(ValueError, match="no kernels"):
-        summary([], 1, {})
 
 
 def test_the_published_table_is_made_of_the_published_figures():

@@ -124,7 +124,8 @@ def test_a_step_of_the_sampler_costs_what_the_denoiser_costs(diffusion):
     t, label = jax.ShapeDtypeStruct((n,), np.float32), jax.ShapeDtypeStruct((n,), np.int32)
     network = jax.jit(denoise).lower(variables, x, t, label).compile().cost_analysis()["flops"]
     assert network < counted() < 1.05 * network
-    assert 2 * network < counted(guidance_scale=2.0) < 2.05 * network
+    # Today's XLA does once what both halves of a guided step share.
+    assert 1.99 * network < counted(guidance_scale=2.0) < 2.05 * network
 
 
 def test_a_model_enlarges_what_it_is_given():
