@@ -12,7 +12,7 @@ from flax import linen as nn
 from glowdiff.networks.blocks import AttentionBlock, ResBlock, conv3x3
 from glowdiff.networks.plan import Level, check_sides, check_unet, plan
 from glowdiff.networks.resample import downsample
-from glowdiff.networks.shards import remat
+from glowdiff.networks.shards import in_order, remat
 
 
 class Backbone(nn.Module):
@@ -109,14 +109,14 @@ class Backbone(nn.Module):
         resample: Callable[[jax.Array], jax.Array] | None = None,
     ) -> jax.Array:
         """A residual block."""
-        block = remat(ResBlock, self.remat, static_argnums=(3,))
+        block = in_order(remat(ResBlock, self.remat, static_argnums=(3,)))
         kinds = (self.dtype, self.param_dtype)
         return block(channels, self.adagn, self.dropout, resample, *kinds, name=name)(h, emb, train)
 
     def attend(self, name: str, h: jax.Array, context: jax.Array | None = None) -> jax.Array:
         """An attention block."""
         heads = h.shape[-1] // self.head_channels if self.head_channels else self.heads
-        block = remat(AttentionBlock, self.remat)
+        block = in_order(remat(AttentionBlock, self.remat))
         return block(heads, self.new_order, self.fused, self.dtype, self.param_dtype, name=name)(h, context)
 
     def halve(self, name: str, h: jax.Array, emb: jax.Array, train: bool) -> jax.Array:

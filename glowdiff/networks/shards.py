@@ -18,6 +18,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.core import lift
 from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import Mesh, NamedSharding
 
@@ -119,6 +120,41 @@ def remat(block: Any, everything: bool, **options: Any) -> Any:
     return nn.remat(block, policy=jax.checkpoint_policies.save_anything_except_these_names(GATHERED), **options)
 
 
+def in_order(block: Any) -> Any:
+    """A module class whose gradients are reduced before those of its input go on, if parameters are in boxes.
+
+    Left to itself the compiler puts off what nothing waits for: gradients of parameters, with all that they are made
+    of, until the memory is full; and it sums many of them at once, whole.
+    """
+    return block if _readers.get() is None else nn.transforms.lift_transform(_lift_in_order, block)
+
+
+def _lift_in_order(function: Callable[..., Any]) -> Callable[..., Any]:
+    def inner(scope: Any, repack: Any, variables: Any, rngs: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        leaves, tree = jax.tree.flatten((variables, args))
+        numbers = [i for i, leaf in enumerate(leaves) if isinstance(leaf, jax.Array) and _is_float(leaf)]
+        for i, leaf in zip(numbers, _joined([leaves[i] for i in numbers]), strict=True):
+            leaves[i] = leaf
+        variables, args = jax.tree.unflatten(tree, leaves)
+        inside = scope(variables, rngs)
+        return function(inside, *args, **kwargs), repack(inside)
+
+    return lift.pack(inner, (True,), (True,), (True,), name="in_order")
+
+
+def _is_float(array: jax.Array) -> bool:
+    return jnp.issubdtype(array.dtype, jnp.floating)
+
+
+@jax.custom_vjp
+def _joined(arrays: list[jax.Array]) -> list[jax.Array]:
+    """The arrays themselves; of their gradients none is there before all are."""
+    return arrays
+
+
+_joined.defvjp(lambda arrays: (arrays, None), lambda _, gradients: (jax.lax.optimization_barrier(gradients),))
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def _gather(shard: jax.Array, dtype: Any, mesh: Mesh) -> jax.Array:
     """The whole of a split array, cast before it travels; the gradient is scattered before it is cast back."""
@@ -134,6 +170,7 @@ def _gather_forward(shard: jax.Array, dtype: Any, mesh: Mesh) -> tuple[jax.Array
 def _gather_backward(dtype: Any, mesh: Mesh, like: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
     del dtype
     split = NamedSharding(mesh, partition_spec(gradient.shape, mesh))
+    gradient = jax.lax.with_sharding_constraint(gradient, replicated(mesh))
     return (jax.lax.with_sharding_constraint(gradient, split).astype(like.dtype),)
 
 
