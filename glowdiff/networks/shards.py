@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.core import lift
 from jax.ad_checkpoint import checkpoint_name
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from glowdiff.sharding import REPLICATED, partition_spec, replicated
 
@@ -169,9 +170,26 @@ def _gather_forward(shard: jax.Array, dtype: Any, mesh: Mesh) -> tuple[jax.Array
 
 def _gather_backward(dtype: Any, mesh: Mesh, like: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
     del dtype
-    split = NamedSharding(mesh, partition_spec(gradient.shape, mesh))
-    gradient = jax.lax.with_sharding_constraint(gradient, replicated(mesh))
-    return (jax.lax.with_sharding_constraint(gradient, split).astype(like.dtype),)
+    for sharding in _scattering(gradient.shape, mesh):
+        gradient = jax.lax.with_sharding_constraint(gradient, sharding)
+    return (gradient.astype(like.dtype),)
 
 
 _gather.defvjp(_gather_forward, _gather_backward)
+
+
+def _scattering(shape: tuple[int, ...], mesh: Mesh) -> list[NamedSharding]:
+    """The shardings that a sum over all devices goes through until it is split over "fsdp".
+
+    A TPU scatters along one side of its torus at a time. Asked for all devices at once its compiler sums whole arrays
+    everywhere, or cuts the product that makes the gradient into as many narrow ones as there are devices.
+    """
+    spec, fsdp = partition_spec(shape, mesh), mesh.shape["fsdp"]
+    split = NamedSharding(mesh, spec)
+    rows = max(n for n in range(1, math.isqrt(fsdp) + 1) if fsdp % n == 0)
+    if spec == REPLICATED or rows == 1 or mesh.devices.flat[0].platform != "tpu":
+        return [split]
+    devices = mesh.devices.reshape(mesh.shape["data"], rows, fsdp // rows)
+    torus = Mesh(devices, ("data", "row", "column"), axis_types=(AxisType.Auto,) * 3)
+    places = [tuple(axes if name else None for name in spec) for axes in ("row", ("row", "column"))]
+    return [*(NamedSharding(torus, PartitionSpec(*place)) for place in places), split]
