@@ -102,7 +102,7 @@ class Backbone(nn.Module):
     def residual(
         self,
         name: str,
-        h: jax.Array,
+        h: jax.Array | tuple[jax.Array, ...],
         emb: jax.Array,
         train: bool,
         channels: int,

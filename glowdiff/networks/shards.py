@@ -106,6 +106,11 @@ def reading(mesh: Mesh) -> Iterator[None]:
         _readers.reset(token)
 
 
+def in_shards() -> bool:
+    """Whether what is traced reads boxes: memory counts there, and its program is one for several devices."""
+    return _readers.get() is not None
+
+
 def remat(block: Any, everything: bool, **options: Any) -> Any:
     """A module class, or a function of a module, that is computed again in the backward pass.
 
@@ -116,7 +121,7 @@ def remat(block: Any, everything: bool, **options: Any) -> Any:
     """
     if everything:
         return nn.remat(block, **options)
-    if _readers.get() is None:
+    if not in_shards():
         return block
     return nn.remat(block, policy=jax.checkpoint_policies.save_anything_except_these_names(GATHERED), **options)
 
@@ -127,7 +132,7 @@ def in_order(block: Any) -> Any:
     Left to itself the compiler puts off what nothing waits for: gradients of parameters, with all that they are made
     of, until the memory is full; and it sums many of them at once, whole.
     """
-    return block if _readers.get() is None else nn.transforms.lift_transform(_lift_in_order, block)
+    return nn.transforms.lift_transform(_lift_in_order, block) if in_shards() else block
 
 
 def _lift_in_order(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -154,6 +159,27 @@ def _joined(arrays: list[jax.Array]) -> list[jax.Array]:
 
 
 _joined.defvjp(lambda arrays: (arrays, None), lambda _, gradients: (jax.lax.optimization_barrier(gradients),))
+
+
+def narrow(x: jax.Array, dtype: Any) -> jax.Array:
+    """X in a narrower type; where parameters are in boxes, its gradient is kept in that type too.
+
+    Compilers like to widen it where it is made, for what comes next is computed in float32, and keep twice the bytes.
+    """
+    return _narrow(x, dtype) if in_shards() and x.dtype != dtype else x.astype(dtype)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _narrow(x: jax.Array, dtype: Any) -> jax.Array:
+    return x.astype(dtype)
+
+
+def _narrow_backward(dtype: Any, like: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
+    del dtype
+    return (jax.lax.optimization_barrier(gradient).astype(like.dtype),)
+
+
+_narrow.defvjp(lambda x, dtype: (x.astype(dtype), jnp.zeros((), x.dtype)), _narrow_backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
