@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from glowdiff.networks.shards import remat
+from glowdiff.networks.recomputation import remat
 
 MEMORY = ("plain", "remat", "reversible")
 

@@ -11,8 +11,8 @@ from flax import linen as nn
 
 from glowdiff.networks.blocks import AttentionBlock, ResBlock, conv3x3
 from glowdiff.networks.plan import Level, check_sides, check_unet, plan
+from glowdiff.networks.recomputation import in_order, remat
 from glowdiff.networks.resample import downsample
-from glowdiff.networks.shards import in_order, remat
 
 
 class Backbone(nn.Module):

@@ -11,7 +11,7 @@ from flax import linen as nn
 
 from glowdiff.networks.convolution import convolve
 from glowdiff.networks.plan import GROUPS
-from glowdiff.networks.shards import narrow
+from glowdiff.networks.recomputation import narrow
 
 # The original's initialisation, which is PyTorch's: uniform in +-1/sqrt(fan in).
 _kernel = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")

@@ -2,8 +2,7 @@
 
 `shards` puts every array that is worth it into a box. Linen opens boxes where a module asks for a parameter, so no
 module knows of them: there the array is cast to what the layer computes in, gathered, and used; its gradient leaves the
-layer reduced and scattered. Blocks that are recomputed gather again in the backward pass; `remat` sees to it that the
-others do as well, for a gathered copy that is kept until then is the whole model.
+layer reduced and scattered. What blocks keep for that is the matter of `recomputation`.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from flax.core import lift
 from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -79,8 +77,24 @@ def shards(params: Any, mesh: Mesh) -> Any:
 
 def arrays(tree: Any) -> Any:
     """Of a tree such as `shards` makes, what is in the boxes; it stays split."""
-    boxed = lambda leaf: isinstance(leaf, Shard)  # noqa: E731
-    return jax.tree.map(lambda leaf: leaf.value if isinstance(leaf, Shard) else leaf, tree, is_leaf=boxed)
+    return jax.tree.map(lambda leaf: leaf.value if _is_box(leaf) else leaf, tree, is_leaf=_is_box)
+
+
+def scattered(gradients: Any, mesh: Mesh) -> Any:
+    """Gradients of what `shards` made, split as the state is, boxes included; with `mesh.fsdp=1` unchanged."""
+
+    def scatter(leaf: Any) -> Any:
+        split = NamedSharding(mesh, partition_spec(leaf.value.shape if _is_box(leaf) else leaf.shape, mesh))
+        if _is_box(leaf):
+            return replace(leaf, value=jax.lax.with_sharding_constraint(leaf.value, split))
+        whole = jax.lax.with_sharding_constraint(leaf, replicated(mesh))  # small: summed once, then cut
+        return jax.lax.with_sharding_constraint(whole, split)
+
+    return gradients if mesh.shape["fsdp"] == 1 else jax.tree.map(scatter, gradients, is_leaf=_is_box)
+
+
+def _is_box(leaf: Any) -> bool:
+    return isinstance(leaf, Shard)
 
 
 @contextlib.contextmanager
@@ -109,77 +123,6 @@ def reading(mesh: Mesh) -> Iterator[None]:
 def in_shards() -> bool:
     """Whether what is traced reads boxes: memory counts there, and its program is one for several devices."""
     return _readers.get() is not None
-
-
-def remat(block: Any, everything: bool, **options: Any) -> Any:
-    """A module class, or a function of a module, that is computed again in the backward pass.
-
-    Args:
-      block: what `nn.remat` takes.
-      everything: its activations as well; else only its parameters are gathered again, if they are in boxes.
-      **options: of `nn.remat`.
-    """
-    if everything:
-        return nn.remat(block, **options)
-    if not in_shards():
-        return block
-    return nn.remat(block, policy=jax.checkpoint_policies.save_anything_except_these_names(GATHERED), **options)
-
-
-def in_order(block: Any) -> Any:
-    """A module class whose gradients are reduced before those of its input go on, if parameters are in boxes.
-
-    Left to itself the compiler puts off what nothing waits for: gradients of parameters, with all that they are made
-    of, until the memory is full; and it sums many of them at once, whole.
-    """
-    return nn.transforms.lift_transform(_lift_in_order, block) if in_shards() else block
-
-
-def _lift_in_order(function: Callable[..., Any]) -> Callable[..., Any]:
-    def inner(scope: Any, repack: Any, variables: Any, rngs: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        leaves, tree = jax.tree.flatten((variables, args))
-        numbers = [i for i, leaf in enumerate(leaves) if isinstance(leaf, jax.Array) and _is_float(leaf)]
-        for i, leaf in zip(numbers, _joined([leaves[i] for i in numbers]), strict=True):
-            leaves[i] = leaf
-        variables, args = jax.tree.unflatten(tree, leaves)
-        inside = scope(variables, rngs)
-        return function(inside, *args, **kwargs), repack(inside)
-
-    return lift.pack(inner, (True,), (True,), (True,), name="in_order")
-
-
-def _is_float(array: jax.Array) -> bool:
-    return jnp.issubdtype(array.dtype, jnp.floating)
-
-
-@jax.custom_vjp
-def _joined(arrays: list[jax.Array]) -> list[jax.Array]:
-    """The arrays themselves; of their gradients none is there before all are."""
-    return arrays
-
-
-_joined.defvjp(lambda arrays: (arrays, None), lambda _, gradients: (jax.lax.optimization_barrier(gradients),))
-
-
-def narrow(x: jax.Array, dtype: Any) -> jax.Array:
-    """X in a narrower type; where parameters are in boxes, its gradient is kept in that type too.
-
-    Compilers like to widen it where it is made, for what comes next is computed in float32, and keep twice the bytes.
-    """
-    return _narrow(x, dtype) if in_shards() and x.dtype != dtype else x.astype(dtype)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _narrow(x: jax.Array, dtype: Any) -> jax.Array:
-    return x.astype(dtype)
-
-
-def _narrow_backward(dtype: Any, like: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
-    del dtype
-    return (jax.lax.optimization_barrier(gradient).astype(like.dtype),)
-
-
-_narrow.defvjp(lambda x, dtype: (x.astype(dtype), jnp.zeros((), x.dtype)), _narrow_backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from glowdiff.networks.shards import remat
+from glowdiff.networks.recomputation import remat
 
 
 def layer_norm(dtype: Any, param_dtype: Any, name: str) -> nn.LayerNorm:

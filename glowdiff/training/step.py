@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from glowdiff.config.sections import Config
 from glowdiff.method import Aux, Batch, Method, Variables
-from glowdiff.networks.shards import arrays, reading, shards
+from glowdiff.networks.shards import arrays, reading, scattered, shards
 from glowdiff.sharding import BATCH, batch_sharding, replicated, state_shardings
 from glowdiff.training.state import TrainState
 
@@ -45,7 +45,7 @@ def make_train_step(
         with reading(mesh):
             gradient = _mean_gradient(loss, config.train.accumulate, mesh)
             (value, aux), grads = gradient(shards(sharded, mesh), rest, key, batch)
-        grads = jax.lax.with_sharding_constraint(arrays(grads), state_shardings(sharded, mesh))
+        grads = jax.lax.with_sharding_constraint(arrays(scattered(grads, mesh)), state_shardings(sharded, mesh))
         norm = optax.tree.norm(grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, sharded)
         new_params = optax.apply_updates(sharded, updates)
@@ -96,7 +96,6 @@ def _mean_gradient(loss: Callable[..., tuple[jax.Array, Aux]], parts: int, mesh:
     gradient = jax.value_and_grad(loss, has_aux=True)
     if parts == 1:
         return gradient
-    fsdp = mesh.shape["fsdp"] > 1
 
     def split(array: jax.Array) -> jax.Array:
         # Every device keeps its own rows: micro-batch j takes the j-th of each group of `parts` neighbours.
@@ -104,24 +103,21 @@ def _mean_gradient(loss: Callable[..., tuple[jax.Array, Aux]], parts: int, mesh:
         sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(None, *BATCH))
         return jax.lax.with_sharding_constraint(array, sharding)
 
-    def scatter(grads: Any) -> Any:
-        # Their sum is split too, so each micro-batch reduces its own: what is not reduced yet is whole.
-        return jax.lax.with_sharding_constraint(grads, state_shardings(grads, mesh)) if fsdp else grads
-
     def accumulated(params: Any, rest: Any, key: jax.Array, batch: Batch) -> Any:
         keys, micro = jax.random.split(key, parts), jax.tree.map(split, batch)
 
         def body(carry: tuple[Any, Any], inputs: tuple[jax.Array, Batch]) -> tuple[Any, Any]:
             total, rest = carry
             (value, aux), grads = gradient(params, rest, *inputs)
-            grads = scatter(grads)
+            # Their sum is split too, so each micro-batch reduces its own: what is not reduced yet is whole.
+            grads = scattered(grads, mesh)
             total = jax.tree.map(jnp.add, total, ((value, aux.metrics), grads))
             return (total, {**rest, **aux.updates}), None
 
         first = jax.tree.map(lambda a: a[0], (keys, micro))
         shapes = jax.eval_shape(gradient, params, rest, *first)
         zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), ((shapes[0][0], shapes[0][1].metrics), shapes[1]))
-        zeros = (zeros[0], scatter(zeros[1]))
+        zeros = (zeros[0], scattered(zeros[1], mesh))
         (total, rest), _ = jax.lax.scan(body, (zeros, dict(rest)), (keys, micro))
         (value, metrics), grads = jax.tree.map(lambda a: a / parts, total)
         return (value, Aux(metrics, dict(rest))), grads
