@@ -38,6 +38,9 @@ from glowdiff.sharding import make_mesh
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The configuration, such as configs/glow/imagenet64.py.")
 _TOPOLOGY = flags.DEFINE_string("topology", "v5e:4x4", "The slice, such as v5e:4x4, v4:2x2x4 or v5p:2x2x1.")
 _SAMPLES = flags.DEFINE_integer("samples", None, "Images per call of the sampler; default: as many as train.batch.")
+_EFFORT = flags.DEFINE_float(
+    "effort", None, "From -1 to 1: how hard the compiler tries for speed; -1 compiles large models in minutes."
+)
 _HLO = flags.DEFINE_string("hlo", None, "A folder to keep the compiled programs' text in, to look closer.")
 
 # There is no TPU: libtpu must neither look for one nor lock it.
@@ -110,7 +113,8 @@ def examine(program: Program, mesh: Mesh) -> tuple[dict[str, Any], list[Collecti
     """Compile a program; return its figures and its collectives."""
     flops = program.flops()
     start = time.perf_counter()
-    compiled = program.lower().compile()
+    options = {} if _EFFORT.value is None else {"exec_time_optimization_effort": _EFFORT.value}
+    compiled = program.lower().compile(compiler_options=options)
     seconds = time.perf_counter() - start
     memory, text = compiled.memory_analysis(), compiled.as_text()
     if _HLO.value:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +16,14 @@ from glowdiff.errors import ConfigError
 BATCH = PartitionSpec(("data", "fsdp"))  # every batch is split over all devices
 REPLICATED = PartitionSpec()
 MIN_SHARDED_SIZE = 2**12  # elements; smaller parameters cost less to keep everywhere than to gather
+
+WHOLE_SHARE = 0.25  # of a device's memory that parameters may take which are gathered for a whole program
+_MEMORY = {  # bytes of devices that programs are compiled for without one
+    "TPU v4": 32 << 30,
+    "TPU v5": 95 << 30,
+    "TPU v5 lite": 16 << 30,
+    "TPU v6 lite": 32 << 30,
+}
 
 
 class Platform(NamedTuple):
@@ -77,6 +86,21 @@ def partition_spec(shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
 def state_shardings(state: Any, mesh: Mesh) -> Any:
     """Shardings of a state (arrays or `ShapeDtypeStruct`s): parameters, averages and moments by `partition_spec`."""
     return jax.tree.map(lambda leaf: NamedSharding(mesh, partition_spec(leaf.shape, mesh)), state)
+
+
+def fits_whole(arrays: Any, mesh: Mesh) -> bool:
+    """Whether every device can hold all of `arrays` and still has most of its memory for other things.
+
+    Where devices do not tell how much they have, it is taken to be enough.
+    """
+    device = mesh.devices.flat[0]
+    try:
+        memory = (device.memory_stats() or {}).get("bytes_limit")
+    except Exception:  # devices that are only compiled for raise what they like
+        memory = None
+    memory = memory or _MEMORY.get(device.device_kind, math.inf)
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(arrays) if hasattr(leaf.dtype, "itemsize"))
+    return size <= WHOLE_SHARE * memory
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:

@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from glowdiff.networks.recomputation import remat
+
 MEMORY = ("plain", "remat", "reversible")
 
 Context = Any  # what tells one step from the next beside its parameters: an array with a leading axis [depth], or None
@@ -83,7 +85,7 @@ def run(
         return (x, logdet + more), None
 
     scan = nn.scan(
-        nn.remat(body, prevent_cse=False) if memory == "remat" else body,
+        remat(body, memory == "remat", prevent_cse=False),
         variable_axes={"params": 0, "batch_stats": 0},
         split_rngs={"params": True},
         length=depth,

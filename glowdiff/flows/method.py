@@ -26,6 +26,7 @@ from glowdiff.method import (
     finite_rows,
     image_keys,
 )
+from glowdiff.networks.shards import arrays
 
 MOVING = 0.1  # share of the newest batch in moving statistics (RealNVP's decay)
 
@@ -101,7 +102,7 @@ def flow_method(
         encoded, updates = encode_in_training(variables, batch, noise)
         bits = encoded.bits_per_dim.mean()
         metrics = {"bits_per_dim": bits}
-        total = bits if penalty is None else bits + penalty(variables["params"])
+        total = bits if penalty is None else bits + penalty(arrays(variables["params"]))
         if encoded.class_logits is not None:
             label = batch["cond"]["label"]
             nats = optax.softmax_cross_entropy_with_integer_labels(encoded.class_logits, label).mean()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,8 @@ class EdgeBias(nn.Module):
     same for every image, and what it adds differs only between the corners, the sides and the inside. So it is
     convolved for an image of 3x3 pixels, and `add_edge` repeats its middle.
     """
+
+    casts: ClassVar[bool] = True  # all its parameters to `dtype`, see `Shard`
 
     features: int
     kernel_init: nn.initializers.Initializer = _normal
@@ -79,6 +81,8 @@ add_edge.defvjp(_add_edge_forward, _add_edge_backward)
 
 class Conv3x3(nn.Module):
     """A 3x3 convolution that knows the image's edge and has no other bias."""
+
+    casts: ClassVar[bool] = True  # all its parameters to `dtype`, see `Shard`
 
     features: int
     kernel_init: nn.initializers.Initializer = _normal
@@ -135,6 +139,8 @@ class CouplingNet(nn.Module):
       width: channels in between.
       dtype: of the arithmetic; bfloat16 is fine here, the likelihood is computed outside.
     """
+
+    casts: ClassVar[bool] = True  # all its parameters to `dtype`, see `Shard`
 
     factor: int
     width: int

@@ -17,8 +17,9 @@ from glowdiff.data.progress import counted
 from glowdiff.inference.checks import check_count, check_key, check_switch
 from glowdiff.inference.finite import check_finite
 from glowdiff.method import Condition, Draws, Method, Variables, classes, example_keys
+from glowdiff.networks.shards import reading, shards
 from glowdiff.profiling.profiler import Profiler
-from glowdiff.sharding import batch_sharding, replicated
+from glowdiff.sharding import batch_sharding, fits_whole, replicated
 
 LABEL_STREAM = 2**31 - 1  # folded into an example's key to draw the label that was not asked for
 
@@ -160,9 +161,15 @@ class Drawer:
         if known:
             cond = {**cond, "label": labels}
         latents = jax.lax.with_sharding_constraint(self._draws.latents(keys, size), batch_sharding(self._mesh))
-        # Parameters of the model and of its guides are gathered once, in front of all steps.
-        variables, options = jax.lax.with_sharding_constraint((variables, options), replicated(self._mesh))
-        drawn = self._draws.sample(variables, keys, latents, cond, options)
+        # Parameters of the model and of its guides are gathered once, in front of all steps, where there is room.
+        everywhere = replicated(self._mesh)
+        if fits_whole(variables, self._mesh):
+            variables, options = jax.lax.with_sharding_constraint((variables, options), everywhere)
+            drawn = self._draws.sample(variables, keys, latents, cond, options)
+        else:
+            options = jax.lax.with_sharding_constraint(options, everywhere)
+            with reading(self._mesh):
+                drawn = self._draws.sample(shards(variables, self._mesh), keys, latents, cond, options)
         return drawn.images, labels, drawn.finite
 
     def _classes(self, options: SampleOptions) -> int:

@@ -11,6 +11,7 @@ from flax import linen as nn
 
 from glowdiff.networks.blocks import AttentionBlock, ResBlock, conv3x3
 from glowdiff.networks.plan import Level, check_sides, check_unet, plan
+from glowdiff.networks.recomputation import in_order, remat
 from glowdiff.networks.resample import downsample
 
 
@@ -101,21 +102,21 @@ class Backbone(nn.Module):
     def residual(
         self,
         name: str,
-        h: jax.Array,
+        h: jax.Array | tuple[jax.Array, ...],
         emb: jax.Array,
         train: bool,
         channels: int,
         resample: Callable[[jax.Array], jax.Array] | None = None,
     ) -> jax.Array:
         """A residual block."""
-        block = nn.remat(ResBlock, static_argnums=(3,)) if self.remat else ResBlock
+        block = in_order(remat(ResBlock, self.remat, static_argnums=(3,)))
         kinds = (self.dtype, self.param_dtype)
         return block(channels, self.adagn, self.dropout, resample, *kinds, name=name)(h, emb, train)
 
     def attend(self, name: str, h: jax.Array, context: jax.Array | None = None) -> jax.Array:
         """An attention block."""
         heads = h.shape[-1] // self.head_channels if self.head_channels else self.heads
-        block = nn.remat(AttentionBlock) if self.remat else AttentionBlock
+        block = in_order(remat(AttentionBlock, self.remat))
         return block(heads, self.new_order, self.fused, self.dtype, self.param_dtype, name=name)(h, context)
 
     def halve(self, name: str, h: jax.Array, emb: jax.Array, train: bool) -> jax.Array:

@@ -12,6 +12,7 @@ from flax import linen as nn
 from glowdiff.networks.convolution import convolve
 from glowdiff.networks.normalization import GroupNorm
 from glowdiff.networks.plan import GROUPS
+from glowdiff.networks.recomputation import narrow
 
 # The original's initialisation, which is PyTorch's: uniform in +-1/sqrt(fan in).
 _kernel = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -57,10 +58,11 @@ class ResBlock(nn.Module):
     param_dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array, emb: jax.Array, train: bool) -> jax.Array:
-        """[B, H, W, C] and an embedding [B, E] -> [B, H', W', channels]."""
+    def __call__(self, parts: jax.Array | tuple[jax.Array, ...], emb: jax.Array, train: bool) -> jax.Array:
+        """[B, H, W, C], or parts of these channels, and an embedding [B, E] -> [B, H', W', channels]."""
+        x = jnp.concatenate(parts, -1) if isinstance(parts, tuple) else parts
         kinds = (self.dtype, self.param_dtype)
-        h = nn.silu(group_norm(*kinds, name="norm_in")(x)).astype(self.dtype)
+        h = narrow(nn.silu(group_norm(*kinds, name="norm_in")(x)), self.dtype)
         if self.resample is not None:
             h, x = self.resample(h), self.resample(x)
         h = conv3x3(self.channels, *kinds, name="conv_in")(h)
@@ -72,7 +74,7 @@ class ResBlock(nn.Module):
             h = norm(h) * (1 + scale) + shift
         else:
             h = norm(h + time)
-        h = nn.silu(h).astype(self.dtype)
+        h = narrow(nn.silu(h), self.dtype)
         h = nn.Dropout(self.dropout)(h, deterministic=not train)
         h = conv3x3(self.channels, *kinds, name="conv_out", zero=True)(h)
         if x.shape[-1] != self.channels:
@@ -133,7 +135,7 @@ class AttentionBlock(nn.Module):
         """[B, H, W, C], and a context [B, T, E] as it is -> [B, H, W, C]."""
         b, height, width, c = x.shape
         kinds = (self.dtype, self.param_dtype)
-        h = group_norm(*kinds, name="norm")(x).astype(self.dtype).reshape(b, height * width, c)
+        h = narrow(group_norm(*kinds, name="norm")(x), self.dtype).reshape(b, height * width, c)
         query, key, value = split_heads(dense(3 * c, *kinds, name="qkv")(h), self.heads, self.new_order)
         if context is not None:
             keys_values = dense(2 * c, *kinds, name="encoder_kv")(context.astype(self.dtype))

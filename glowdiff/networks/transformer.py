@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from glowdiff.networks.recomputation import remat
+
 
 def layer_norm(dtype: Any, param_dtype: Any, name: str) -> nn.LayerNorm:
     """Normalises channels; it computes in, and returns, float32 or whatever is wider."""
@@ -71,7 +73,7 @@ class Transformer(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """[B, T, C] -> [B, T, C], not normalised."""
-        block = nn.remat(Block, prevent_cse=False) if self.remat else Block
+        block = remat(Block, self.remat, prevent_cse=False)
         scanned = nn.scan(block, variable_axes={"params": 0}, split_rngs={"params": True}, length=self.layers)
         kinds = (self.dtype, self.param_dtype)
         x, _ = scanned(self.heads, self.layers, self.causal, self.key_bias, *kinds, name="blocks")(

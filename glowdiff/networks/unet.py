@@ -12,6 +12,7 @@ from glowdiff.networks.backbone import Backbone
 from glowdiff.networks.blocks import conv3x3, group_norm
 from glowdiff.networks.embeddings import TimeEmbedding
 from glowdiff.networks.resample import resize_to, upsample
+from glowdiff.networks.shards import in_shards
 
 
 class UNet(Backbone):
@@ -97,7 +98,11 @@ class UNet(Backbone):
         for level, (channels, attention) in reversed(list(enumerate(self.levels))):
             for i in range(self.res_blocks + 1):
                 name = f"output_blocks_{block}"
-                h = self.residual(f"{name}_res", jnp.concatenate([h, seen.pop()], -1), emb, train, channels)
+                # Where memory counts a block joins its inputs itself: they are kept for its gradient, not both.
+                parts = (h, seen.pop())
+                h = self.residual(
+                    f"{name}_res", parts if in_shards() else jnp.concatenate(parts, -1), emb, train, channels
+                )
                 if attention:
                     h = self.attend(f"{name}_attention", h, context)
                 if level and i == self.res_blocks:

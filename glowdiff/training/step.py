@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 
 from glowdiff.config.sections import Config
 from glowdiff.method import Aux, Batch, Method, Variables
+from glowdiff.networks.shards import arrays, reading, scattered, shards
 from glowdiff.sharding import BATCH, batch_sharding, replicated, state_shardings
 from glowdiff.training.state import TrainState
 
@@ -40,10 +41,11 @@ def make_train_step(
         def loss(params: Any, rest: Any, key: jax.Array, batch: Batch) -> tuple[jax.Array, Aux]:
             return method.loss({"params": params, **rest, **fixed}, key, batch)
 
-        # fsdp: parameters are gathered once, in front of everything; their gradients scatter again by their shardings.
-        params = jax.lax.with_sharding_constraint(sharded, gather)
-        (value, aux), grads = _mean_gradient(loss, config.train.accumulate, mesh)(params, rest, key, batch)
-        grads = jax.lax.with_sharding_constraint(grads, state_shardings(grads, mesh))
+        # fsdp: layers gather what they read; whatever is as large as the model is split, gradients and sums included.
+        with reading(mesh):
+            gradient = _mean_gradient(loss, config.train.accumulate, mesh)
+            (value, aux), grads = gradient(shards(sharded, mesh), rest, key, batch)
+        grads = jax.lax.with_sharding_constraint(arrays(scattered(grads, mesh)), state_shardings(sharded, mesh))
         norm = optax.tree.norm(grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, sharded)
         new_params = optax.apply_updates(sharded, updates)
@@ -107,12 +109,15 @@ def _mean_gradient(loss: Callable[..., tuple[jax.Array, Aux]], parts: int, mesh:
         def body(carry: tuple[Any, Any], inputs: tuple[jax.Array, Batch]) -> tuple[Any, Any]:
             total, rest = carry
             (value, aux), grads = gradient(params, rest, *inputs)
+            # Their sum is split too, so each micro-batch reduces its own: what is not reduced yet is whole.
+            grads = scattered(grads, mesh)
             total = jax.tree.map(jnp.add, total, ((value, aux.metrics), grads))
             return (total, {**rest, **aux.updates}), None
 
         first = jax.tree.map(lambda a: a[0], (keys, micro))
         shapes = jax.eval_shape(gradient, params, rest, *first)
         zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), ((shapes[0][0], shapes[0][1].metrics), shapes[1]))
+        zeros = (zeros[0], scattered(zeros[1], mesh))
         (total, rest), _ = jax.lax.scan(body, (zeros, dict(rest)), (keys, micro))
         (value, metrics), grads = jax.tree.map(lambda a: a / parts, total)
         return (value, Aux(metrics, dict(rest))), grads
