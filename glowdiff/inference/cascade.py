@@ -48,7 +48,7 @@ class CascadeOptions(SampleOptions):
 def stage_keys(key: jax.Array, n: int, stage: int) -> jax.Array:
     """The keys [n] with which stage 0 (the base), 1, ... of a cascade draws examples 0 ... n - 1 of `key`.
 
-    `upsampler.draw(stage_keys(key, n, 1), n, low_res=base.sample(key, n))` is what `Cascade.sample(key, n=n)` draws.
+    An upsampler that draws n with those of stage 1, given `base.sample(key, n)`, draws `Cascade.sample(key, n=n)`.
     """
     keys = example_keys(check_key(key, n), n)
     return folded(keys, STAGE_STREAM + stage) if stage else keys
@@ -264,7 +264,7 @@ def load_cascade(
 def _check_fit(name: str, before: Model, after: Model) -> None:
     """Raise `ConfigError` unless a stage, called `name`, enlarges what the one before it draws."""
     small = enlarged(after.method.takes)
-    require(small is not None, f"{name} is no super-resolution model (model.low_res is not given).")
+    require(small is not None, f"{name} is no super-resolution model: it is given no small image.")
     assert small is not None
     require(
         (small.shape, small.values) == (before.spec.shape, before.spec.levels),

@@ -65,8 +65,7 @@ class Checkpoints:
         return self
 
     def __exit__(self, kind: object, *error: object) -> None:
-        # What ended the run says more than that its last save failed too.
-        with contextlib.suppress(CheckpointError) if kind else contextlib.nullcontext():
+        with contextlib.suppress(CheckpointError) if kind else contextlib.nullcontext():  # the first error says more
             self.close()
 
     def steps(self) -> list[int]:

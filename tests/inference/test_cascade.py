@@ -208,7 +208,7 @@ def test_stages_that_do_not_fit_are_refused(cascade, clip, digits):
     base, (upsampler,) = cascade.base, cascade.upsamplers
     for stages, message in (
         ((base,), "a cascade needs an upsampler"),
-        ((base, base), r"the upsampler is no super-resolution model \(model.low_res is not given\)"),
+        ((base, base), r"the upsampler is no super-resolution model: it is given no small image"),
         ((upsampler, upsampler), "the base enlarges images itself"),
         ((clip, upsampler), "the base is of method clip, which draws no samples"),
         ((base, upsampler, upsampler), "upsampler 2 enlarges images of 8x8x3 with 256 levels; those drawn"),
