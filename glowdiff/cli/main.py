@@ -41,6 +41,7 @@ def command(body: Callable[[Sequence[str]], None]) -> Main:
             del os.environ["HOME"]
         try:
             body(sys.argv[1:] if arguments is None else list(arguments))
+            sys.stdout.flush()  # here, where a pipe that is closed is expected
         except SystemExit as stop:  # of help
             return int(stop.code or 0)
         except KeyboardInterrupt:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
 
 from glowdiff.cli.flags import Flags, Parsed
+from glowdiff.data.folder.files import composed
 from glowdiff.diffusion.conditions import FILES
 from glowdiff.errors import ConfigError, likely, require
 from glowdiff.method import Condition, row
@@ -70,7 +70,7 @@ def read_label(text: str, spec: DataSpec) -> int | str:
     Raises:
       ConfigError: there is no such class.
     """
-    text = unicodedata.normalize("NFC", text)  # as names of folders are compared
+    text = composed(text)  # as names of folders are compared
     if text in spec.classes and not (text.isascii() and text.isdecimal()):
         return spec.classes.index(text)
     if text == "none":

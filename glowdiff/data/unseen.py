@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import unicodedata
 from collections.abc import Collection, Sequence
 
 import numpy as np
 
+from glowdiff.data.folder.files import composed
 from glowdiff.data.sources import Rows, Source
 from glowdiff.errors import ConfigError, likely, require
 from glowdiff.spec import DataSpec
@@ -58,7 +58,7 @@ def _split(text: str) -> list[str]:
 
 def _plain(caption: str) -> str:
     """`caption` without spaces that nobody sees, and composed: é is one character, however it was written."""
-    return " ".join(unicodedata.normalize("NFC", caption).split())
+    return " ".join(composed(caption).split())
 
 
 def _at(captions: Sequence[str], rows: np.ndarray) -> list[str]:

@@ -28,20 +28,20 @@ def read_program(text: str) -> Program:
     """The program of a text, which is that of XLA (`Compiled.as_text`)."""
     module = re.match(r"HloModule ([\w.-]+)", text)
     inside: dict[str, list[Instruction]] = collections.defaultdict(list)
-    found: dict[str, tuple[Instruction, str]] = {}
+    by_name: dict[str, tuple[Instruction, str]] = {}
     computation = ""
     for line in text.splitlines():
-        if opened := re.match(r"(?:ENTRY )?%?([\w.-]+) \(.*\{$", line):
-            computation = opened[1]
-        elif named := re.match(r"\s+(?:ROOT )?%?([\w.-]+) =(.*)", line):
-            opcodes = re.findall(r" ([a-z][\w-]*)\(", named[2])[:1]
+        if head := re.match(r"(?:ENTRY )?%?([\w.-]+) \(.*\{$", line):
+            computation = head[1]
+        elif assignment := re.match(r"\s+(?:ROOT )?%?([\w.-]+) =(.*)", line):
+            opcodes = re.findall(r" ([a-z][\w-]*)\(", assignment[2])[:1]
             paths = [re.sub(r"^jit\(\w+\)/", "", each) for each in re.findall(r'op_name="([^"]*)"', line)[:1]]
             calls = re.search(r"calls=%?([\w.-]+)", line)
             own = Instruction(tuple(opcodes), tuple(paths))
             inside[computation].append(own)
-            found[named[1]] = own, calls[1] if calls else ""
+            by_name[assignment[1]] = own, calls[1] if calls else ""
     instructions = {}
-    for name, (own, calls) in found.items():
+    for name, (own, calls) in by_name.items():
         all_of_it = (own, *inside.get(calls, ()))
         opcodes, paths = (tuple(each for one in all_of_it for each in one[field]) for field in (0, 1))
         instructions[name] = Instruction(opcodes, paths)

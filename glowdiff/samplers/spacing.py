@@ -13,6 +13,9 @@ SPACINGS = ("even", "trailing", "log_snr", "karras")
 
 RHO = 7  # Karras et al. (2022, eq. 5)
 FAST27 = "10,10,3,2,2"
+LATEST = (
+    0.85  # of the timesteps: a grid that begins later than that may (DDIM's 10 steps begin at 0.9), others only with
+)
 STARTS = 0.1  # the most of the data, alpha, that x may hold where samples start: then nobody sees that it is not there
 
 
@@ -83,7 +86,7 @@ def _check_start(start: int, alpha_bars: np.ndarray, steps: str) -> None:
     last, alpha = len(alpha_bars) - 1, float(np.sqrt(alpha_bars[start]))
     plain = "" if steps.isdecimal() else " with a plain number of steps"
     require(
-        start == last or alpha <= STARTS,
+        start >= LATEST * last or alpha <= STARTS,
         f"sampling.steps is {steps!r}, whose noisiest timestep is {start} of {last}: x holds {100 * alpha:.0f}% of the "
         f"data there, but samples start from noise. Use sampling.spacing=trailing{plain}, or more steps at the end.",
     )

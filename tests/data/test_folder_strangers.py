@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import unicodedata
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from glowdiff.data.holdout import held_out
 from glowdiff.errors import ConfigError
 from tests.data.conftest import save_pictures
 
-LINUX = pytest.mark.skipif(sys.platform != "linux", reason="other systems keep no such names")
 ESCAPE = "\x1b[31mred\x1b]0;title\x07"
 
 
@@ -104,7 +102,6 @@ def test_captions_are_found_however_an_accent_is_written(folder, file_form, text
     assert report_of(folder)["refused"] == {}
 
 
-@LINUX
 def test_two_pictures_whose_names_look_the_same_are_two(folder):
     save_pictures(folder / "more", 2, seed=1)
     for number, form in enumerate(FORMS):
@@ -114,7 +111,6 @@ def test_two_pictures_whose_names_look_the_same_are_two(folder):
     assert spec.train_size + spec.test_size == 12
 
 
-@LINUX
 def test_what_utf8_cannot_hold_is_refused_by_name(folder, capsys):
     rows = [{"file_name": file.name, "text": "fine"} for file in sorted(folder.iterdir())]
     rows[0]["text"], rows[1]["text"] = "half \ud800", "\udc00\ud800"

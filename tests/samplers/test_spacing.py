@@ -57,7 +57,7 @@ def test_what_cannot_be_is_said_in_the_users_words(steps, spacing, message):
         ("5,1", "cosine", 500),
         ("ddim1", "linear", 0),
         ("ddim2", "linear", 500),
-        ("ddim10", "cosine", 900),
+        ("ddim5", "cosine", 800),
         ("1,1,1,1", "cosine", 750),
     ],
 )
@@ -71,6 +71,11 @@ def test_steps_that_begin_far_from_noise_are_refused_with_a_hint(steps, schedule
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
 def test_steps_that_begin_near_noise_are_not(steps, schedule):
     assert grid(TABLES[schedule], steps).now.alpha[-1] <= STARTS
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_the_ten_steps_of_ddim_s_paper_are_taken(schedule):
+    assert grid(TABLES[schedule], "ddim10").now.t[-1] == 900
 
 
 def test_trailing_steps_include_the_last_timestep():
