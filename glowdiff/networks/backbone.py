@@ -123,4 +123,4 @@ class Backbone(nn.Module):
         """[B, H, W, C] -> [B, H/2, W/2, C]."""
         if self.updown:
             return self.residual(name, h, emb, train, h.shape[-1], downsample)
-        return conv3x3(h.shape[-1], self.dtype, self.param_dtype, name, stride=2)(h)
+        return conv3x3(h.shape[-1], self.dtype, self.param_dtype, name, stride=2, alone=True)(h)

@@ -12,7 +12,7 @@ from flax import linen as nn
 from glowdiff.networks.convolution import convolve
 from glowdiff.networks.normalization import GroupNorm
 from glowdiff.networks.plan import GROUPS
-from glowdiff.networks.recomputation import narrow
+from glowdiff.networks.recomputation import in_order, narrow
 
 # The original's initialisation, which is PyTorch's: uniform in +-1/sqrt(fan in).
 _kernel = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -30,11 +30,30 @@ def dense(features: int, dtype: Any, param_dtype: Any, name: str, zero: bool = F
     return nn.Dense(features, dtype=dtype, param_dtype=param_dtype, kernel_init=init, name=name)
 
 
-def conv3x3(features: int, dtype: Any, param_dtype: Any, name: str, *, stride: int = 1, zero: bool = False) -> nn.Conv:
-    """A convolution that pads by one pixel on all sides; "SAME" would pad even sides unevenly for stride 2."""
+def conv3x3(
+    features: int,
+    dtype: Any,
+    param_dtype: Any,
+    name: str,
+    *,
+    stride: int = 1,
+    zero: bool = False,
+    alone: bool = False,
+) -> nn.Conv:
+    """A convolution that pads by one pixel on all sides; "SAME" would pad even sides unevenly for stride 2.
+
+    Args:
+      features: channels of its output.
+      dtype: of its arithmetic,
+      param_dtype: and of its parameters.
+      name: of the module.
+      stride: in pixels.
+      zero: its kernel is zero at first.
+      alone: it stands between blocks, not in one, and so is itself what `in_order` takes.
+    """
     init = _zeros if zero else _kernel
     kinds = {"dtype": dtype, "param_dtype": param_dtype}
-    return nn.Conv(
+    return (in_order(nn.Conv) if alone else nn.Conv)(
         features, (3, 3), stride, padding=1, kernel_init=init, conv_general_dilated=convolve, name=name, **kinds
     )
 

@@ -54,7 +54,7 @@ class UNet(Backbone):
         h = self.middle(seen[-1], emb, train, context)
         h = self.decode(h, seen, emb, train, context)
         h = nn.silu(group_norm(self.dtype, self.param_dtype, "norm_out")(h))
-        return conv3x3(self.out_channels, self.wide, self.param_dtype, "conv_out", zero=True)(h)
+        return conv3x3(self.out_channels, self.wide, self.param_dtype, "conv_out", zero=True, alone=True)(h)
 
     def embed(self, t: jax.Array, cond: Mapping[str, jax.Array]) -> jax.Array:
         """Time and class, [B, 4 channels]."""
@@ -115,7 +115,7 @@ class UNet(Backbone):
         if self.updown:
             return self.residual(name, h, emb, train, h.shape[-1], upsample)
         h = upsample(h)
-        return conv3x3(h.shape[-1], self.dtype, self.param_dtype, name)(h)
+        return conv3x3(h.shape[-1], self.dtype, self.param_dtype, name, alone=True)(h)
 
 
 def condition(cond: Mapping[str, jax.Array], name: str, option: str) -> jax.Array:
