@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from flax.core import lift
+from jax.ad_checkpoint import checkpoint_name
 
-from glowdiff.networks.shards import GATHERED, in_shards
+from glowdiff.networks.shards import in_shards
 
 
 def remat(block: Any, everything: bool, **options: Any) -> Any:
@@ -30,7 +31,16 @@ def remat(block: Any, everything: bool, **options: Any) -> Any:
         return nn.remat(block, **options)
     if not in_shards():
         return block
-    return nn.remat(block, policy=jax.checkpoint_policies.save_anything_except_these_names(GATHERED), **options)
+    return nn.remat(block, policy=_all_but_gathered, **options)
+
+
+def _all_but_gathered(primitive: Any, *_: Any, **__: Any) -> bool:
+    """The policy of `jax.checkpoint` that keeps everything but gathered parameters.
+
+    These come from a `custom_vjp`. A name for them (`checkpoint_name`) would not do: what the name is given to would be
+    kept in its place. Activations that come from one need a name to be kept, see `narrow`.
+    """
+    return primitive.name not in ("custom_vjp_call", "sharding_constraint")
 
 
 def in_order(block: Any) -> Any:
@@ -73,7 +83,9 @@ def narrow(x: jax.Array, dtype: Any) -> jax.Array:
 
     Compilers like to widen it where it is made, for what comes next is computed in float32, and keep twice the bytes.
     """
-    return _narrow(x, dtype) if in_shards() and x.dtype != dtype else x.astype(dtype)
+    if not in_shards() or x.dtype == dtype:
+        return x.astype(dtype)
+    return checkpoint_name(_narrow(x, dtype), "activation")
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))

@@ -18,13 +18,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from glowdiff.sharding import REPLICATED, partition_spec, replicated
 
 MIN_GATHERED = 2**16  # elements; smaller arrays cost less to hold from the head of a program on than to gather often
-GATHERED = "gathered parameter"  # the name by which policies of `jax.checkpoint` know them
 # Layers that cast all their parameters to their `dtype` before they compute: what travels may be cast already.
 _CASTING = (nn.Dense, nn.Conv, nn.Embed)
 
@@ -44,7 +42,7 @@ class Shard(nn.meta.AxisMetadata[jax.Array]):
         layer = (_readers.get() or [None])[-1]
         casts = isinstance(layer, _CASTING) or getattr(layer, "casts", False)
         dtype = (getattr(layer, "dtype", None) if casts else None) or self.value.dtype
-        return checkpoint_name(_gather(self.value, jnp.dtype(dtype), self.mesh), GATHERED)
+        return _gather(self.value, jnp.dtype(dtype), self.mesh)
 
     def replace_boxed(self, val: Any) -> Shard:
         """The same box around something else."""

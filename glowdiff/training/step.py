@@ -45,7 +45,7 @@ def make_train_step(
         with reading(mesh):
             gradient = _mean_gradient(loss, config.train.accumulate, mesh)
             (value, aux), grads = gradient(shards(sharded, mesh), rest, key, batch)
-        grads = jax.lax.with_sharding_constraint(arrays(scattered(grads, mesh)), state_shardings(sharded, mesh))
+        grads = jax.lax.with_sharding_constraint(arrays(grads), state_shardings(sharded, mesh))
         norm = optax.tree.norm(grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, sharded)
         new_params = optax.apply_updates(sharded, updates)
@@ -93,7 +93,11 @@ def jit_train_step(
 
 def _mean_gradient(loss: Callable[..., tuple[jax.Array, Aux]], parts: int, mesh: Mesh) -> Callable[..., Any]:
     """`value_and_grad` of the mean of `loss` over `parts` micro-batches, one in memory at a time."""
-    gradient = jax.value_and_grad(loss, has_aux=True)
+
+    def gradient(*inputs: Any) -> tuple[tuple[jax.Array, Aux], Any]:
+        result, grads = jax.value_and_grad(loss, has_aux=True)(*inputs)
+        return result, scattered(grads, mesh)
+
     if parts == 1:
         return gradient
 
@@ -109,8 +113,7 @@ def _mean_gradient(loss: Callable[..., tuple[jax.Array, Aux]], parts: int, mesh:
         def body(carry: tuple[Any, Any], inputs: tuple[jax.Array, Batch]) -> tuple[Any, Any]:
             total, rest = carry
             (value, aux), grads = gradient(params, rest, *inputs)
-            # Their sum is split too, so each micro-batch reduces its own: what is not reduced yet is whole.
-            grads = scattered(grads, mesh)
+            # Each micro-batch reduces its own gradients: what is not reduced yet is whole, and so would be the sum.
             total = jax.tree.map(jnp.add, total, ((value, aux.metrics), grads))
             return (total, {**rest, **aux.updates}), None
 

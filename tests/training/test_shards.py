@@ -14,6 +14,7 @@ from tests import small
 STEPS = """
 import json
 import jax, numpy as np
+from benchmarks.hlo import find_collectives
 from glowdiff import sharding
 from glowdiff.inference import drawer
 from glowdiff.networks import shards
@@ -54,14 +55,17 @@ def step(config, spec, data, fsdp, accumulate):
     shardings = sharding.state_shardings(state, mesh)
     state = jax.jit(lambda s: jax.tree.map(jax.numpy.copy, s), out_shardings=shardings)(state)  # to be donated
     batch = jax.device_put(batch, sharding.batch_sharding(mesh))
-    compiled = jit_train_step(make_train_step(method, optimizer, learning_rate(config), config, mesh), state, mesh)
+    jitted = jit_train_step(make_train_step(method, optimizer, learning_rate(config), config, mesh), state, mesh)
+    compiled = jitted.lower(state, batch).compile()
     for _ in range(2):  # the second one's loss depends on the first one's gradient
         state, metrics = compiled(state, batch)
-    return {name: float(value) for name, value in metrics.items()}
+    again = [c for c in find_collectives(compiled.as_text()) if "/rematted_computation/" in str(c.sources)]
+    return {name: float(value) for name, value in metrics.items()}, sum(c.kind == "all-gather" for c in again)
 
-found = {}
+found, again = {}, {}
 for name, (config, spec, (data, fsdp, accumulate)) in MODELS.items():
-    found[name] = [step(config, spec, 1, 1, accumulate), step(config, spec, data, fsdp, accumulate)]
+    whole, split = step(config, spec, 1, 1, accumulate), step(config, spec, data, fsdp, accumulate)
+    found[name], again[name] = [whole[0], split[0]], split[1]
 
 # A model that no device could hold whole draws the same.
 config = small.diffusion_config(dtype="float64")
@@ -74,7 +78,7 @@ for fsdp, fits in ((1, True), (8, False)):
     here = jax.device_put(variables, sharding.state_shardings(variables, mesh))
     drawn = drawer.Drawer(method, mesh)(here, jax.random.key(0), 8, options=config.sampling)
     images.append(drawn.images.astype(int).tolist())
-print(json.dumps({"steps": found, "images": images}))
+print(json.dumps({"steps": found, "again": again, "images": images}))
 """
 
 
@@ -94,6 +98,13 @@ def test_split_models_have_the_loss_and_the_gradient_of_whole_ones(eight):
         np.testing.assert_allclose(
             list(split.values()), list(whole.values()), rtol=1e-8, err_msg=name
         )  # softmax is float32
+
+
+def test_parameters_are_gathered_again_in_the_backward_pass(eight):
+    """Whether or not activations are recomputed: else each gathered copy would be kept until then."""
+    assert eight["again"]["unet"] > 10
+    assert eight["again"]["recomputed"] > 10
+    assert eight["again"]["glow"] > 0
 
 
 def test_split_models_draw_what_whole_ones_draw(eight):
