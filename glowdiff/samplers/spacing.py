@@ -13,10 +13,8 @@ SPACINGS = ("even", "trailing", "log_snr", "karras")
 
 RHO = 7  # Karras et al. (2022, eq. 5)
 FAST27 = "10,10,3,2,2"
-LATEST = (
-    0.85  # of the timesteps: a grid that begins later than that may (DDIM's 10 steps begin at 0.9), others only with
-)
-STARTS = 0.1  # the most of the data, alpha, that x may hold where samples start: then nobody sees that it is not there
+LATEST = 0.85  # of the timesteps: a grid that begins beyond it is near enough to noise (DDIM's 10 steps begin at 0.9),
+STARTS = 0.1  # and so is one that begins where x holds no more of the data, alpha: nobody sees that it is not there
 
 
 def grid(alpha_bars: np.ndarray, steps: str, spacing: str = "even", variance: str = "fixed_large") -> Step:

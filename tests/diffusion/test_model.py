@@ -124,8 +124,8 @@ def test_a_step_of_the_sampler_costs_what_the_denoiser_costs(diffusion):
     t, label = jax.ShapeDtypeStruct((n,), np.float32), jax.ShapeDtypeStruct((n,), np.int32)
     network = jax.jit(denoise).lower(variables, x, t, label).compile().cost_analysis()["flops"]
     assert network < counted() < 1.05 * network
-    least = 2 if jax.__version_info__ < (0, 12) else 1.99  # the later one's XLA counts a thousandth less
-    assert least * network < counted(guidance_scale=2.0) < 2.05 * network
+    # Both halves, within what XLA counts twice or not as it fuses elementwise work of other sizes otherwise.
+    assert 1.99 * network < counted(guidance_scale=2.0) < 2.05 * network
 
 
 def test_a_model_enlarges_what_it_is_given():
