@@ -137,6 +137,12 @@ def config(toy):
     )
 
 
+@pytest.fixture
+def whole(config) -> Path:
+    """The same run, never interrupted."""
+    return small.once("toy uninterrupted", lambda folder: train(config, folder))
+
+
 def signal_before(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int) -> None:
     """Send SIGTERM at the `call`-th call of a function of the loop, just before it runs."""
     function, calls = getattr(owner, name), []
@@ -187,14 +193,13 @@ def at(step: int) -> Callable[[pytest.MonkeyPatch], None]:
         pytest.param(at(STEPS), STEPS, id="in the last step"),
     ],
 )
-def test_sigterm_loses_nothing(interrupt, stops_at, config, tmp_path, monkeypatch):
-    train(config, tmp_path / "uninterrupted")
+def test_sigterm_loses_nothing(interrupt, stops_at, config, whole, tmp_path, monkeypatch):
     with monkeypatch.context() as patches:
         interrupt(patches)
         train(config, tmp_path / "run")
     assert small.steps(tmp_path / "run")[-1] == stops_at
     train(config, tmp_path / "run")
-    assert_equal(tmp_path / "uninterrupted", tmp_path / "run")
+    assert_equal(whole, tmp_path / "run")
 
 
 def test_an_evaluation_that_sigterm_cut_is_made_up_for_by_the_next_run(config, tmp_path, monkeypatch):
@@ -214,12 +219,11 @@ def test_an_evaluation_that_sigterm_cut_is_made_up_for_by_the_next_run(config, t
     assert "test_bits_per_dim" in small.log(tmp_path)[3]
 
 
-def test_interrupted_at_every_step(config, tmp_path, monkeypatch):
-    train(config, tmp_path / "uninterrupted")
+def test_interrupted_at_every_step(config, whole, tmp_path, monkeypatch):
     for step in range(1, STEPS + 1):
         with monkeypatch.context() as patches:
             while_compiling(patches)
             train(config, tmp_path / "run")
         assert small.steps(tmp_path / "run")[-1] == step
     train(config, tmp_path / "run")
-    assert_equal(tmp_path / "uninterrupted", tmp_path / "run")
+    assert_equal(whole, tmp_path / "run")
