@@ -174,7 +174,9 @@ def test_it_inverts_itself_and_its_logdet_is_that_of_the_jacobian(name):
     np.testing.assert_allclose(forward[1][:2], expected, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["conv_lu", "split_prior", "batch_norm_masked", "logit", "group_reversible", "level_lu"])
+@pytest.mark.parametrize(
+    "name", ["conv_lu", "split_prior", "batch_norm_masked", "logit", "group_reversible", "level_lu"]
+)
 def test_it_inverts_itself_in_float32(name):
     _, x, (_, forward, backward, _) = tried(name, jnp.dtype("float32"))
     check_inverse(x, forward, backward)
