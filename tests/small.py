@@ -103,7 +103,7 @@ def clip_config(**changes: Any) -> Config:
 
 
 def untrained_workdir(path: Path, config: Config, spec: DataSpec | None = None, deviation: float = 0.3) -> Path:
-    """A workdir of an `untrained` model; if it reads captions, `CAPTIONS`. Without `spec` of its own data, as they are."""
+    """A workdir of an `untrained` model: of images of `spec`, and of `CAPTIONS` if it reads any; or of its own data."""
     if spec is None:
         experiment = build(config, path)
         spec, tokenizer = experiment.dataset.spec, experiment.tokenizer

@@ -14,7 +14,6 @@ from glowdiff.data.dataset import load as load_data
 from glowdiff.errors import ConfigError
 from glowdiff.method import classes
 from glowdiff.metrics.bits_per_dim import make_evaluator
-from glowdiff.training.loop import train
 from glowdiff.workdir.checkpoint import CheckpointError
 from tests import small
 
