@@ -15,6 +15,7 @@ from benchmarks.pods.record import head, save
 
 EFFORT = -1.0
 CPU_SECONDS = 2_400  # of one compilation: a process that is paused does not run out of it
+SAMPLES = 256  # images per call of a sampler
 FOLDER = Path("docs/data/pods")
 
 
@@ -54,6 +55,7 @@ def _compile(root: Path, program: Program, path: Path, hlo: str | None) -> str |
         f"--topology={program.topology}",
         f"--effort={EFFORT:g}",
         f"--program={program.kind}",
+        f"--samples={SAMPLES}",
         f"--save={path}",
         f"--config=configs/{program.config}.py",
         *(f"--config.{key}={value}" for key, value in program.settings.items()),
@@ -67,10 +69,12 @@ def _compile(root: Path, program: Program, path: Path, hlo: str | None) -> str |
         check=False,
         preexec_fn=partial(resource.setrlimit, resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 60)),
     )
+    last = (done.stderr.strip().splitlines() or [""])[-1]
     if done.returncode == -signal.SIGXCPU:
         return f"not compiled in {CPU_SECONDS // 60} minutes of CPU time"
-    last = (done.stderr.strip().splitlines() or [f"the compiler ended with {done.returncode}"])[-1]
     if done.returncode in (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT) or last.startswith("error: "):
         print(f"ended with {done.returncode}: {last}", flush=True)
         return None
+    if done.returncode < 0:
+        return f"the compiler crashed ({signal.Signals(-done.returncode).name})"
     return last[:300]

@@ -90,5 +90,6 @@ def _gibibytes(count: float) -> str:
 
 
 def _digits(value: float) -> str:
-    """Three digits and no more, two decimals at most."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    """Three digits, and no more than three decimals."""
+    decimals = 0 if value >= 100 or value == 0 else 1 if value >= 10 else 2 if value >= 0.1 else 3
+    return f"{value:,.{decimals}f}"

@@ -48,6 +48,7 @@ _GUIDES = ("glide/clip64",)
 # In the order in which they are compiled. Batches are the configurations' own where sixteen chips can share them.
 ROWS = (
     Row("adm/imagenet256", _SHARDED),
+    Row("adm/imagenet256", {**_SHARDED, "train.accumulate": 2}),
     Row("adm/imagenet256", {**_SHARDED, "train.accumulate": 4}),
     Row("adm/imagenet64", _SHARDED),
     Row("glide/base64", _SHARDED),
@@ -67,7 +68,7 @@ ROWS = (
         )
     ),
     Row("adm/imagenet128", _SHARDED),
-    Row("adm/imagenet512", {**_SHARDED, "train.accumulate": 4}),
+    Row("adm/imagenet512", {**_SHARDED, "train.accumulate": 2}),
     Row("adm/lsun256", _SHARDED),
     Row("adm/64_256", _SHARDED),
     Row("adm/128_512", {**_SHARDED, "train.accumulate": 4}),
