@@ -16,6 +16,7 @@ CHIPS = {
 class TpuChip(NamedTuple):
     """A TPU chip among its neighbours."""
 
+    name: str
     flops: float  # FLOP/s of dense products in bfloat16
     memory: float  # bytes
     bandwidth: float  # bytes/s of that memory
@@ -26,9 +27,9 @@ class TpuChip(NamedTuple):
 # cloud.google.com/tpu/docs/v5e, v6e, v5p. Bandwidths of memory are those before today's pages rounded them (819 and
 # 1,640 GB/s); of links they give both directions together (400, 800, 1,200 GB/s), of which this is one.
 TPU_CHIPS = {
-    "TPU v5 lite": TpuChip(CHIPS["TPU v5 lite"], 16e9, 819e9, 200e9, 128),
-    "TPU v6 lite": TpuChip(CHIPS["TPU v6 lite"], 32e9, 1640e9, 400e9, 256),
-    "TPU v5": TpuChip(CHIPS["TPU v5"], 95e9, 2765e9, 600e9, 128),
+    "TPU v5 lite": TpuChip("v5e", CHIPS["TPU v5 lite"], 16e9, 819e9, 200e9, 128),
+    "TPU v6 lite": TpuChip("v6e", CHIPS["TPU v6 lite"], 32e9, 1640e9, 400e9, 256),
+    "TPU v5": TpuChip("v5p", CHIPS["TPU v5"], 95e9, 2765e9, 600e9, 128),
 }
 
 

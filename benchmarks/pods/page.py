@@ -25,10 +25,10 @@ def write(root: Path) -> None:
 
 
 def tables(records: Iterable[Record]) -> str:
-    """Markdown: for each slice a table of train steps and one of samplers, in the order of `published`."""
+    """Markdown: the chips; for each slice a table of train steps and one of samplers, in the order of `published`."""
     places = {each.file: place for place, each in enumerate(published())}
     ordered = sorted(records, key=lambda record: places.get(program(record).file, len(places)))
-    parts = []
+    parts = [_chips()]
     for topology in dict.fromkeys(record["topology"] for record in ordered):
         for kind, heading in _KINDS.items():
             rows = [row(each) for each in ordered if (each["topology"], each["program"]) == (topology, kind)]
@@ -74,10 +74,26 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def _markdown(rows: list[dict[str, str]]) -> str:
+def _chips() -> str:
+    """What the datasheets say."""
+    rows = [
+        {
+            "chip": chip.name,
+            "bfloat16, TFLOP/s": f"{chip.flops / 1e12:.0f}",
+            "memory, GB": f"{chip.memory / 1e9:.0f}",
+            "memory, GB/s": f"{chip.bandwidth / 1e9:,.0f}",
+            "links, GB/s each way": f"{chip.links / 1e9:.0f}",
+            "matrix unit": f"{chip.tile} x {chip.tile}",
+        }
+        for chip in TPU_CHIPS.values()
+    ]
+    return _markdown(rows, tuple(rows[0]))
+
+
+def _markdown(rows: list[dict[str, str]], columns: tuple[str, ...] = _COLUMNS) -> str:
     """Rows of different columns, with - where one has none."""
-    lines = [list(_COLUMNS), ["---", *["--:"] * (len(_COLUMNS) - 1)]]
-    lines += [[cells.get(column, "-") for column in _COLUMNS] for cells in rows]
+    lines = [list(columns), ["---", *["--:"] * (len(columns) - 1)]]
+    lines += [[cells.get(column, "-") for column in columns] for cells in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -26,7 +26,7 @@ FIGURES = {
     "batch": 64, "flops": 4e12, "model_flops": 3e12, "tiled_flops": 6e12, "hbm_bytes": 5e11,
     "collectives": [{"collective": "all-reduce", "bytes": 80_000_000_000, "sent": 150_000_000_000}],
 }  # fmt: skip
-CHIP = TpuChip(flops=1e12, memory=16e9, bandwidth=1e11, links=1e10, tile=128)
+CHIP = TpuChip("made up", flops=1e12, memory=16e9, bandwidth=1e11, links=1e10, tile=128)
 
 
 def test_the_slowest_kind_of_work_bounds_time():
@@ -146,9 +146,10 @@ def test_the_page_tells_what_fits_and_what_does_not(tmp_path):
         record.save(tmp_path / every.FOLDER / record.program(each).file, each)
     page.write(tmp_path)
     text = (tmp_path / page.PAGE).read_text()
-    assert text.startswith("before\n\n<!-- pods -->\n### Train steps on v5e:4x4\n")
+    assert text.startswith("before\n\n<!-- pods -->\n| chip |")
     assert text.endswith("<!-- end -->\n\nafter\n")
     train, samplers = text.split("### Samplers on v5e:4x4")
+    assert "| v5e | 197 | 16 | 819 | 200 | 128 x 128 |\n" in train
     fitting, other = (line for line in train.splitlines() if "adm/imagenet64" in line)
     assert "| adm/imagenet64 fsdp=16 | 296M | 64 | 1.00 | 1.50 |" in fitting
     assert "| 0.020 | 0.61 | **0.75** | 2% |" in fitting  # seconds of products, memory, links: what limits it is bold
