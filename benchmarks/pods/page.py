@@ -11,7 +11,7 @@ from benchmarks.pods.every import FOLDER
 from benchmarks.pods.published import published
 from benchmarks.pods.record import Record, load, program
 from benchmarks.pods.roofline import images_per_second, roofline, utilisation
-from benchmarks.report import replace_section
+from benchmarks.report import replace_section, text
 
 PAGE = Path("docs/pods.md")
 SECTION = "pods"
@@ -48,7 +48,7 @@ def row(record: Record) -> dict[str, str]:
         "images": f"{record['batch']:,}",
         "TFLOP": _digits(record["flops"] / 1e12),
         "tiles": f"{record['tiled_flops'] / record['flops']:.2f}",
-        "compiled in, s": f"{record['compile_seconds']:.0f}",
+        "compiled in, s": text(record["compile_seconds"] and round(record["compile_seconds"])),
     }
     if not record["fits"]:
         sizes = re.search(r"\(([\d.]+)G\) exceeds available HBM \(([\d.]+)G\)", record["needs"])
