@@ -16,9 +16,10 @@ from glowdiff.importers.clip import CLIP
 from glowdiff.importers.family import load
 from glowdiff.importers.glide import GLIDE
 from glowdiff.importers.glow import GLOW
+from glowdiff.importers.inception import INCEPTION
 from glowdiff.importers.mapping import Arrays
 
-__all__ = ["adm", "clip", "glide", "glow"]
+__all__ = ["adm", "clip", "glide", "glow", "inception"]
 Loaded = tuple[Any, dict[str, Any]]  # module, variables
 
 
@@ -40,3 +41,8 @@ def glide(weights: Arrays, flags: Mapping[str, Any]) -> Loaded:
 def clip(text_weights: Arrays, image_weights: Arrays, flags: Mapping[str, Any] | None = None) -> Loaded:
     """GLIDE's CLIP, for `(x, t, method="image")` and `(tokens, mask, method="text")`; by default as released."""
     return load(CLIP, CLIP.parse(flags or {}), {"text_weights": text_weights, "image_weights": image_weights})
+
+
+def inception(weights: Arrays, flags: Mapping[str, Any] | None = None) -> Loaded:
+    """FID's Inception, for `(x)`; by default as released."""
+    return load(INCEPTION, INCEPTION.parse(flags or {}), {"weights": weights})
