@@ -122,11 +122,15 @@ def described(family: Family, values: dict[str, Any], **options: Any) -> tuple[C
     return config, family.spec(flags, config.data.name)
 
 
-def check(family: Family, flags: dict[str, Any], **files: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """The module and the shapes of its variables, of the weights' shapes in each file and without their memory."""
+def check(
+    family: Family, flags: dict[str, Any], kind: type[np.generic] = np.float32, **files: dict[str, Any]
+) -> tuple[Any, dict[str, Any]]:
+    """The module and the shapes of its variables, of the weights' shapes in each file and without their memory.
+
+    Layers are stacked: where they are large, a `kind` of one byte is the quickest.
+    """
     weights = {
-        name: {key: np.broadcast_to(np.float32(0), shape) for key, shape in shapes.items()}
-        for name, shapes in files.items()
+        name: {key: np.broadcast_to(kind(), shape) for key, shape in shapes.items()} for name, shapes in files.items()
     }
     return load(family, family.parse(flags), weights, lambda array: jax.ShapeDtypeStruct(array.shape, jnp.float32))
 
