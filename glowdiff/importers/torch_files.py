@@ -41,6 +41,10 @@ class Stranger(NamedTuple):
     name: str
 
 
+class _Module(dict[str, Any]):
+    """A module of a TorchScript program: its attributes by name."""
+
+
 class _Array(NamedTuple):
     storage: tuple[str, np.dtype, int]  # key, type and number of its numbers
     offset: int
@@ -50,6 +54,8 @@ class _Array(NamedTuple):
 
 def read(path: Path) -> Any:
     """What a file holds: for a state dict, a dictionary of arrays; what is no array of it is a `Stranger` or a value.
+
+    Of a TorchScript program, as CLIP was published, the state dict.
 
     Raises:
       Unknown: it is another kind of file.
@@ -75,7 +81,7 @@ def _guarded(reader: Callable[[IO[bytes]], Any], file: IO[bytes]) -> Any:
 
 
 def _zipped(file: IO[bytes]) -> Any:
-    """Since PyTorch 1.6: an archive of `data.pkl` and a member for every storage."""
+    """Since PyTorch 1.6, and of programs: an archive of `data.pkl` and a member for every storage."""
     try:
         archive = zipfile.ZipFile(file)
     except zipfile.BadZipFile as error:
@@ -83,8 +89,6 @@ def _zipped(file: IO[bytes]) -> Any:
     root = next((name[: -len("data.pkl")] for name in archive.namelist() if name.endswith("/data.pkl")), None)
     if root is None:
         raise Unknown("it is an archive of other things")
-    if f"{root}constants.pkl" in archive.namelist():
-        raise Unknown("it is a program (TorchScript); save its state_dict()")
 
     def numbers(key: str, dtype: np.dtype, count: int) -> np.ndarray:
         member = archive.getinfo(f"{root}data/{key}")
@@ -93,7 +97,8 @@ def _zipped(file: IO[bytes]) -> Any:
         return np.frombuffer(archive.read(member), dtype)
 
     with archive.open(f"{root}data.pkl") as pickled:
-        return _filled(_obeyed(pickled), numbers)
+        content = _obeyed(pickled)
+    return _filled(_state(content, "") if isinstance(content, _Module) else content, numbers)
 
 
 def _in_a_row(file: IO[bytes]) -> Any:
@@ -110,6 +115,17 @@ def _in_a_row(file: IO[bytes]) -> Any:
             raise Damaged(f"it is cut off: {len(storages):,} of {len(keys):,} arrays are whole")
         storages[key] = np.frombuffer(data, types[key])
     return _filled(content, lambda key, *_: storages[key])
+
+
+def _state(module: _Module, prefix: str) -> dict[str, _Array]:
+    """The arrays of a module and of those within it, by their paths."""
+    found: dict[str, _Array] = {}
+    for name, value in module.items():
+        if isinstance(value, _Module):
+            found |= _state(value, f"{prefix}{name}.")
+        elif isinstance(value, _Array):
+            found[f"{prefix}{name}"] = value
+    return found
 
 
 def _arrays(content: Any) -> list[_Array]:
@@ -130,7 +146,7 @@ def _filled(content: Any, numbers: Callable[[str, np.dtype, int], np.ndarray]) -
         if empty:
             return np.zeros(content.shape, flat.dtype)
         strides = [step * flat.itemsize for step in content.strides]
-        return np.ascontiguousarray(np.lib.stride_tricks.as_strided(flat[content.offset :], content.shape, strides))
+        return np.lib.stride_tricks.as_strided(flat[content.offset :], content.shape, strides).copy()
     if isinstance(content, dict):
         return {name: _filled(each, numbers) for name, each in content.items()}
     return [_filled(each, numbers) for each in content] if isinstance(content, list) else content
@@ -194,8 +210,10 @@ def _obeyed(file: IO[bytes]) -> Any:
         elif word in ("REDUCE", "NEWOBJ"):
             arguments, called = stack.pop(), stack.pop()
             stack.append(_called(called, arguments))
-        elif word == "BUILD":  # attributes, such as a state dict's `_metadata`
-            stack.pop()
+        elif word == "BUILD":  # attributes, also of a state dict (`_metadata`)
+            attributes = stack.pop()
+            if isinstance(stack[-1], _Module):
+                stack[-1].update(attributes)
         else:
             raise Unknown(f"its pickle says {word}")
     raise Damaged("its pickle has no end")
@@ -229,4 +247,4 @@ def _called(called: Any, arguments: tuple[Any, ...]) -> Any:
         return _Array(storage, int(offset), tuple(map(int, shape)), tuple(map(int, strides)))
     if name == _REBUILD[1]:  # of a parameter: the array is its first argument
         return arguments[0]
-    return Stranger(name)
+    return _Module() if name.startswith("__torch__") else Stranger(name)

@@ -32,6 +32,13 @@ class Name(Call):
     """Pickled as a name alone."""
 
 
+class Module:
+    """Pickled as a module of a program, which is called `__torch__.something`."""
+
+    def __init__(self, attributes):
+        self.attributes = attributes
+
+
 class Storage:
     def __init__(self, key, array):
         self.key, self.array = key, array
@@ -51,6 +58,11 @@ class Pickler(pickle._Pickler):
         return ("storage", kind, obj.key, "cpu", obj.array.size, *((None,) if self.legacy else ()))
 
     def save(self, obj, *args, **more):
+        if isinstance(obj, Module):
+            self.write(b"c__torch__.torch.nn\nModule\n)\x81")
+            super().save(obj.attributes)
+            self.write(b"b")
+            return None
         if not isinstance(obj, Call):
             return super().save(obj, *args, **more)
         self.write(f"c{obj.module}\n{obj.name}\n".encode())
@@ -111,7 +123,17 @@ def test_both_kinds_of_files(reading, kind):
     assert set(found) == set(ARRAYS)
     for name, array in ARRAYS.items():
         np.testing.assert_array_equal(found[name], array)
+        assert found[name].shape == array.shape
         assert found[name].dtype == (np.int64 if array.dtype == np.int64 else np.float32)
+
+
+def test_the_arrays_of_a_program(reading):
+    """As CLIP was published: modules within modules, and values that are no arrays."""
+    inner = Module({"weight": tensor("0", ARRAYS["a.weight"]), "training": False})
+    outer = Module({"a": inner, "scale": tensor("1", ARRAYS["b.bias"]), "name": "x", "sizes": [1, 2]})
+    found = reading(zipped(outer))
+    assert set(found) == {"a.weight", "scale"}
+    np.testing.assert_array_equal(found["a.weight"], ARRAYS["a.weight"])
 
 
 def test_views_of_one_storage(reading):
@@ -131,7 +153,7 @@ def test_a_truncated_file_is_told_from_others(reading):
     for damaged in (data[: len(data) // 2], zipped(content())[:-9], zipped(content(), {"a": np.zeros(1)})):
         with pytest.raises(ConfigError, match=r"a damaged file \("):
             reading(damaged)
-    for other in (pickle.dumps([1], 2), zipped(content(), **{"constants.pkl": ""}), b"%PDF"):
+    for other in (pickle.dumps([1], 2), b"PK\x05\x06" + bytes(18), b"%PDF"):
         with pytest.raises(ConfigError, match="which only PyTorch reads, if anything"):
             reading(other)
 

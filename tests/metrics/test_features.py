@@ -12,33 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from glowdiff.config.sections import MeshConfig
 from glowdiff.errors import ConfigError
-from glowdiff.method import Features
-from glowdiff.metrics.features import gathered, image_batches, moments, see
+from glowdiff.metrics.features import gathered, moments
 from glowdiff.metrics.moments import moments_of
-from glowdiff.sharding import make_mesh
 from tests import small
-
-MESH = make_mesh(MeshConfig())
-IMAGES = np.random.default_rng(0).integers(0, 256, (22, 6, 5, 3), dtype=np.uint8)
-WEIGHTS = {"params": np.random.default_rng(1).normal(size=(90, 4)).astype(np.float32)}
-
-
-def looked(variables, prepared):
-    flat = prepared.reshape(len(prepared), -1)
-    return {"flat": flat @ variables["params"] + 100, "map": prepared[:, :2, :2]}
-
-
-NETWORK = Features({"scaled": lambda x: x / 255.0, "raw": lambda x: x.astype(jnp.float32)}, looked)
-
-
-def seen(images=IMAGES, batch=8, names=("flat", "map"), variables=WEIGHTS, network=NETWORK, **more):
-    return see(network, variables, image_batches(images, batch, MESH), MESH, names, **more)
-
-
-def expected(images=IMAGES):
-    return looked(WEIGHTS, images / np.float32(255))
+from tests.metrics.looking import IMAGES, NETWORK, WEIGHTS, expected, looked, seen
 
 
 def test_each_image_counts_once_in_any_batches():
@@ -82,12 +60,11 @@ PROCESSES = """
 import json, sys
 import jax
 jax.distributed.initialize(sys.argv[2], 2, int(sys.argv[1]))
-import numpy as np
-from tests.metrics import test_features as here
+from glowdiff.metrics.features import gathered, moments
 from glowdiff.metrics.neighbours import neighbourhoods
-assert here.MESH.size == 4
-found = here.gathered(here.seen())
-total = here.moments(here.seen(), "flat")
+from tests.metrics.looking import MESH, seen
+assert MESH.size == 4
+found, total = gathered(seen()), moments(seen(), "flat")
 close = neighbourhoods(found["flat"], found["flat"][:11] + 1)
 print(json.dumps([found["flat"].tolist(), total.images, total.mean.tolist(), total.scatter.tolist(), list(close)]))
 """

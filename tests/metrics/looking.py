@@ -1,0 +1,31 @@
+"""A network that compiles at once, and pictures for it; processes of tests import nothing more."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+
+from glowdiff.config.sections import MeshConfig
+from glowdiff.method import Features
+from glowdiff.metrics.features import image_batches, see
+from glowdiff.sharding import make_mesh
+
+MESH = make_mesh(MeshConfig())
+IMAGES = np.random.default_rng(0).integers(0, 256, (22, 6, 5, 3), dtype=np.uint8)
+WEIGHTS = {"params": np.random.default_rng(1).normal(size=(90, 4)).astype(np.float32)}
+
+
+def looked(variables, prepared):
+    flat = prepared.reshape(len(prepared), -1)
+    return {"flat": flat @ variables["params"] + 100, "map": prepared[:, :2, :2]}
+
+
+NETWORK = Features({"scaled": lambda x: x / 255.0, "raw": lambda x: x.astype(jnp.float32)}, looked)
+
+
+def seen(images=IMAGES, batch=8, names=("flat", "map"), variables=WEIGHTS, network=NETWORK, **more):
+    return see(network, variables, image_batches(images, batch, MESH), MESH, names, **more)
+
+
+def expected(images=IMAGES):
+    return looked(WEIGHTS, images / np.float32(255))
