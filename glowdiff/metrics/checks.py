@@ -27,14 +27,24 @@ def check_features(features: np.ndarray, what: str = "the features", least: int 
     )
     count = len(features)
     require(count >= least, f"{what} are of {_images(count)}; this needs at least {least}.")
-    bad = np.flatnonzero(~np.isfinite(features).all(1))
-    listed = ", ".join(map(str, bad[:_SHOWN])) + (" ..." if len(bad) > _SHOWN else "")
-    require(
-        len(bad) == 0,
-        f"{what} are not finite (NaN or infinity) for {len(bad):,} of {_images(count)}, numbers {listed} counted from "
-        "0. Nothing can be measured with them; are the weights damaged, or the images?",
-    )
+    check_none_lost(np.flatnonzero(~np.isfinite(features).all(1)), count, what)
     return features
+
+
+def check_none_lost(numbers: np.ndarray, count: int, what: str = "the features") -> None:
+    """Raise `ConfigError` if there are any images of which features are not finite.
+
+    Args:
+      numbers: of these images, counted from 0.
+      count: of all images.
+      what: whose the features are.
+    """
+    listed = ", ".join(map(str, np.sort(numbers)[:_SHOWN])) + (" ..." if len(numbers) > _SHOWN else "")
+    require(
+        len(numbers) == 0,
+        f"{what} are not finite (NaN or infinity) for {len(numbers):,} of {_images(count)}, numbers {listed} counted "
+        "from 0. Nothing can be measured with them; are the network's weights damaged?",
+    )
 
 
 def check_widths(one: int, other: int, first: str = "the features", second: str = "the reference") -> None:

@@ -94,7 +94,7 @@ def squared_radii(features: np.ndarray, k: int = 3, mesh: Mesh | None = None) ->
     Raises:
       ConfigError: there are no more than k rows, or some are not finite.
     """
-    require(k > 0, f"k is {k}; a ball reaches to the first neighbour, or one further away.")
+    _check_k(k)
     features = check_features(features, least=k + 1)
     mesh = mesh or make_mesh(MeshConfig())
     points = _points(features, _shift(features))
@@ -105,11 +105,15 @@ def squared_radii(features: np.ndarray, k: int = 3, mesh: Mesh | None = None) ->
 
 
 def _checked(real: np.ndarray, fake: np.ndarray, k: int, mesh: Mesh | None) -> tuple[np.ndarray, np.ndarray, Mesh]:
-    require(k > 0, f"k is {k}; a ball reaches to the first neighbour, or one further away.")
+    _check_k(k)
     real = check_features(real, "the features of the real images", least=k + 1)
     fake = check_features(fake, "the features of the samples", least=k + 1)
     check_widths(real.shape[1], fake.shape[1], "the features of the real images", "the samples'")
     return real, fake, mesh or make_mesh(MeshConfig())
+
+
+def _check_k(k: int) -> None:
+    require(k > 0, f"k is {k}; a ball reaches to the first neighbour, or one further away.")
 
 
 def _meet(

@@ -45,7 +45,7 @@ class EfficientNetLite0(nn.Module):
             for repeat in range(repeats):
                 first, inner = stride if repeat == 0 else 1, x.shape[-1] * expansion
                 h = x if expansion == 1 else conv(inner, name=f"block_{number}_expand")(x)
-                h = conv(inner, (side, side), first, groups=inner, name=f"block_{number}_depthwise")(h)
+                h = conv(inner, (side, side), first, depthwise=True, name=f"block_{number}_depthwise")(h)
                 h = conv(features, activation=_as_it_is, name=f"block_{number}_project")(h)
                 x = x + h if first == 1 and x.shape[-1] == features else h
                 number += 1

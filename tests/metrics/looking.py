@@ -7,7 +7,7 @@ import numpy as np
 
 from glowdiff.config.sections import MeshConfig
 from glowdiff.method import Features
-from glowdiff.metrics.features import image_batches, see
+from glowdiff.metrics.features import array_batches, observer
 from glowdiff.sharding import make_mesh
 
 MESH = make_mesh(MeshConfig())
@@ -20,11 +20,15 @@ def looked(variables, prepared):
     return {"flat": flat @ variables["params"] + 100, "map": prepared[:, :2, :2]}
 
 
-NETWORK = Features({"scaled": lambda x: x / 255.0, "raw": lambda x: x.astype(jnp.float32)}, looked)
+def spoken(variables, tokens):
+    return {"text": variables["params"][tokens].sum(1)}
+
+
+NETWORK = Features({"scaled": lambda x: x / 255.0, "raw": lambda x: x.astype(jnp.float32)}, looked, spoken)
 
 
 def seen(images=IMAGES, batch=8, names=("flat", "map"), variables=WEIGHTS, network=NETWORK, **more):
-    return see(network, variables, image_batches(images, batch, MESH), MESH, names, **more)
+    return observer(network, MESH, names, **more)(variables, array_batches(batch, MESH, image=images))
 
 
 def expected(images=IMAGES):

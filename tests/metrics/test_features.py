@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from glowdiff.errors import ConfigError
-from glowdiff.metrics.features import gathered, moments
+from glowdiff.metrics.features import array_batches, gathered, moments, reader
 from glowdiff.metrics.moments import moments_of
 from tests import small
-from tests.metrics.looking import IMAGES, NETWORK, WEIGHTS, expected, looked, seen
+from tests.metrics.looking import IMAGES, MESH, NETWORK, WEIGHTS, expected, looked, seen, spoken
 
 
 def test_each_image_counts_once_in_any_batches():
@@ -32,6 +32,12 @@ def test_each_image_counts_once_in_any_batches():
     np.testing.assert_allclose(maps.mean, expected()["map"].reshape(22, -1).mean(0), rtol=1e-6)
 
 
+def test_captions_are_read_likewise():
+    tokens = np.random.default_rng(3).integers(0, 90, (11, 5)).astype(np.int32)
+    found = gathered(reader(NETWORK, MESH)(WEIGHTS, array_batches(4, MESH, tokens=tokens)))["text"]
+    np.testing.assert_allclose(found, spoken(WEIGHTS, tokens)["text"], rtol=1e-6)
+
+
 def test_the_order_of_images_does_not_matter():
     order = np.random.default_rng(2).permutation(22)
     np.testing.assert_allclose(moments(seen(IMAGES[order]), "flat").scatter, moments(seen(), "flat").scatter, rtol=1e-3)
@@ -42,7 +48,7 @@ def test_images_that_leave_no_numbers_are_named():
     network = NETWORK._replace(images=lambda v, x: looked(v, x) | {"flat": jnp.log(x[:, 0, 0] - 0.05)})
     images = np.maximum(IMAGES, 20)
     images[[4, 21], 0, 0, 0] = 3
-    with pytest.raises(ConfigError, match=r"features of 2 images are not finite \(NaN or infinity\), numbers 4, 21"):
+    with pytest.raises(ConfigError, match=r"not finite \(NaN or infinity\) for 2 of 22 images, numbers 4, 21"):
         gathered(seen(images, network=network, variables=broken))
 
 
@@ -51,6 +57,8 @@ def test_what_cannot_be_asked():
         next(seen(prepare="scald"))
     with pytest.raises(ConfigError, match=r"feature is 'flt'.*Did you mean 'flat'"):
         next(seen(names=("flt",)))
+    with pytest.raises(ConfigError, match="this network reads no captions"):
+        reader(NETWORK._replace(texts=None), MESH)
     with pytest.raises(ConfigError, match="no images to measure"):
         moments(seen(IMAGES[:0]), "flat")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from glowdiff.networks.convolution import convolve
+from glowdiff.networks.convolution import convolve, depthwise
 
 NUMBERS = ("NHWC", "HWIO", "NHWC")
 PADDED = ((1, 1), (1, 1))
@@ -29,3 +29,14 @@ def test_two_by_two_pixels_need_no_convolution():
     x, kernel = jnp.zeros((1, 2, 2, 4)), jnp.zeros((3, 3, 4, 4))
     traced = jax.make_jaxpr(lambda x: convolve(x, kernel, (1, 1), PADDED, dimension_numbers=NUMBERS))(x)
     assert "conv_general_dilated" not in str(traced)
+
+
+@pytest.mark.parametrize(("side", "kernel", "stride"), [(7, 5, 1), (8, 3, 2), (9, 5, 2), (2, 5, 2)])
+def test_channels_apart(side, kernel, stride):
+    rng = np.random.default_rng(0)
+    x, w = rng.normal(size=(2, side, side + 1, 6)), rng.normal(size=(kernel, kernel, 1, 6))
+    x, w = x.astype(np.float32), w.astype(np.float32)
+    expected = jax.lax.conv_general_dilated(
+        x, w, (stride, stride), "SAME", dimension_numbers=NUMBERS, feature_group_count=6
+    )
+    assert_allclose(depthwise(x, w, stride), expected, atol=1e-5)
