@@ -25,6 +25,7 @@ from glowdiff.importers.weights_files import read
 from glowdiff.networks.dinov2 import positions
 from glowdiff.trained import restore
 from tests.importers.golden import check, load_features, released
+from tests.metrics.golden import cases
 
 RELEASED = released("released_manifests_if")
 FAMILIES = {"CLIP": CLIP_VIT, "dinov2": DINOV2, "pt_inception": INCEPTION}
@@ -131,19 +132,16 @@ def test_what_is_no_vision_transformer_is_named():
 # ---- DINOv2.
 
 
-def sides(arrays):
-    return [int(name.removeprefix("in_image_")) for name in arrays if name.startswith("in_image_")]
-
-
 def test_dinov2():
     arrays, flags, weights = load_features("dinov2_vit")
     module, variables = importers.dinov2(weights, flags)
-    for side in sides(arrays):
-        found = highest(module.apply, variables, images(arrays[f"in_image_{side}"]))
-        grid = side // flags["patch_size"]
-        found["positions"] = positions(variables["params"]["positions"], grid, grid)[None]
+    for size in cases(arrays, "in_image_CASE"):
+        pictures = images(arrays[f"in_image_{size}"])
+        found = highest(module.apply, variables, pictures)
+        rows, columns = (side // flags["patch_size"] for side in pictures.shape[1:3])
+        found["positions"] = positions(variables["params"]["positions"], rows, columns)[None]
         for name, array in found.items():
-            if (key := f"out_{name}_{side}") in arrays:
+            if (key := f"out_{name}_{size}") in arrays:
                 np.testing.assert_allclose(array, arrays[key], atol=1.5e-6, rtol=0, err_msg=key)
 
 
@@ -220,5 +218,5 @@ def test_every_weight_of_a_release_has_its_place(name):
     ours = jax.tree.leaves(variables)
     unread = sum(math.prod(shape) for key, shape in shapes.items() if key == "mask_token")
     assert sum(leaf.size for leaf in ours) + unread == sum(map(math.prod, shapes.values()))
-    flags = family.releases.get(name.removeprefix("CLIP ").replace("dinov2 ", "dinov2_"), {})
+    flags = family.releases.get(name.removeprefix("CLIP ").replace("dinov2 ", "dinov2_"), release["config"])
     assert family.parse(flags) == family.parse(release["config"])
