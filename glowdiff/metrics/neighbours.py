@@ -130,8 +130,17 @@ def _meet(
 
 
 def _shift(features: np.ndarray) -> np.ndarray:
-    """Near the mean: |x|^2 - 2 x.y + |y|^2 loses less. Whole numbers, so that what is exact in float32 stays so."""
-    return np.rint(features.mean(0, dtype=np.float64)).astype(np.float32)
+    """Near the mean, [D], to be subtracted, so that |x|^2 - 2 x.y + |y|^2 loses less.
+
+    It is a multiple of a power of two near the deviation: so differences of whole numbers, and of whatever else is
+    exact in float32, stay exact, and equal distances equal.
+    """
+    mean, squares = features.mean(0, dtype=np.float64), np.zeros(features.shape[1])
+    for start in range(0, len(features), _COLUMNS):
+        squares += np.square(features[start : start + _COLUMNS] - mean).sum(0)
+    deviation = np.sqrt(squares / len(features))
+    grid = np.exp2(np.floor(np.log2(np.maximum(deviation, np.finfo(np.float32).tiny))))
+    return (np.rint(mean / grid) * grid).astype(np.float32)
 
 
 def _points(features: np.ndarray, shift: np.ndarray, radii: np.ndarray | None = None) -> _Points:

@@ -26,6 +26,7 @@ from glowdiff.networks.dinov2 import positions
 from glowdiff.trained import restore
 from tests.importers.golden import check, load_features, released
 from tests.metrics.golden import cases
+from tests.text.conftest import CLIP as VOCABULARY
 
 RELEASED = released("released_manifests_if")
 FAMILIES = {"CLIP": CLIP_VIT, "dinov2": DINOV2, "pt_inception": INCEPTION}
@@ -117,6 +118,26 @@ def test_the_layout_of_transformers_is_the_same_network():
         importers.clip_vit(theirs, config)
 
 
+def test_a_part_that_an_importer_wrote_is_read_back(tmp_path):
+    _, flags, weights = load_features("clip_vit")
+    flags["vocab_size"] = 600  # for the toy vocabulary
+    weights["token_embedding.weight"] = np.resize(weights["token_embedding.weight"], (600, flags["transformer_width"]))
+    np.savez(tmp_path / "weights.npz", **weights)
+    (tmp_path / "clip.txt").write_text("\n".join(["#version: 0.2", *VOCABULARY, ""]))
+    files, request = {"weights": tmp_path / "weights.npz"}, Request(vocabulary=tmp_path / "clip.txt")
+    assert not import_release(CLIP_VIT, files, flags, tmp_path / "part", request)
+    part = restore(tmp_path / "part")
+    _, expected = importers.clip_vit(weights, flags)
+    jax.tree.map(np.testing.assert_array_equal, dict(part.variables), expected)
+    features, picture = part.method.features, np.zeros((1, 20, 30, 3), np.uint8)
+    tokens = part.tokenizer.encode(["the cat"], flags["context_length"]).tokens
+    seen = jax.eval_shape(lambda v, x: features.images(v, features.prepare["cropped"](x)), part.variables, picture)
+    read = jax.eval_shape(features.texts, part.variables, tokens)
+    assert seen["image"].shape == read["text"].shape == (1, flags["embed_dim"])
+    with pytest.raises(ConfigError, match="it is imported, and not trained here"):
+        part.method.loss(part.variables, jax.random.key(0), {})
+
+
 def test_what_is_no_vision_transformer_is_named():
     with pytest.raises(WeightsError, match="a CLIP with a ResNet"):
         check(CLIP_VIT, {}, weights={"visual.layer1.0.conv1.weight": (64, 64, 1, 1)})
@@ -156,21 +177,6 @@ def test_dinov2_of_other_kinds():
     module = DINOV2.parse({"img_size": 28, "embed_dim": 8, "num_heads": 2, "depth": 1}).module()
     with pytest.raises(ValueError, match="30x28 pixels are not whole patches of 14"):
         jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 30, 28, 3)))
-
-
-def test_a_part_that_an_importer_wrote_is_read_back(tmp_path):
-    _, flags, weights = load_features("dinov2_vit")
-    np.savez(tmp_path / "weights.npz", **weights)
-    assert not import_release(DINOV2, {"weights": tmp_path / "weights.npz"}, flags, tmp_path / "part", Request())
-    part = restore(tmp_path / "part")
-    _, expected = importers.dinov2(weights, flags)
-    jax.tree.map(np.testing.assert_array_equal, dict(part.variables), expected)
-    features = part.method.features
-    picture = np.random.default_rng(0).integers(0, 256, (1, 20, 30, 3), dtype=np.uint8)
-    shapes = jax.eval_shape(lambda v, x: features.images(v, features.prepare["whole"](x)), part.variables, picture)
-    assert shapes["class"].shape == (1, flags["embed_dim"])
-    with pytest.raises(ConfigError, match="it is imported, and not trained here"):
-        part.method.loss(part.variables, jax.random.key(0), {})
 
 
 # ---- EfficientNet-Lite0.

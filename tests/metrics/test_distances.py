@@ -213,7 +213,8 @@ def test_neighbourhoods_in_tiles_and_far_away(monkeypatch, closed):
     monkeypatch.setattr("glowdiff.metrics.neighbours._ROWS", 32)
     monkeypatch.setattr("glowdiff.metrics.neighbours._COLUMNS", 25)
     whole, other = (np.rint(2 * each[:, :3]) for each in (A, B))
-    for real, fake in ((A, B), (whole + 10_000, other + 10_000)):
+    near = np.random.default_rng(1).normal(0.4, 1e-3, (2, 80, 3)).astype(np.float32)
+    for real, fake in ((A, B), (whole + 10_000, other + 10_000), near):
         found = neighbourhoods(real, fake, k=3, closed=closed)
         np.testing.assert_allclose(found, brute_force(real, fake, 3, closed), rtol=1e-6)
 
