@@ -2,7 +2,7 @@
 
 d^2 = |mu_1 - mu_2|^2 + tr(S_1 + S_2 - 2 (S_1 S_2)^(1/2)). With S_i = F_i F_i^T the last trace is the nuclear norm of
 F_1^T F_2, a sum of singular values: it needs no square root of a product that may not be definite, which is where other
-ways lose digits or find complex numbers. With all features at hand F is the centred rows, exact for any rank.
+ways lose digits or find complex numbers. With few features at hand F_i is their centred rows, exact for any rank.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from glowdiff.errors import require
 from glowdiff.metrics.checks import check_features, check_widths
-from glowdiff.metrics.moments import ROWS, Gaussian
+from glowdiff.metrics.moments import Gaussian, moments_of
 
 SPATIAL_CHANNELS = 7  # of Inception's map that sFID keeps
 
@@ -38,7 +38,7 @@ def frechet_distance(one: Gaussian, other: Gaussian) -> float:
 
 
 def frechet_distance_of_features(one: np.ndarray, other: np.ndarray) -> float:
-    """The squared distance between two sets of features [N, D] and [M, D], exact also where N or M is below D.
+    """The squared distance between two sets of features [N, D] and [M, D], exact where N or M is at most D.
 
     Raises:
       ConfigError: they are of different widths, of fewer than two images, or not finite.
@@ -106,12 +106,9 @@ def _root_of(gaussian: Gaussian) -> _Root:
 
 
 def _root_of_features(features: np.ndarray) -> _Root:
-    """The triangle of a QR decomposition of the centred rows, which are visited some at a time."""
-    mean = features.mean(0, dtype=np.float64)
-    rows = max(ROWS, features.shape[1])
-    factor = np.zeros((0, features.shape[1]))
-    for start in range(0, len(features), rows):
-        factor = np.concatenate([factor, features[start : start + rows] - mean])
-        if len(factor) > features.shape[1]:
-            factor = np.linalg.qr(factor, mode="r")
-    return _Root(mean, factor / np.sqrt(len(features) - 1))
+    """The centred rows themselves, which leave no rank to guess; of more rows than features, by the covariance."""
+    if len(features) > features.shape[1]:
+        return _root_of(moments_of(features).gaussian())
+    rows = features.astype(np.float64)
+    mean = rows.mean(0)
+    return _Root(mean, (rows - mean) / np.sqrt(len(rows) - 1))

@@ -60,7 +60,6 @@ def test_the_two_ways_agree_on_fewer_images_than_features():
 
 
 def test_more_rows_than_are_held_at_once(monkeypatch):
-    monkeypatch.setattr("glowdiff.metrics.frechet.ROWS", 20)
     monkeypatch.setattr("glowdiff.metrics.moments.ROWS", 20)
     expected = Moments(90, A.mean(0, dtype=np.float64), np.cov(A, rowvar=False, dtype=np.float64) * 89)
     for found, one in zip(moments_of(A), expected, strict=True):
