@@ -22,10 +22,8 @@ _LEAVES = {
 def parse(flags: Mapping[str, Any]) -> FIDInception:
     """See `Family.parse`; there is but one release."""
     read = values(flags, _DEFAULTS)
-    require_positive({"outputs": read["outputs"]}, "outputs")
-    network = FIDInception("inception", read["outputs"], read["bn_eps"])
-    network.check("--flags")
-    return network
+    require_positive(read, "outputs", "bn_eps")
+    return FIDInception("inception", read["outputs"], read["bn_eps"])
 
 
 def _source(network: FIDInception, path: Path) -> Source:

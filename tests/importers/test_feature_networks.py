@@ -131,9 +131,14 @@ def test_a_part_that_an_importer_wrote_is_read_back(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, dict(part.variables), expected)
     features, picture = part.method.features, np.zeros((1, 20, 30, 3), np.uint8)
     tokens = part.tokenizer.encode(["the cat"], flags["context_length"]).tokens
-    seen = jax.eval_shape(lambda v, x: features.images(v, features.prepare["cropped"](x)), part.variables, picture)
-    read = jax.eval_shape(features.texts, part.variables, tokens)
-    assert seen["image"].shape == read["text"].shape == (1, flags["embed_dim"])
+    for program, given, name in (
+        (lambda v, x: features.images(v, features.prepare["cropped"](x)), picture, "image"),
+        (features.texts, tokens, "text"),
+    ):
+        traced, shapes = jax.make_jaxpr(program, return_shape=True)(part.variables, given)
+        assert shapes[name].shape == (1, flags["embed_dim"])
+        assert "HIGHEST" in str(traced)
+        assert "precision=None" not in str(traced)  # TF32 or bfloat16 where a device prefers them
     with pytest.raises(ConfigError, match="it is imported, and not trained here"):
         part.method.loss(part.variables, jax.random.key(0), {})
 

@@ -27,8 +27,8 @@ def spoken(variables, tokens):
 NETWORK = Features({"scaled": lambda x: x / 255.0, "raw": lambda x: x.astype(jnp.float32)}, looked, spoken)
 
 
-def seen(images=IMAGES, batch=8, names=("flat", "map"), variables=WEIGHTS, network=NETWORK, **more):
-    return observer(network, MESH, names, **more)(variables, array_batches(batch, MESH, image=images))
+def seen(images=IMAGES, batch=8, names=("flat", "map"), network=NETWORK, **more):
+    return observer(network, MESH, names, **more)(WEIGHTS, array_batches(batch, MESH, image=images))
 
 
 def expected(images=IMAGES):

@@ -44,12 +44,11 @@ def test_the_order_of_images_does_not_matter():
 
 
 def test_images_that_leave_no_numbers_are_named():
-    broken = WEIGHTS | {"params": WEIGHTS["params"].copy()}
     network = NETWORK._replace(images=lambda v, x: looked(v, x) | {"flat": jnp.log(x[:, 0, 0] - 0.05)})
     images = np.maximum(IMAGES, 20)
     images[[4, 21], 0, 0, 0] = 3
     with pytest.raises(ConfigError, match=r"not finite \(NaN or infinity\) for 2 of 22 images, numbers 4, 21"):
-        gathered(seen(images, network=network, variables=broken))
+        gathered(seen(images, network=network))
 
 
 def test_what_cannot_be_asked():
