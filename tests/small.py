@@ -102,11 +102,15 @@ def clip_config(**changes: Any) -> Config:
     return config("clip", TINY | TINY_TEXT | base | {"model.network.layers": 1, "model.network.embedding": 8}, changes)
 
 
-def untrained_workdir(path: Path, config: Config, spec: DataSpec) -> Path:
-    """A workdir of an `untrained` model; if it reads captions, `CAPTIONS`."""
-    captions = config.model.captions
-    tokenizer = tokenizers.train(CAPTIONS, captions.vocab_size) if captions else None
-    keep(untrained(config, spec, tokenizer, deviation=0.3).trained, path)
+def untrained_workdir(path: Path, config: Config, spec: DataSpec | None = None, deviation: float = 0.3) -> Path:
+    """A workdir of an `untrained` model: of images of `spec`, and of `CAPTIONS` if it reads any; or of its own data."""
+    if spec is None:
+        experiment = build(config, path)
+        spec, tokenizer = experiment.dataset.spec, experiment.tokenizer
+    else:
+        captions = config.model.captions
+        tokenizer = tokenizers.train(CAPTIONS, captions.vocab_size) if captions else None
+    keep(untrained(config, spec, tokenizer, deviation).trained, path)
     return path
 
 

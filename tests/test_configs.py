@@ -214,7 +214,7 @@ def test_its_smoke_variant_trains_evaluates_and_samples(path, tmp_path):
         config.model.levels = min(config.model.levels, 1 if config.method == "realnvp" else 2)
     if "unroll" in config.model:
         config.model.unroll = 1
-    change(config.model, channels=32, timesteps=50)
+    change(config.model, **FEWER, channels=32, channel_mult="1", attention="", timesteps=50)
     metrics = train(parse(config), tmp_path)
     lines = small.log(tmp_path)
     assert [line["step"] for line in lines] == [1, 2]

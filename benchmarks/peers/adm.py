@@ -105,10 +105,12 @@ def main(argv: list[str]) -> None:
 def configuration(size: str, batch: int | None, dtype: str) -> Config:
     """The configuration of a size: the noise and the loss of DDPM, which both libraries have."""
     settings = defaults("diffusion")
-    model = dict(SIZES[size])
-    image, usual = model.pop("image"), model.pop("batch")
+    network = dict(SIZES[size])
+    image, usual = network.pop("image"), network.pop("batch")
     settings.data.update(name=DATA[image], size=image)
-    settings.model.update(schedule="linear", timesteps=1000, **model)
+    settings.model.class_conditional = network.pop("class_conditional", False)
+    settings.model.process.update(schedule="linear", timesteps=1000)
+    settings.model.network.update(network)
     settings.train.update(batch=batch or usual, ema_decay=0.9999)
     settings.sampling.update(sampler="ddim", steps="ddim50")
     settings.pictures.images = batch or usual

@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 from absl import logging
+from etils import epath
 
 from glowdiff.cli import peers
 from glowdiff.cli.paths import expanded
@@ -69,11 +70,18 @@ def _worded(error: Exception) -> str:
     return str(error) if isinstance(error, USER_ERRORS) else ""
 
 
-def initialize() -> None:
-    """Join the other processes of a pod or cluster, if there are any, and switch the compilation cache on."""
+def initialize(workdir: str | None = None) -> None:
+    """Join the other processes of a pod or cluster, if there are any, and switch the compilation cache on.
+
+    Of several processes only the first writes to it, so theirs is in the workdir, which all of them read.
+    """
     logging.set_verbosity(logging.WARNING)  # the libraries below chat at INFO
     peers.join()
-    if not os.environ.get("JAX_COMPILATION_CACHE_DIR") and os.environ.get("HOME", "~"):
+    if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        return
+    if workdir is not None and jax.process_count() > 1:
+        jax.config.update("jax_compilation_cache_dir", os.fspath(epath.Path(workdir) / "xla"))
+    elif os.environ.get("HOME", "~"):
         jax.config.update("jax_compilation_cache_dir", expanded("the compilation cache", "~/.cache/glowdiff/xla"))
 
 

@@ -29,6 +29,10 @@ def flags() -> Flags:
     )  # fmt: skip
     flags.add("workdir", "Where checkpoints, metrics and pictures go; local or gs://.", Path, shown="DIR", needed=True)
     flags.add("dry_run", "Check everything and print the table, without training.", bool, default=False)
+    flags.add(
+        "effort", "Of the compiler for a fast step, -1 to 1: with -1 a large model compiles soonest, for a first look.",
+        float, low=-1, high=1,
+    )  # fmt: skip
     flags.add("profile", "Trace the steps after FROM, up to TO: 10:13 are three.", shown="FROM:TO")
     flags.note("--config.KEY=VALUE", "Any key of it: --config.train.batch=32.")
     return flags
@@ -41,8 +45,8 @@ def main(arguments: Sequence[str]) -> None:
     profile = None if typed.profile is None else read_span("--profile", typed.profile)
     config = configuration(typed.config, typed.keys)
     check_folder("--workdir", typed.workdir)
-    initialize()
-    metrics = train(config, typed.workdir, dry_run=typed.dry_run, profile=profile)
+    initialize(typed.workdir)
+    metrics = train(config, typed.workdir, dry_run=typed.dry_run, profile=profile, effort=typed.effort)
     for name, value in metrics.items():
         if name.startswith("test_"):
             print(f"{describe(name)}: {value:.4f}")

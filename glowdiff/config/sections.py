@@ -114,10 +114,12 @@ class OptimizerConfig:
     b2: float = 0.999
     eps: float = 1e-8
     weight_decay: float = 0.0  # adamw only, of kernels only
+    mu_dtype: str = "float32"  # float32 | bfloat16, in which the mean of gradients is kept: 2 bytes less a parameter
 
     def check(self) -> None:
         """Raise `ConfigError` for impossible values."""
         require_choice("optimizer.name", self.name, ("adam", "adamw", "adamax"))
+        require_choice("optimizer.mu_dtype", self.mu_dtype, ("float32", "bfloat16"))
         require_choice("optimizer.decay", self.decay, ("constant", "cosine", "linear"))
         rate = self.learning_rate
         require(0 < rate < math.inf, f"optimizer.learning_rate is {rate}; it must be positive, and finite.")

@@ -13,8 +13,9 @@ class GroupNorm(nn.Module):
     """Normalises groups of channels over all pixels (Wu & He, 2018), with the parameters of `nn.GroupNorm`.
 
     Statistics are sums over the pixels of each channel, [B, C], and only these are put together to groups. Regrouping
-    the image instead, as Flax does, costs a CPU two to four times as much. The mean is subtracted before squares are
-    summed: in one pass digits would be lost.
+    the image instead, as Flax does, costs a CPU two to four times as much. An image of bfloat16 is summed together with
+    its squares, in one pass: float32 holds the square of every such number exactly. Of float32 images the mean is
+    subtracted first, for in one pass digits would be lost.
 
     Attributes:
       groups: of channels, as many in each.
@@ -43,6 +44,13 @@ class GroupNorm(nn.Module):
             by_channel = jnp.broadcast_to(by_group, (batch, self.groups, channels // self.groups))
             return by_channel.reshape(batch, *(1 for _ in pixels), channels)
 
+        half = jnp.finfo(x.dtype).bits < jnp.finfo(self.dtype).bits
         x = x.astype(self.dtype)
-        x = x - mean(x)
-        return x * (jax.lax.rsqrt(mean(jnp.square(x)) + self.epsilon) * scale) + bias
+        centre = mean(x)
+        if half:
+            variance = jnp.maximum(mean(jnp.square(x)) - jnp.square(centre), 0)
+        else:
+            # The variance does not change with the centre, so no gradient need be summed for it.
+            variance = mean(jnp.square(x - jax.lax.stop_gradient(centre)))
+        slope = jax.lax.rsqrt(variance + self.epsilon) * scale
+        return x * slope + (bias - centre * slope) if half else (x - centre) * slope + bias

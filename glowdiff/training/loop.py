@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
 from typing import Any
 
 import jax
 import numpy as np
 from etils import epath
 
+from glowdiff.config.numbers import check_number
 from glowdiff.config.sections import Config
 from glowdiff.data.batches import TrainIterator, eval_batches, train_batches
 from glowdiff.inference.drawer import Drawer
@@ -19,6 +19,7 @@ from glowdiff.metrics.scores import make_scorer
 from glowdiff.profiling.profiler import Profiler
 from glowdiff.profiling.span import Span
 from glowdiff.trained import keep_parts
+from glowdiff.training.compilation import compiled
 from glowdiff.training.experiment import Experiment, build
 from glowdiff.training.feed import Feed
 from glowdiff.training.fine_tune import check_source, start_from
@@ -36,7 +37,12 @@ class NonFiniteError(RuntimeError):
 
 
 def train(
-    config: Config, workdir: epath.PathLike, *, dry_run: bool = False, profile: Span | None = None
+    config: Config,
+    workdir: epath.PathLike,
+    *,
+    dry_run: bool = False,
+    profile: Span | None = None,
+    effort: float | None = None,
 ) -> dict[str, float]:
     """Train `config` in `workdir`, going on where an earlier run of it stopped.
 
@@ -47,16 +53,19 @@ def train(
       workdir: the run's folder; local or `gs://`.
       dry_run: check everything, print the table, and train nothing.
       profile: steps of which a trace goes to `workdir`/profile, and a table of the heaviest operations to the terminal.
+      effort: of the compiler for a fast train step, from -1, which compiles soonest, to 1; None: its default.
 
     Returns:
       The metrics of the last step that was evaluated.
 
     Raises:
-      ConfigError: the configuration is impossible, or not the one that the workdir holds; or steps to profile are
-        done already, or beyond the last.
+      ConfigError: the configuration is impossible, or not the one that the workdir holds; steps to profile are done
+        already, or beyond the last; or there is no such effort.
       CheckpointError: no checkpoint can be read or written; nothing is ever restarted silently.
       NonFiniteError: `train.max_skips` steps in a row were not finite.
     """
+    if effort is not None:
+        check_number("effort", effort, low=-1, high=1)
     with Preemption() as preemption, Lock(workdir) as lock, Checkpoints(workdir) as checkpoints:
         checkpoints.check_root()
         if profile:
@@ -78,6 +87,7 @@ def train(
                     experiment.tokenizer.save(workdir)
             keep_parts(config, workdir)
             run = _Run(experiment, workdir, checkpoints, preemption, batches, lock)
+            run.effort = effort
             run.say_rates(earlier)
             if profile is None:
                 return run.run()
@@ -112,6 +122,7 @@ class _Run:
         self.experiment, self.config = experiment, experiment.config
         self.checkpoints, self.preemption, self.batches, self.lock = checkpoints, preemption, batches, lock
         self.profiler: Profiler | None = None
+        self.effort: float | None = None
         self.due: dict[str, float] | None = None  # metrics of the last step, if it was saved before all was shown
         restored = checkpoints.restore_latest(experiment.abstract_state()._asdict())
         if restored is None:
@@ -189,13 +200,11 @@ class _Run:
     def _compile(self) -> Any:
         """Compile the step now, and say so, rather than at the first call."""
         self.reporter.say("Compiling the train step ...")
-        start = time.perf_counter()
         batch = self.experiment.example_batch(self.config.train.batch)
-        compiled = self.experiment.train_step().lower(self.state, batch, *self.frozen).compile()
-        memory = compiled.memory_analysis()
-        temporaries = f", {memory.temp_size_in_bytes / 2**20:,.1f} MiB of temporaries per device" if memory else ""
-        self.reporter.say(f"Compiled in {time.perf_counter() - start:.1f} s{temporaries}.")
-        return compiled
+        lowered = self.experiment.train_step().lower(self.state, batch, *self.frozen)
+        program, message = compiled(lowered, self.effort)
+        self.reporter.say(message)
+        return program
 
     def _boundary(self, step: int, metrics: Any, *, stop: bool, final: bool) -> None:
         """What is due after a step. Its line is written before its checkpoint, so that no line is ever missing."""

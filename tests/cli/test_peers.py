@@ -48,7 +48,7 @@ def test_peers_are_joined_where_there_are_any(environment, devices, libtpu, join
     assert calls == ([] if joined is None else [joined])
 
 
-def test_compiled_programs_are_kept_in_the_home_folder(monkeypatch, tmp_path):
+def test_compiled_programs_are_kept_in_the_home_folder_and_of_a_pod_in_the_workdir(monkeypatch, tmp_path):
     before = jax.config.jax_compilation_cache_dir
     updates = {}
     monkeypatch.setattr(jax.config, "update", updates.__setitem__)
@@ -60,8 +60,11 @@ def test_compiled_programs_are_kept_in_the_home_folder(monkeypatch, tmp_path):
     assert updates == {"jax_compilation_cache_dir": f"{tmp_path}/.cache/glowdiff/xla"}
     updates.clear()
     monkeypatch.setenv("HOME", "")
-    initialize()
+    initialize("gs://bucket/run")
     assert updates == {}
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    initialize("gs://bucket/run")
+    assert updates == {"jax_compilation_cache_dir": "gs://bucket/run/xla"}
     assert jax.config.jax_compilation_cache_dir == before
 
 

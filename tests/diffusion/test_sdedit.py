@@ -19,10 +19,10 @@ N = 16
 
 @pytest.fixture(scope="module")
 def trained_for_longer(tmp_path_factory) -> glowdiff.Model:
-    """Digits after 150 steps: enough to tell a digit from noise."""
+    """Digits after 120 steps: enough to tell a digit from noise."""
     workdir = tmp_path_factory.mktemp("sdedit") / "run"
     config = small.diffusion_config(
-        train__steps=150, train__batch=32, train__checkpoint_every=150, train__log_every=150, eval__every=0,
+        train__steps=120, train__batch=16, train__checkpoint_every=120, train__log_every=120, eval__every=0,
         pictures__every=0, optimizer__learning_rate=2e-3, model__class_conditional=False, model__label_dropout=0.0,
         sampling__steps="20",
     )  # fmt: skip

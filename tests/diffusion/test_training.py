@@ -29,7 +29,7 @@ from glowdiff.training.experiment import build
 from glowdiff.training.feed import Feed
 from tests import small
 
-MESHES = {"one": (1, 1), "data": (8, 1), "fsdp": (2, 4)}
+MESHES = {"one": (1, 1), "fsdp": (2, 4)}
 CONFIGS = {
     "diffusion": small.diffusion_config(
         dtype="float64", train__batch=16, model__network__dropout=0.1, model__timestep_sampler="loss_second_moment",
@@ -44,11 +44,11 @@ def on(config, name):
 
 found, images = {"losses": {}, "loops": {}, "split": {}}, {}
 for method, config in CONFIGS.items():
-    for name in MESHES if method == "diffusion" else ("one", "fsdp"):
+    for name in MESHES:
         run = on(config, name)
         batches = train_batches(run.dataset, run.config.data, batch=16, seed=0)
         feed, step, state, losses = Feed(batches, run.mesh), run.train_step(), run.initial_state(), []
-        for _ in range(6):
+        for _ in range(4):
             state, metrics = step(state, feed.next())
             losses.append(float(metrics["loss"]))
         batches.close()
@@ -57,13 +57,12 @@ for method, config in CONFIGS.items():
         found["split"][f"{method} {name}"] = len(split)
         if method == "diffusion":
             weights = jax.device_get(state.variables) if name == "one" else weights
-            if name != "data":
-                sampler = Drawer(run.method, run.mesh)
-                options = dataclasses.replace(run.config.sampling, guidance_scale=2.0, sampler="ancestral")
-                put = jax.tree.map(lambda a, like: jax.device_put(a, like.sharding), weights, dict(state.variables))
-                images[name] = sampler(put, jax.random.key(0), 8, options=options).images.astype(int)
-                text = sampler.lower(put, 8, options=options).compile().as_text()
-                found["loops"][name] = [(c.kind, c.loops) for c in find_collectives(text)]
+            sampler = Drawer(run.method, run.mesh)
+            options = dataclasses.replace(run.config.sampling, guidance_scale=2.0, sampler="ancestral")
+            put = jax.tree.map(lambda a, like: jax.device_put(a, like.sharding), weights, dict(state.variables))
+            images[name] = sampler(put, jax.random.key(0), 8, options=options).images.astype(int)
+            text = sampler.lower(put, 8, options=options).compile().as_text()
+            found["loops"][name] = [(c.kind, c.loops) for c in find_collectives(text)]
 found["worst"] = int(np.abs(images["one"] - images["fsdp"]).max())
 found["different"] = len(np.unique(images["one"].reshape(8, -1), axis=0))
 print(json.dumps(found))
@@ -78,12 +77,10 @@ def eight() -> dict:
 
 
 @pytest.mark.parametrize("method", ["diffusion", "classifier"])
-def test_every_mesh_has_the_loss_of_one_device(eight, method):
+def test_a_mesh_has_the_loss_of_one_device(eight, method):
     reference = eight["losses"][f"{method} one"]
-    assert len(set(reference)) == 6
-    for name in ("data", "fsdp") if method == "diffusion" else ("fsdp",):
-        np.testing.assert_allclose(eight["losses"][f"{method} {name}"], reference, rtol=1e-9, err_msg=name)
-    assert eight["split"]["diffusion data"] == 0
+    assert len(set(reference)) == 4
+    np.testing.assert_allclose(eight["losses"][f"{method} fsdp"], reference, rtol=1e-9)
     assert eight["split"][f"{method} fsdp"] > 30
 
 
@@ -101,7 +98,10 @@ def test_the_sampler_s_loop_holds_no_collective(eight):
 
 def test_a_resumed_run_is_an_uninterrupted_one(tmp_path):
     """With the history of losses that choose the timesteps, dropout, and labels withheld."""
-    changes = {"model__network__dropout": 0.1, "model__timestep_sampler": "loss_second_moment", "data__shift": 1}
+    changes = {
+        "model__network__dropout": 0.1, "model__timestep_sampler": "loss_second_moment", "data__shift": 1,
+        "pictures__every": 0,
+    }  # fmt: skip
     whole = small.diffusion_config(**changes)
     train(whole, tmp_path / "whole")
     train(small.diffusion_config(**changes, train__steps=2), tmp_path / "parts")

@@ -19,10 +19,9 @@ from tests import small
 STEPS, BATCH = 60, 16  # what the steps cost is the batch: tests compile without optimisations
 MODELS = {
     "glow": {"levels": 2, "depth": 4, "width": 16, "unroll": 1},
-    "realnvp": {"levels": 2, "depth": 2, "width": 6, "blocks": 1, "unroll": 1, "memory": "reversible"},
+    "realnvp": {"levels": 1, "depth": 2, "width": 6, "blocks": 1, "unroll": 1, "memory": "reversible"},
     "nice": {"depth": 4, "hidden_layers": 1, "width": 32},
 }
-ONE_LEVEL = {"levels": 1, "depth": 2, "memory": "plain"}  # compiles three times as fast
 
 
 def configuration(method: str, steps: int = STEPS, **model):
@@ -35,9 +34,13 @@ def configuration(method: str, steps: int = STEPS, **model):
     return parse(config)
 
 
+def trained(method):
+    return small.once(f"trained {method}", lambda path: train(configuration(method), path))
+
+
 @pytest.fixture(scope="module", params=MODELS)
 def workdir(request):
-    return small.once(f"trained {request.param}", lambda path: train(configuration(request.param), path))
+    return trained(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +69,7 @@ def both_bits(method, variables, images, levels):
 
 @pytest.fixture(scope="module")
 def run():
-    return small.once("trained realnvp of one level", lambda path: train(configuration("realnvp", **ONE_LEVEL), path))
+    return trained("realnvp")
 
 
 class TestMovingStatistics:
@@ -86,8 +89,8 @@ class TestMovingStatistics:
         assert forgotten - own > 1
 
     def test_they_survive_a_resume(self, run, tmp_path):
-        train(configuration("realnvp", STEPS // 2, **ONE_LEVEL), tmp_path)
-        config = configuration("realnvp", **ONE_LEVEL)
+        train(configuration("realnvp", STEPS // 2), tmp_path)
+        config = configuration("realnvp")
         train(config, tmp_path)
         expected, found = small.state_of(config, run), small.state_of(config, tmp_path)
         assert any("batch_stats" in path for path in expected)
@@ -103,11 +106,11 @@ from glowdiff.config.sections import MeshConfig
 from glowdiff.data.batches import train_batches
 from glowdiff.training.experiment import build
 from glowdiff.training.feed import Feed
-from tests.flows.test_trained import BATCH, ONE_LEVEL, both_bits, configuration
+from tests.flows.test_trained import BATCH, both_bits, configuration
 
 found = {}
 for name, shape in (("one", (1, 1)), ("four", (2, 2))):
-    run = build(configuration("realnvp", **ONE_LEVEL))
+    run = build(configuration("realnvp"))
     run = run._replace(mesh=sharding.make_mesh(MeshConfig(*shape), jax.devices()[: shape[0] * shape[1]]))
     state, step = run.initial_state(), run.train_step()
     feed = Feed(train_batches(run.dataset, run.config.data, batch=BATCH, seed=0), run.mesh)
@@ -145,7 +148,7 @@ print(json.dumps(found))
 def test_the_penalty_is_of_magnitudes_and_scales(digits):
     from glowdiff.catalog.methods import build_method
 
-    config = configuration("realnvp", **ONE_LEVEL)
+    config = configuration("realnvp")
     method = build_method(config, digits.spec)
     batch = {"image": digits.train.images[:16], "cond": {}}
     variables = jax.jit(method.init)(jax.random.key(0), batch)

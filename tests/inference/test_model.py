@@ -14,7 +14,6 @@ from glowdiff.data.dataset import load as load_data
 from glowdiff.errors import ConfigError
 from glowdiff.method import classes
 from glowdiff.metrics.bits_per_dim import make_evaluator
-from glowdiff.training.loop import train
 from glowdiff.workdir.checkpoint import CheckpointError
 from tests import small
 
@@ -32,9 +31,8 @@ def pictures(model) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def conditional(tmp_path_factory) -> glowdiff.Model:
-    workdir = tmp_path_factory.mktemp("conditional")
-    train(small.glow_config(model__class_conditional=True, model__class_weight=0.1), workdir)
-    return glowdiff.load(workdir)
+    config = small.glow_config(model__class_conditional=True, model__class_weight=0.1)
+    return glowdiff.load(small.untrained_workdir(tmp_path_factory.mktemp("run") / "conditional", config, deviation=0.1))
 
 
 KEY = jax.random.key(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -47,6 +48,25 @@ def test_learning_rates(settings, expected):
     schedule = learning_rate(small.glow_config(train__steps=100, optimizer__learning_rate=1e-2, **changes))
     for step, share in expected.items():
         np.testing.assert_allclose(schedule(step), share * 1e-2, atol=1e-8, err_msg=f"step {step}")
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "adamax"])
+def test_the_mean_of_gradients_may_be_kept_in_half_the_bytes(name):
+    gradients = np.random.default_rng(0).normal(1, 1, size=(8, 50)).astype(np.float32)
+    params = {}
+    for dtype in ("float32", "bfloat16"):
+        optimizer = make_optimizer(small.glow_config(optimizer__name=name, optimizer__mu_dtype=dtype))
+        params[dtype] = {"kernel": jnp.ones(50)}
+        state = optimizer.init(params[dtype])
+        for gradient in gradients:
+            updates, state = optimizer.update({"kernel": gradient}, state, params[dtype])
+            params[dtype] = optax.apply_updates(params[dtype], updates)
+        moments = [leaf.dtype.name for leaf in jax.tree.leaves(state) if leaf.shape]
+        assert moments == [dtype, "float32"]
+    whole, half = (params[dtype]["kernel"] - 1 for dtype in ("float32", "bfloat16"))
+    assert half.dtype == jnp.float32
+    np.testing.assert_allclose(half, whole, rtol=0.03, atol=2e-5)
+    assert (half != whole).any()
 
 
 def moved(name: str = "kernel", **changes) -> np.ndarray:

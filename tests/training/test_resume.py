@@ -20,13 +20,13 @@ from tests import small, toys
 # ---- Real signals at the real command.
 
 LONG = {
-    "train__steps": 150,
+    "train__steps": 90,
     "train__log_every": 1,
-    "train__checkpoint_every": 40,
+    "train__checkpoint_every": 30,
     "train__accumulate": 2,
     "train__clip": 50.0,
     "data__shift": 1,
-    "eval__every": 50,
+    "eval__every": 30,
     "eval__images": 16,
     "pictures__every": 0,
     "model__levels": 1,
@@ -71,8 +71,8 @@ def assert_equal(uninterrupted: Path, workdir: Path) -> None:
 
 def test_the_uninterrupted_run_logged_every_step_and_its_evaluations(uninterrupted):
     lines = small.log(uninterrupted)
-    assert [line["step"] for line in lines] == list(range(1, 151))
-    assert [line["step"] for line in lines if "test_bits_per_dim" in line] == [50, 100, 150]
+    assert [line["step"] for line in lines] == list(range(1, 91))
+    assert [line["step"] for line in lines if "test_bits_per_dim" in line] == [30, 60, 90]
 
 
 @pytest.mark.parametrize(
@@ -94,20 +94,20 @@ def test_a_signal_saves_exits_with_0_and_loses_nothing(number, cause, uninterrup
     out, err = process.communicate()
     assert process.returncode == 0, err
     stopped = small.steps(tmp_path)[-1]
-    assert seen <= stopped < 150, "the signal was to come in the middle"
+    assert seen <= stopped < 90, "the signal was to come in the middle"
     assert f"Stopped by {cause} after step {stopped}; the same command goes on from there." in out
     assert err == ""
     if number == signal.SIGTERM:  # the others take the same way from here
         assert_resumes_to(uninterrupted, tmp_path)
 
 
-# Kills itself, as `kill -9` would, when the files of step 80 are there and wait to be renamed into place: by then the
+# Kills itself, as `kill -9` would, when the files of step 60 are there and wait to be renamed into place: by then the
 # loop has gone on, and has written lines of later steps.
 KILLED = """
 import os, runpy, signal, sys
 
 def hook(event, arguments):
-    if event == "os.rename" and os.fspath(arguments[1]).endswith("/checkpoints/80"):
+    if event == "os.rename" and os.fspath(arguments[1]).endswith("/checkpoints/60"):
         os.kill(os.getpid(), signal.SIGKILL)
 
 sys.addaudithook(hook)
@@ -118,9 +118,9 @@ runpy.run_path("train.py", run_name="__main__")
 def test_kill_9_in_an_asynchronous_save_goes_on_from_the_step_before(uninterrupted, tmp_path):
     process = small.command("-c", KILLED, *arguments(tmp_path))
     assert process.returncode == -signal.SIGKILL, process.stderr
-    assert small.steps(tmp_path) == [40]
-    assert [path.name for path in tmp_path.glob("checkpoints/80*")] == ["80.orbax-checkpoint-tmp"]
-    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) >= 80
+    assert small.steps(tmp_path) == [30]
+    assert [path.name for path in tmp_path.glob("checkpoints/60*")] == ["60.orbax-checkpoint-tmp"]
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) >= 60
     assert_resumes_to(uninterrupted, tmp_path)
     assert list(tmp_path.glob("checkpoints/*tmp*")) == []
 
@@ -135,6 +135,12 @@ def config(toy):
     return toys.toy_config(
         toy, train__steps=STEPS, train__checkpoint_every=5, train__accumulate=2, eval__every=4, pictures__every=6
     )
+
+
+@pytest.fixture
+def whole(config) -> Path:
+    """The same run, never interrupted."""
+    return small.once("toy uninterrupted", lambda folder: train(config, folder))
 
 
 def signal_before(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int) -> None:
@@ -187,14 +193,13 @@ def at(step: int) -> Callable[[pytest.MonkeyPatch], None]:
         pytest.param(at(STEPS), STEPS, id="in the last step"),
     ],
 )
-def test_sigterm_loses_nothing(interrupt, stops_at, config, tmp_path, monkeypatch):
-    train(config, tmp_path / "uninterrupted")
+def test_sigterm_loses_nothing(interrupt, stops_at, config, whole, tmp_path, monkeypatch):
     with monkeypatch.context() as patches:
         interrupt(patches)
         train(config, tmp_path / "run")
     assert small.steps(tmp_path / "run")[-1] == stops_at
     train(config, tmp_path / "run")
-    assert_equal(tmp_path / "uninterrupted", tmp_path / "run")
+    assert_equal(whole, tmp_path / "run")
 
 
 def test_an_evaluation_that_sigterm_cut_is_made_up_for_by_the_next_run(config, tmp_path, monkeypatch):
@@ -214,12 +219,11 @@ def test_an_evaluation_that_sigterm_cut_is_made_up_for_by_the_next_run(config, t
     assert "test_bits_per_dim" in small.log(tmp_path)[3]
 
 
-def test_interrupted_at_every_step(config, tmp_path, monkeypatch):
-    train(config, tmp_path / "uninterrupted")
+def test_interrupted_at_every_step(config, whole, tmp_path, monkeypatch):
     for step in range(1, STEPS + 1):
         with monkeypatch.context() as patches:
             while_compiling(patches)
             train(config, tmp_path / "run")
         assert small.steps(tmp_path / "run")[-1] == step
     train(config, tmp_path / "run")
-    assert_equal(tmp_path / "uninterrupted", tmp_path / "run")
+    assert_equal(whole, tmp_path / "run")

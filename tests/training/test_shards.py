@@ -28,29 +28,24 @@ from glowdiff.training.step import jit_train_step, make_train_step
 from tests import small
 
 FLOW = {"dtype": "float64", "train__batch": 16, "model__lu": True, "model__init_images": 16}
-NET = {"dtype": "float64", "train__batch": 16, "model__network__dropout": 0.1}
+NET = {"dtype": "float64", "train__batch": 8, "model__network__dropout": 0.1}
 MODELS = {  # and the mesh that splits them, and micro-batches
     "glow": (small.glow_config(**FLOW, model__memory="plain"), small.DIGITS, (2, 4, 1)),
     "reversible": (small.glow_config(**FLOW, model__memory="reversible"), small.DIGITS, (2, 4, 1)),
     "unet": (small.diffusion_config(**NET), small.DIGITS, (2, 4, 1)),
-    "recomputed": (small.text_config(**NET, model__network__remat=True), small.COLOURS, (1, 8, 2)),
+    "recomputed": (small.diffusion_config(**NET, model__network__remat=True), small.DIGITS, (1, 4, 2)),
 }
 
-def batch_of(method, spec):
+def batch_of(method, spec, size):
     rng = np.random.default_rng(0)
     def array(leaf):
         if leaf.dtype == bool:
             return np.ones(leaf.shape, bool)
         return rng.integers(0, 10, leaf.shape).astype(leaf.dtype)
-    return jax.tree.map(array, batch_shapes(spec, 16, method.takes))
+    return jax.tree.map(array, batch_shapes(spec, size, method.takes))
 
-def step(config, spec, data, fsdp, accumulate):
-    mesh = sharding.make_mesh(MeshConfig(data, fsdp), jax.devices()[: data * fsdp])
-    config = small.replaced(config, train__accumulate=accumulate)
-    method, optimizer = build_method(config, spec), make_optimizer(config)
-    batch = batch_of(method, spec)
-    variables, rng = dict(jax.jit(method.init)(jax.random.key(0), batch)), np.random.default_rng(1)
-    variables["params"] = jax.tree.map(lambda p: p + 0.1 * rng.normal(size=p.shape), variables["params"])
+def step(config, method, variables, batch, data, fsdp):
+    mesh, optimizer = sharding.make_mesh(MeshConfig(data, fsdp), jax.devices()[: data * fsdp]), make_optimizer(config)
     state = fresh_state(optimizer, jax.random.key(2), variables)
     shardings = sharding.state_shardings(state, mesh)
     state = jax.jit(lambda s: jax.tree.map(jax.numpy.copy, s), out_shardings=shardings)(state)  # to be donated
@@ -64,7 +59,12 @@ def step(config, spec, data, fsdp, accumulate):
 
 found, again = {}, {}
 for name, (config, spec, (data, fsdp, accumulate)) in MODELS.items():
-    whole, split = step(config, spec, 1, 1, accumulate), step(config, spec, data, fsdp, accumulate)
+    config = small.replaced(config, train__accumulate=accumulate)
+    method = build_method(config, spec)
+    batch = batch_of(method, spec, config.train.batch)
+    variables, rng = dict(jax.jit(method.init)(jax.random.key(0), batch)), np.random.default_rng(1)
+    variables["params"] = jax.tree.map(lambda p: np.array(p + 0.1 * rng.normal(size=p.shape)), variables["params"])
+    whole, split = (step(config, method, variables, batch, *mesh) for mesh in ((1, 1), (data, fsdp)))
     found[name], again[name] = [whole[0], split[0]], split[1]
 
 # A model that no device could hold whole draws the same.

@@ -175,8 +175,7 @@ def test_no_linear_algebra_sits_in_a_loop(what, lu):
     assert not found, found and inside[max(0, found.start() - 300) : found.end() + 300]
 
 
-@pytest.mark.parametrize("platform", ["tpu", "cuda"])
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(("platform", "variant"), list(zip(["tpu", "cuda", "cuda", "tpu"], VARIANTS, strict=True)))
 def test_step_and_sampler_lower_for_accelerators(platform, variant):
     experiment = build(small.glow_config(**VARIANTS[variant], model__unroll=1, model__levels=2))
     state, batch = experiment.abstract_state(), experiment.example_batch(8)
