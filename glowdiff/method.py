@@ -97,6 +97,17 @@ class Guides(NamedTuple):
     embed: Callable[[Variables, Cond], Cond] | None = None
 
 
+class Features(NamedTuple):
+    """What a published network sees in pictures, and reads in captions: float32, for measuring."""
+
+    # From uint8 [B, H, W, 3] to what the network takes, by the name of the way; the first one is the usual
+    prepare: Mapping[str, Callable[[jax.Array], jax.Array]]
+    images: Callable[[Variables, jax.Array], dict[str, jax.Array]]  # (variables, prepared) -> features by name [B, ...]
+    texts: Callable[[Variables, jax.Array], dict[str, jax.Array]] | None = (
+        None  # (variables, tokens [B, L]) -> likewise
+    )
+
+
 class Method(NamedTuple):
     """What training needs, and whatever else the model can do: pure functions of arrays and a key."""
 
@@ -109,6 +120,7 @@ class Method(NamedTuple):
     takes: tuple[Condition, ...] = ()  # what it is told
     draws: Draws | None = None
     guides: Guides | None = None
+    features: Features | None = None
     diagnostics: Callable[[Variables], dict[str, jax.Array]] | None = None  # scalars worth watching, at evaluations
 
 

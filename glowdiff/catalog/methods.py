@@ -14,6 +14,7 @@ from glowdiff.errors import require
 from glowdiff.flows.build import glow_method, nice_method, realnvp_method
 from glowdiff.flows.config import GlowConfig, NICEConfig, RealNVPConfig
 from glowdiff.method import Frozen, Method
+from glowdiff.networks.features import FeaturesConfig, features_method
 from glowdiff.sharding import Platform, platform_of
 from glowdiff.spec import DataSpec
 
@@ -33,6 +34,7 @@ METHODS: dict[str, Entry] = {
     "diffusion": Entry(DiffusionConfig, build_diffusion),
     "classifier": Entry(ClassifierConfig, build_classifier),
     "clip": Entry(ClipConfig, build_clip),
+    "features": Entry(FeaturesConfig, features_method),
 }
 
 

@@ -15,23 +15,29 @@ from glowdiff.errors import printable, require
 from glowdiff.importers import flags as originals
 from glowdiff.importers.adm import ADM
 from glowdiff.importers.clip import CLIP
+from glowdiff.importers.clip_vit import CLIP_VIT
+from glowdiff.importers.dinov2 import DINOV2
+from glowdiff.importers.efficientnet import EFFICIENTNET
 from glowdiff.importers.family import DTYPES, Family, Request, import_release
 from glowdiff.importers.glide import GLIDE
 from glowdiff.importers.glow import GLOW
+from glowdiff.importers.inception import INCEPTION
 from glowdiff.method import context, row
 from glowdiff.workdir import description
 
-FAMILIES = {family.name: family for family in (GLOW, ADM, GLIDE, CLIP)}
+FAMILIES = {family.name: family for family in (GLOW, ADM, GLIDE, CLIP, INCEPTION, CLIP_VIT, DINOV2, EFFICIENTNET)}
 
 
 def flags(family: Family) -> Flags:
     """What the command takes for a system."""
     flags = Flags(
-        f"glowdiff import {family.name}", f"Imports {family.help}.", "docs/importing.md",
+        f"glowdiff import {family.name}", f"Imports {family.help}.",
+        "docs/metrics.md" if family.measures else "docs/importing.md",
         " ".join([*(f"--{file.flag}=FILE" for file in family.files), "--workdir=DIR ..."]),
     )  # fmt: skip
     for file in family.files:
-        flags.add(file.flag, _sentence(file.help), Path, needed=True)
+        elsewhere = "; default: the one in its package" if family.packaged else ""
+        flags.add(file.flag, _sentence(file.help + elsewhere), Path, needed=not family.packaged)
     flags.add("workdir", "Where to write; must be empty or not there.", Path, shown="DIR", needed=True)
     if family.releases:
         names = ", ".join(list(family.releases)[:4]) + (" ..." if len(family.releases) > 4 else "")
@@ -40,6 +46,8 @@ def flags(family: Family) -> Flags:
     flags.add("flags", _sentence(about), needed=not (family.releases or family.complete))
     if family.tokenizer:
         flags.add("vocab", _sentence(family.vocabulary), Path)
+    if family.measures:
+        return flags
     flags.add("dtype", f"Of the arithmetic: {' or '.join(DTYPES)}.", default="float32", choices=DTYPES)
     flags.add("data", "A data set's name, an .npz file or a folder; else after the flags.", shown="NAME")
     flags.add("batch", "Images per step, to train on; else as published.", int, low=1)
@@ -56,12 +64,15 @@ def main(arguments: Sequence[str]) -> None:
     typed = flags(family).parse(arguments[1:])
     check_folder("--workdir", typed.workdir)
     release, values = _flags(family, typed)
-    files = {file.flag: Path(getattr(typed, file.flag)) for file in family.files}
+    named = {file.flag: getattr(typed, file.flag) for file in family.files}
+    files = {flag: Path(path) if path or not family.packaged else family.packaged() for flag, path in named.items()}
     vocabulary = Path(typed.vocab) if family.tokenizer and typed.vocab else None
-    request = Request(release, typed.data, typed.batch or 0, typed.dtype, vocabulary)
+    request = Request(release, vocabulary=vocabulary)
+    if not family.measures:
+        request = request._replace(data=typed.data, batch=typed.batch or 0, dtype=typed.dtype)
     ready = import_release(family, files, values, typed.workdir, request)
     print(printable(f"{typed.workdir} holds the model; {_use(typed.workdir)}"))
-    if family.unpublished and not typed.data:
+    if family.unpublished and not request.data:
         print(family.unpublished.format(workdir=typed.workdir))
     elif not ready:
         print("Its data set is not on this machine: to train on, prepare it first and import again.")
@@ -99,6 +110,8 @@ def _use(workdir: str) -> str:
     """What to do with a workdir."""
     config, spec = description.read(workdir)
     method = build_method(config, spec)
+    if method.features is not None:
+        return f"evaluate.py --metrics=... --features={workdir} measures samples with it."
     if method.guides is not None:
         return f"sample.py --{config.method}={workdir} guides with it."
     run = f"--workdir={workdir}" + (' --prompt="..."' if context(method.takes) else "")

@@ -13,12 +13,16 @@ from typing import Any
 
 from glowdiff.importers.adm import ADM, enlarging
 from glowdiff.importers.clip import CLIP
+from glowdiff.importers.clip_vit import CLIP_VIT
+from glowdiff.importers.dinov2 import DINOV2
+from glowdiff.importers.efficientnet import EFFICIENTNET
 from glowdiff.importers.family import load
 from glowdiff.importers.glide import GLIDE
 from glowdiff.importers.glow import GLOW
+from glowdiff.importers.inception import INCEPTION
 from glowdiff.importers.mapping import Arrays
 
-__all__ = ["adm", "clip", "glide", "glow"]
+__all__ = ["adm", "clip", "clip_vit", "dinov2", "efficientnet_lite0", "glide", "glow", "inception"]
 Loaded = tuple[Any, dict[str, Any]]  # module, variables
 
 
@@ -40,3 +44,23 @@ def glide(weights: Arrays, flags: Mapping[str, Any]) -> Loaded:
 def clip(text_weights: Arrays, image_weights: Arrays, flags: Mapping[str, Any] | None = None) -> Loaded:
     """GLIDE's CLIP, for `(x, t, method="image")` and `(tokens, mask, method="text")`; by default as released."""
     return load(CLIP, CLIP.parse(flags or {}), {"text_weights": text_weights, "image_weights": image_weights})
+
+
+def inception(weights: Arrays, flags: Mapping[str, Any] | None = None) -> Loaded:
+    """FID's Inception, for `(x)`; by default as released."""
+    return load(INCEPTION, INCEPTION.parse(flags or {}), {"weights": weights})
+
+
+def clip_vit(weights: Arrays, flags: Mapping[str, Any]) -> Loaded:
+    """CLIP with a Vision Transformer, for `(x)` and `(tokens, method="text")`."""
+    return load(CLIP_VIT, CLIP_VIT.parse(flags), {"weights": weights})
+
+
+def dinov2(weights: Arrays, flags: Mapping[str, Any]) -> Loaded:
+    """DINOv2, for `(x)` of any size."""
+    return load(DINOV2, DINOV2.parse(flags), {"weights": weights})
+
+
+def efficientnet_lite0(weights: Arrays, flags: Mapping[str, Any] | None = None) -> Loaded:
+    """EfficientNet-Lite0, for `(x)`."""
+    return load(EFFICIENTNET, EFFICIENTNET.parse(flags or {}), {"weights": weights})

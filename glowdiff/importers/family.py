@@ -21,9 +21,11 @@ from glowdiff.importers import weights_files
 from glowdiff.importers.mapping import Arrays, Path, Source, WeightsError, convert, float32, leaves
 from glowdiff.importers.workdir import check_new, facts, named_data, write
 from glowdiff.method import batch_shapes
-from glowdiff.sharding import Platform
+from glowdiff.networks.features import features_module
+from glowdiff.sharding import Platform, make_mesh
 from glowdiff.spec import DataSpec
 from glowdiff.text.tokenizer import Tokenizer
+from glowdiff.trained import Trained, keep
 
 DTYPES = ("float32", "bfloat16")
 NAME_DATA = "name them: --data=cifar10 (any name of a data set), --data=FILE.npz or --data=FOLDER."
@@ -31,6 +33,7 @@ _ANY = "unknown"  # data of which a module alone knows no more than the flags sa
 _PLATFORM = Platform("cpu")  # modules for use by hand run everywhere
 _MODULES: dict[str, Callable[..., Any]] = {
     "diffusion": denoising_module, "classifier": classifying_module, "clip": clip_module, "glow": glow_module,
+    "features": features_module,
 }  # fmt: skip
 
 
@@ -50,6 +53,12 @@ class Request(NamedTuple):
     batch: int = 0  # images per step if training goes on; 0: as published
     dtype: str = "float32"  # of the networks' arithmetic; the originals' is float32, or float16
     vocabulary: FilePath | None = None  # the file of the original's; None: the package that has it fetches it
+
+
+def as_they_are(flags: Any, arrays: Arrays) -> Arrays:
+    """The names of a file are those that the sources speak of."""
+    del flags
+    return arrays
 
 
 def no_averages(arrays: dict[str, np.ndarray]) -> tuple[Arrays, Arrays]:
@@ -77,6 +86,8 @@ class Family:
     flags: str = 'a file of its flags, JSON, key=value,..., or "--key value ..."'  # help
     complete: bool = False  # no flags at all are those of the release
     releases: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)  # their flags, by name
+    packaged: Callable[[], FilePath] | None = None  # where the weights are if no file is named, or a `ConfigError`
+    measures: bool = False  # images, for which it is not trained here, so nothing is asked about data and training
     classes: str = ""  # the flag that says how many classes there are
     unpublished: str = ""  # what to say where no data are named, if those of the release cannot be had
     vocabulary: str = ""  # help, if it reads captions, and
@@ -84,6 +95,9 @@ class Family:
     unread: str = ""  # names in files that are no weights, as a regular expression
     averages: Callable[[dict[str, np.ndarray]], tuple[Arrays, Arrays]] = no_averages  # a file's weights and averages
     unused: str = ""  # weights that may have no counterpart, likewise
+    # (flags, a file's weights) -> these by the names that `sources` speaks of, whoever has saved them; a `WeightsError`
+    # if they are known to be of something else
+    renamed: Callable[[Any, Arrays], Arrays] = as_they_are
 
 
 def configuration(family: Family, flags: Any, request: Request) -> Config:
@@ -162,6 +176,10 @@ def import_release(
     shapes = _shapes(config, spec)
     variables = _variables(family, flags, weights, shapes)
     ema = _variables(family, flags, weights | averaged, shapes)["params"] if averaged else None
+    if config.method == "features":  # a part of other models, which no optimiser ever sees
+        method = METHODS[config.method].build(config.model, spec, config.dtype, platform=_PLATFORM)
+        keep(Trained(method, variables, config, spec, make_mesh(config.mesh), 0, tokenizer), workdir)
+        return ready
     write(workdir, config, spec, variables, ema)
     if tokenizer is not None:
         tokenizer.save(workdir)
@@ -187,7 +205,9 @@ def _variables(
     sources = family.sources(flags, list(expected))
     for file in family.files:
         try:
-            arrays |= convert(weights[file.flag], sources[file.flag], expected, leaf, family.unused)
+            arrays |= convert(
+                family.renamed(flags, weights[file.flag]), sources[file.flag], expected, leaf, family.unused
+            )
         except WeightsError as error:
             raise WeightsError(f"{file.title}: {error}" if file.title else str(error)) from error
     return jax.tree.unflatten(jax.tree.structure(shapes), [arrays[path] for path in expected])

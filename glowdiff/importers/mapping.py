@@ -95,6 +95,15 @@ def matrix(kernel: np.ndarray) -> np.ndarray:
     return kernel.reshape(kernel.shape[:2]).T
 
 
+def third(which: int, each: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+    """Of the queries, keys and values that lie in one array, [3 out, ...], one, which `each` converts."""
+
+    def convert(array: np.ndarray) -> np.ndarray:
+        return each(np.split(array, 3)[which])
+
+    return convert
+
+
 def stacked(each: Callable[[np.ndarray], np.ndarray]) -> Callable[..., np.ndarray]:
     """The arrays of all layers in one, [layers, ...], of which `each` converts a layer's."""
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from glowdiff.archives import FILE_LIMIT, open_npz
 from glowdiff.errors import ConfigError, require
 from glowdiff.files import check_ordinary, read_text
+from glowdiff.importers import torch_files
 
 _CONTENT = "an .npz, .safetensors or .pt file of the state dict"
 _TO_NPZ = "np.savez(path, **{key: tensor.numpy() for key, tensor in state_dict.items()})"
@@ -76,11 +78,22 @@ def _shards(path: Path, key: str) -> dict[str, np.ndarray]:
 
 def _torch(path: Path, key: str) -> dict[str, np.ndarray]:
     try:
+        state = torch_files.read(path)
+    except torch_files.Damaged as error:
+        raise ConfigError(f"{key} is {path}, a damaged file ({error}).") from error
+    except torch_files.Unknown as error:
+        return _by_torch(path, key, str(error))
+    return _state_dict(path, key, state, np.ndarray)
+
+
+def _by_torch(path: Path, key: str, why: str) -> dict[str, np.ndarray]:
+    """Of the kinds of files that `torch_files` does not know."""
+    try:
         import torch  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise ConfigError(
-            f"{key} is {path}, which only PyTorch reads; install it (pip install torch), or where it is installed save "
-            f"the weights with {_TO_NPZ}, in which state_dict is "
+            f"{key} is {path}, which only PyTorch reads, if anything ({why}); install it (pip install torch), or where "
+            f"it is installed save the weights with {_TO_NPZ}, in which state_dict is "
             'torch.load(path, weights_only=True, map_location="cpu").'
         ) from None
     try:
@@ -88,14 +101,20 @@ def _torch(path: Path, key: str) -> dict[str, np.ndarray]:
     except Exception as error:  # of PyTorch's own unpickler, which refuses everything but arrays
         said = str(error).partition("\n")[0]
         raise ConfigError(f"{key} is {path}, which PyTorch does not read as weights alone ({said}).") from error
+    tensors = _state_dict(path, key, state, torch.Tensor)
+    half = torch.bfloat16  # of which NumPy has none
+    return {name: (tensor.float() if tensor.dtype == half else tensor).numpy() for name, tensor in tensors.items()}
+
+
+def _state_dict(path: Path, key: str, state: Any, kind: type) -> dict[str, Any]:
+    """`state`, once it is sure that it is a dictionary of arrays, which are of this kind."""
     require(isinstance(state, dict), f"{key} is {path}, which holds a {type(state).__name__}, not a state dict.")
-    strangers = [name for name, value in state.items() if not isinstance(value, torch.Tensor)]
+    strangers = [name for name, value in state.items() if not isinstance(value, kind)]
     require(
         not strangers,
         f"{key} is {path}, whose {', '.join(map(str, strangers[:4]))} is no array; save the state dict itself.",
     )
-    half = torch.bfloat16  # of which NumPy has none
-    return {name: (tensor.float() if tensor.dtype == half else tensor).numpy() for name, tensor in state.items()}
+    return state
 
 
 def _numbers(path: Path, key: str, name: str, array: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -12,10 +13,20 @@ from flax import linen as nn
 from glowdiff.networks.recomputation import remat
 
 
-def layer_norm(dtype: Any, param_dtype: Any, name: str) -> nn.LayerNorm:
+def quick_gelu(x: jax.Array) -> jax.Array:
+    """What OpenAI's CLIP was trained with, in place of GELU."""
+    return x * nn.sigmoid(1.702 * x)
+
+
+ACTIVATIONS: Mapping[str, Callable[[jax.Array], jax.Array]] = {
+    "gelu": functools.partial(nn.gelu, approximate=False), "quick_gelu": quick_gelu,
+}  # fmt: skip
+
+
+def layer_norm(dtype: Any, param_dtype: Any, name: str, epsilon: float = 1e-5) -> nn.LayerNorm:
     """Normalises channels; it computes in, and returns, float32 or whatever is wider."""
     wide = jnp.promote_types(dtype, jnp.float32)
-    return nn.LayerNorm(epsilon=1e-5, dtype=wide, param_dtype=param_dtype, use_fast_variance=False, name=name)
+    return nn.LayerNorm(epsilon=epsilon, dtype=wide, param_dtype=param_dtype, use_fast_variance=False, name=name)
 
 
 class Block(nn.Module):
@@ -27,6 +38,7 @@ class Block(nn.Module):
     key_bias: bool
     dtype: Any
     param_dtype: Any
+    activation: str = "gelu"
 
     @nn.compact
     def __call__(self, x: jax.Array, _: None = None) -> tuple[jax.Array, None]:
@@ -46,7 +58,7 @@ class Block(nn.Module):
         h = jax.nn.dot_product_attention(query, key, value, is_causal=self.causal).reshape(b, t, c)
         x = x + dense(c, (2 * c * self.layers) ** -0.5, "proj_out")(h)
         h = layer_norm(**kinds, name="norm_mlp")(x).astype(self.dtype)
-        h = functools.partial(nn.gelu, approximate=False)(dense(4 * c, (2 * c) ** -0.5, "mlp_in")(h))
+        h = ACTIVATIONS[self.activation](dense(4 * c, (2 * c) ** -0.5, "mlp_in")(h))
         return x + dense(c, (2 * c * self.layers) ** -0.5, "mlp_out")(h), None
 
 
@@ -60,6 +72,7 @@ class Transformer(nn.Module):
       key_bias: keys have a bias, which no softmax notices; the originals differ.
       remat: recompute each block in the backward pass instead of keeping its activations.
       dtype: of the matrix products. Norms and softmax are float32, or wider.
+      activation: of the MLPs: gelu | quick_gelu.
     """
 
     layers: int
@@ -69,13 +82,14 @@ class Transformer(nn.Module):
     remat: bool = False
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
+    activation: str = "gelu"
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """[B, T, C] -> [B, T, C], not normalised."""
         block = remat(Block, self.remat, prevent_cse=False)
         scanned = nn.scan(block, variable_axes={"params": 0}, split_rngs={"params": True}, length=self.layers)
-        kinds = (self.dtype, self.param_dtype)
+        kinds = (self.dtype, self.param_dtype, self.activation)
         x, _ = scanned(self.heads, self.layers, self.causal, self.key_bias, *kinds, name="blocks")(
             x.astype(self.dtype), None
         )

@@ -46,6 +46,28 @@ def load_glow(name: str) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[st
     return arrays, spec["config"], weights
 
 
+def load_features(name: str) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, np.ndarray]]:
+    """Arrays as they are, arguments and weights of a feature network's golden."""
+    with np.load(FOLDER / f"{name}.npz", allow_pickle=False) as file:
+        arrays = dict(file)
+    spec = json.loads(str(arrays.pop("spec")))
+    return (
+        arrays,
+        spec["config"],
+        {key: _feature_weight(name, key, tuple(shape)) for key, shape in spec["manifest"].items()},
+    )
+
+
+def _feature_weight(name: str, key: str, shape: tuple[int, ...]) -> np.ndarray:
+    weight = random_weight(key, shape)
+    if key.endswith("running_var"):
+        return abs(weight) + 1
+    if name == "inception_fid" and len(shape) == 4:  # else no image would reach the features
+        wide = np.random.default_rng(zlib.crc32(key.encode())).standard_normal(shape).astype(np.float32)
+        return wide * np.float32(np.sqrt(2 / np.prod(shape[1:])))
+    return weight + np.float32(len(shape) == 1 and key.endswith(".weight"))
+
+
 def load_torch(name: str) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, np.ndarray]]:
     """Arrays (channels last), constructor's arguments and weights of an ADM golden."""
     with np.load(FOLDER / f"{name}.npz", allow_pickle=False) as file:
@@ -100,16 +122,20 @@ def described(family: Family, values: dict[str, Any], **options: Any) -> tuple[C
     return config, family.spec(flags, config.data.name)
 
 
-def check(family: Family, flags: dict[str, Any], **files: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """The module and the shapes of its variables, of the weights' shapes in each file and without their memory."""
+def check(
+    family: Family, flags: dict[str, Any], kind: type[np.generic] = np.float32, **files: dict[str, Any]
+) -> tuple[Any, dict[str, Any]]:
+    """The module and the shapes of its variables, of the weights' shapes in each file and without their memory.
+
+    Layers are stacked: where they are large, a `kind` of one byte is the quickest.
+    """
     weights = {
-        name: {key: np.broadcast_to(np.float32(0), shape) for key, shape in shapes.items()}
-        for name, shapes in files.items()
+        name: {key: np.broadcast_to(kind(), shape) for key, shape in shapes.items()} for name, shapes in files.items()
     }
     return load(family, family.parse(flags), weights, lambda array: jax.ShapeDtypeStruct(array.shape, jnp.float32))
 
 
-def released() -> dict[str, Any]:
-    """What is known of every released ADM and GLIDE checkpoint, by name: flags, keys with shapes, parameters."""
-    with gzip.open(FOLDER / "released_manifests.json.gz") as file:
+def released(manifests: str = "released_manifests") -> dict[str, Any]:
+    """What is known of released checkpoints (ADM's and GLIDE's), by name: flags, keys with shapes, parameters."""
+    with gzip.open(FOLDER / f"{manifests}.json.gz") as file:
         return json.load(file)

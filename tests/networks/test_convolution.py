@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose
 
 from glowdiff.networks import convolution
 from glowdiff.networks.convolution import convolve
+from glowdiff.networks.depthwise import depthwise
 
 NUMBERS = ("NHWC", "HWIO", "NHWC")
 PADDED = ((1, 1), (1, 1))
@@ -57,3 +58,14 @@ def test_only_cpus_take_parts(platform, convolutions, monkeypatch):
     traced = jax.jit(gradients).trace(jnp.zeros((5, 4, 4, 6)), jnp.zeros((3, 3, 6, 7)))
     text = traced.lower(lowering_platforms=(platform,)).as_text()
     assert text.count("stablehlo.convolution(") == convolutions
+
+
+@pytest.mark.parametrize(("side", "kernel", "stride"), [(7, 5, 1), (8, 3, 2), (9, 5, 2), (2, 5, 2)])
+def test_channels_apart(side, kernel, stride):
+    rng = np.random.default_rng(0)
+    x, w = rng.normal(size=(2, side, side + 1, 6)), rng.normal(size=(kernel, kernel, 1, 6))
+    x, w = x.astype(np.float32), w.astype(np.float32)
+    expected = jax.lax.conv_general_dilated(
+        x, w, (stride, stride), "SAME", dimension_numbers=NUMBERS, feature_group_count=6
+    )
+    assert_allclose(depthwise(x, w, stride), expected, atol=1e-5)
