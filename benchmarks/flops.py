@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 from jax.extend import core
+
+Rules = Mapping[str, Callable[[Any], float]]  # FLOPs of an equation, by the name of its primitive
 
 
 def count_flops(function: Callable[..., Any], *args: Any, **kwargs: Any) -> int:
@@ -29,22 +31,23 @@ def count_flops(function: Callable[..., Any], *args: Any, **kwargs: Any) -> int:
     return round(jaxpr_flops(traceable.trace(*args, **kwargs).jaxpr))  # pyright: ignore[reportFunctionMemberAccess]
 
 
-def jaxpr_flops(jaxpr: Any) -> float:
-    """FLOPs of a jaxpr, open or closed."""
-    return sum(_equation_flops(equation) for equation in getattr(jaxpr, "jaxpr", jaxpr).eqns)
+def jaxpr_flops(jaxpr: Any, rules: Rules | None = None) -> float:
+    """FLOPs of a jaxpr, open or closed; `rules` count equations by the name of their primitive, None: as the model."""
+    rules = RULES if rules is None else rules
+    return sum(_equation_flops(equation, rules) for equation in getattr(jaxpr, "jaxpr", jaxpr).eqns)
 
 
-def _equation_flops(equation: Any) -> float:
+def _equation_flops(equation: Any, rules: Rules) -> float:
     name, params = equation.primitive.name, equation.params
-    if name in _RULES:
-        return _RULES[name](equation)
+    if name in rules:
+        return rules[name](equation)
     if name == "scan":
-        return params["length"] * jaxpr_flops(params["jaxpr"])
+        return params["length"] * jaxpr_flops(params["jaxpr"], rules)
     if name == "cond":
-        return max(jaxpr_flops(branch) for branch in params["branches"])
+        return max(jaxpr_flops(branch, rules) for branch in params["branches"])
     if name == "custom_linear_solve":
-        return jaxpr_flops(params["jaxprs"].solve)
-    inner = sum(jaxpr_flops(jaxpr) for jaxpr in core.jaxprs_in_params(params))
+        return jaxpr_flops(params["jaxprs"].solve, rules)
+    inner = sum(jaxpr_flops(jaxpr, rules) for jaxpr in core.jaxprs_in_params(params))
     if name == "shard_map":  # its jaxpr is that of one device
         return inner * math.prod(params["mesh"].shape[axis] for axis in params["newly_manual_axes"])
     if name in ("while", "pallas_call") and inner:
@@ -118,7 +121,7 @@ def _qr(equation: Any) -> float:
     return math.prod(batch) * 4 * (m * n * k - (m + n) * k**2 / 2 + k**3 / 3)
 
 
-_RULES: dict[str, Callable[[Any], float]] = {
+RULES: Rules = {
     "dot_general": _dot_general,
     "conv_general_dilated": _convolution,
     "lu": _lu,

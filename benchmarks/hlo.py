@@ -45,6 +45,10 @@ class Instruction:
         found = re.search(rf"\b{name}=%?([\w.\-]+)", self.rest)
         return found[1] if found else ""
 
+    def operands(self) -> list[str]:
+        """Names of what it is computed from."""
+        return re.findall(r"%([\w.\-]+)", self.rest.split(")")[0])
+
     def called(self) -> list[str]:
         """Names of all computations that it calls."""
         several = [name.strip(" %") for names in _BRANCHES.findall(self.rest) for name in names.split(",")]
@@ -78,6 +82,7 @@ class Collective(NamedTuple):
     loops: int  # depth of loops around it
     times: int | None  # how often it runs per call of the program; None: the length of a loop is not known
     sources: tuple[str, ...]  # the JAX operations that it stems from, as far as the compiler has noted them
+    group: int | None = None  # devices that it joins; None: all there are, or the compiler does not say
 
 
 def parse_module(text: str) -> Module:
@@ -100,7 +105,7 @@ def find_collectives(text: str) -> list[Collective]:
     """Every collective of a compiled program, those of called computations and loop bodies included."""
     module, result, chains = parse_module(text), [], set()
     names = {key: {i.name: i for i in instructions} for key, instructions in module.computations.items()}
-    for instruction, computation, caller, loops, times in _walk(module):
+    for instruction, computation, caller, loops, times in walk(module):
         kind = instruction.opcode.removesuffix("-start")
         if kind not in COLLECTIVES:
             continue
@@ -112,7 +117,7 @@ def find_collectives(text: str) -> list[Collective]:
             if key in chains:
                 continue
             chains.add(key)
-        operands = [names[computation].get(name) for name in re.findall(r"%([\w.\-]+)", instruction.rest.split(")")[0])]
+        operands = [names[computation].get(name) for name in instruction.operands()]
         shape = _result_shape(instruction)
         if kind == "reduce-scatter":  # its result is only a part
             shape = ", ".join(operand.shape for operand in operands if operand)
@@ -122,7 +127,8 @@ def find_collectives(text: str) -> list[Collective]:
         origins = (instruction, *(_origin(operand, names[computation]) for operand in operands), caller)
         sources = {origin.source for origin in origins if origin} - {""}
         arrays = tuple(f"{kind}[{sides}]" for kind, sides in _ARRAY.findall(shape))
-        result.append(Collective(kind, shape_bytes(shape), arrays, loops, times, tuple(sorted(sources))))
+        size, group = shape_bytes(shape), _group_size(instruction.rest)
+        result.append(Collective(kind, size, arrays, loops, times, tuple(sorted(sources)), group))
     return result
 
 
@@ -134,7 +140,7 @@ def dense_algebra_in_loops(text: str) -> list[str]:
     """
     module = parse_module(text)
     found = []
-    for instruction, _, _, loops, _ in _walk(module, dense_loops_count=False):
+    for instruction, _, _, loops, _ in walk(module, dense_loops_count=False):
         target = re.search(r'custom_call_target="([^"]*)"', instruction.rest)
         dense = (
             instruction.opcode in _DENSE_OPCODES
@@ -162,13 +168,17 @@ def shape_bytes(shape: str) -> int:
     """
     total = 0
     for kind, sides in _ARRAY.findall(shape):
-        digits = re.search(r"\d+", kind)
-        size = _BYTES.get(kind) or (max(int(digits[0]) // 8, 1) if digits else 0)
-        total += size * math.prod(int(side) for side in sides.split(",") if side)
+        total += item_bytes(kind) * math.prod(int(side) for side in sides.split(",") if side)
     return total
 
 
-def _walk(module: Module, dense_loops_count: bool = True) -> list[Visit]:
+def item_bytes(kind: str) -> int:
+    """Bytes of an element of a type such as `f32`; 0 of a token."""
+    digits = re.search(r"\d+", kind)
+    return _BYTES.get(kind) or (max(int(digits[0]) // 8, 1) if digits else 0)
+
+
+def walk(module: Module, dense_loops_count: bool = True) -> list[Visit]:
     """Every instruction, those of called computations included, as often as it is called."""
     visits: list[Visit] = []
 
@@ -205,6 +215,17 @@ def _trip_count(module: Module, loop: Instruction) -> int | None:
     ]
     compares = [i for i in condition if i.opcode == "compare" and "direction=LT" in i.rest]
     return int(bounds[0]) if len(bounds) == 1 and len(compares) == 1 and bounds[0].isdigit() else None
+
+
+def _group_size(rest: str) -> int | None:
+    """How many devices a collective joins, of its attributes; each of the compiler's three notations."""
+    if named := re.search(r"replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}", rest):  # axes of a mesh
+        sides = dict(re.findall(r"'(\w+)'=(\d+)", named[1]))
+        return math.prod(int(sides[axis]) for axis in re.findall(r"'(\w+)'", named[2]))
+    if regular := re.search(r"replica_groups=\[\d+,(\d+)\]<=", rest):  # groups, devices in each
+        return int(regular[1])
+    listed = re.search(r"replica_groups=\{\{([\d,]+)\}", rest)
+    return len(listed[1].split(",")) if listed else None
 
 
 def _result_shape(instruction: Instruction) -> str:

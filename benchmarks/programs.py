@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import Mesh
 
-from benchmarks.flops import count_flops
+from benchmarks.flops import jaxpr_flops
 from glowdiff.config.sections import Config
 from glowdiff.data.dataset import Dataset
 from glowdiff.errors import ConfigError
 from glowdiff.inference.drawer import Drawer
 from glowdiff.method import conditions_of
-from glowdiff.sharding import check_batch
+from glowdiff.sharding import check_batch, platform_of
 from glowdiff.training.experiment import Experiment, build_method
 from glowdiff.training.optimizer import learning_rate, make_optimizer
 
@@ -33,9 +33,13 @@ class Program(NamedTuple):
         """Trace it; `.compile()` does the rest."""
         return self.function.lower(*self.args, **self.static)
 
+    def jaxpr(self) -> Any:
+        """What it computes, over all devices."""
+        return self.function.trace(*self.args, **self.static).jaxpr
+
     def flops(self) -> int:
         """Counted FLOPs of one call, over all devices."""
-        return count_flops(self.function, *self.args, **self.static)
+        return round(jaxpr_flops(self.jaxpr()))
 
 
 def make_experiment(config: Config, dataset: Dataset, mesh: Mesh) -> Experiment:
@@ -45,7 +49,7 @@ def make_experiment(config: Config, dataset: Dataset, mesh: Mesh) -> Experiment:
       ConfigError: in the user's words.
     """
     check_batch("train.batch", config.train.batch, config.train.accumulate, mesh)
-    method = build_method(config, dataset.spec)
+    method = build_method(config, dataset.spec, platform_of(mesh))
     return Experiment(config, dataset, method, mesh, make_optimizer(config), learning_rate(config))
 
 

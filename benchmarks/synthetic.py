@@ -21,6 +21,7 @@ _SETS = (
     DataSpec("digits", (8, 8, 1), 17, 1437, 360, tuple(map(str, range(10)))),
     DataSpec("photos", (32, 32, 3), 256, 4_000, 500),
     DataSpec("openmoji", (32, 32, 3), 256, 3_674, 454, captions=True),
+    DataSpec("folder", (64, 64, 3), 256, 100_000, 1_000, captions=True),  # a user's, with captions
     DataSpec("mnist", (28, 28, 1), 256, 60_000, 10_000, tuple(map(str, range(10)))),
     DataSpec("cifar10", (32, 32, 3), 256, 50_000, 10_000, tuple(map(str, range(10)))),
     DataSpec("cifar100", (32, 32, 3), 256, 50_000, 10_000, tuple(map(str, range(100)))),

@@ -6,6 +6,8 @@ FID on MS-COCO is 12.24.
 
 Its images never were published: name a folder of captioned ones, `--config.data.path=FOLDER`, with a `metadata.csv` or
 a `.txt` beside each image.
+
+Fits v5e-16 with `--config.mesh.fsdp=16`.
 """
 
 from glowdiff.catalog.parse import Settings, defaults, variant

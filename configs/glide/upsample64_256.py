@@ -5,6 +5,8 @@ paper's, of 1.5 billion parameters, saw batches of 512 for 1.6M steps.
 
 Its images never were published: name a folder of captioned ones, `--config.data.path=FOLDER`, with a `metadata.csv` or
 a `.txt` beside each image.
+
+Fits v5e-16 with `--config.mesh.fsdp=16 --config.train.accumulate=2`.
 """
 
 from glowdiff.catalog.parse import Settings, defaults, variant

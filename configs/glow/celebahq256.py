@@ -3,6 +3,8 @@
 169.8M parameters; the 175M of the original count 5.3M of its top prior that convolve zeros, which are left out here.
 
 The paper's batch is 1 per device on 40 devices. Needs the data set prepared once: `glowdiff prepare celeb_a_hq/256`.
+
+Fits v5e-16 with `--config.train.batch=48`.
 """
 
 from glowdiff.catalog.parse import Settings, defaults, variant

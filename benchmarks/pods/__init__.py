@@ -1,0 +1,1 @@
+"""What `benchmarks/pod.py` compiles, counts and writes, a module for each."""
