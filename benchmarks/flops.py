@@ -3,7 +3,8 @@
 `compiled.cost_analysis()` counts the body of a loop once, whatever its length, and sees what the compiler has made of
 the model: rematerialised or fused work counts, work hidden in library calls does not. The walk below counts what the
 model asks for: two operations for each multiplication and addition of matrix products, convolutions and dense
-factorisations, scan bodies times their lengths. Elementwise operations are left out, as is usual for "model FLOPs".
+factorisations, scan bodies times their lengths, kernels of Pallas times their blocks. Elementwise operations are left
+out, as is usual for "model FLOPs".
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ def _equation_flops(equation: Any, rules: Rules) -> float:
     inner = sum(jaxpr_flops(jaxpr, rules) for jaxpr in core.jaxprs_in_params(params))
     if name == "shard_map":  # its jaxpr is that of one device
         return inner * math.prod(params["mesh"].shape[axis] for axis in params["newly_manual_axes"])
+    if name == "pallas_call" and not params["grid_mapping"].num_dynamic_grid_bounds:  # its jaxpr is that of one block
+        return inner * math.prod(params["grid_mapping"].grid)
     if name in ("while", "pallas_call") and inner:
         warnings.warn(f"a {name} of unknown length is not counted ({inner:,.0f} FLOPs each turn).", stacklevel=2)
         return 0

@@ -15,7 +15,7 @@ from glowdiff.data.dataset import Dataset
 from glowdiff.errors import ConfigError
 from glowdiff.inference.drawer import Drawer
 from glowdiff.method import conditions_of
-from glowdiff.sharding import check_batch, platform_of
+from glowdiff.sharding import Platform, check_batch, platform_of
 from glowdiff.training.experiment import Experiment, build_method
 from glowdiff.training.optimizer import learning_rate, make_optimizer
 
@@ -42,14 +42,20 @@ class Program(NamedTuple):
         return round(jaxpr_flops(self.jaxpr()))
 
 
-def make_experiment(config: Config, dataset: Dataset, mesh: Mesh) -> Experiment:
+def make_experiment(config: Config, dataset: Dataset, mesh: Mesh, platform: Platform | None = None) -> Experiment:
     """`glowdiff.training.experiment.build` for a data set and devices that the caller has made up.
+
+    Args:
+      config: of the experiment.
+      dataset: which it names.
+      mesh: of the devices.
+      platform: whose kernels are taken; None: that of the mesh.
 
     Raises:
       ConfigError: in the user's words.
     """
     check_batch("train.batch", config.train.batch, config.train.accumulate, mesh)
-    method = build_method(config, dataset.spec, platform_of(mesh))
+    method = build_method(config, dataset.spec, platform or platform_of(mesh))
     return Experiment(config, dataset, method, mesh, make_optimizer(config), learning_rate(config))
 
 
@@ -79,15 +85,17 @@ def sample_program(experiment: Experiment, batch: int, variables: Any = None) ->
 
 
 def model_flops(program: Program, experiment: Experiment) -> int:
-    """FLOPs of one call, without those that rematerialisation does a second time."""
+    """FLOPs of one call, without those that rematerialisation or a kernel of the platform's does a second time."""
     model: Any = experiment.config.model
     changes: dict[str, Any] = {"memory": "plain"} if getattr(model, "memory", "plain") != "plain" else {}
     if getattr(getattr(model, "network", None), "remat", False):
         changes["network"] = dataclasses.replace(model.network, remat=False)
-    if program.name != "train step" or not changes:
+    platform = platform_of(experiment.mesh)
+    if not changes and platform.attention is None:
         return program.flops()
     config = dataclasses.replace(experiment.config, model=dataclasses.replace(model, **changes))
-    return train_program(make_experiment(config, experiment.dataset, experiment.mesh)).flops()
+    plain = make_experiment(config, experiment.dataset, experiment.mesh, platform.plain)
+    return (train_program(plain) if program.name == "train step" else sample_program(plain, program.batch)).flops()
 
 
 def program_bytes(compiled: Any) -> tuple[int | None, int | None]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -30,19 +31,28 @@ class Platform(NamedTuple):
     """What programs are compiled for; kernels are chosen by it, never by the machine that happens to compile."""
 
     name: str  # cpu | gpu | tpu
-    capability: int = 0  # of GPUs by NVIDIA, the major one
+    capability: int = 0  # of GPUs by NVIDIA, the major one; of TPUs, their generation
+    mesh: Mesh | None = None  # of its devices: compilers do not split a TPU's kernels over them
 
     @property
-    def fused(self) -> bool:
-        """Whether cuDNN's attention is there."""
-        return self.name == "gpu" and self.capability >= 8
+    def attention(self) -> Literal["cudnn", "splash"] | None:
+        """Whose kernel computes attention without weights in memory; None: there is none."""
+        if self.name == "gpu" and self.capability >= 8:
+            return "cudnn"
+        return "splash" if self.name == "tpu" and self.capability >= 4 and self.mesh is not None else None
+
+    @property
+    def plain(self) -> Platform:
+        """The same without kernels of its own."""
+        return self._replace(capability=0)
 
 
 def platform_of(mesh: Mesh | None = None) -> Platform:
     """What a mesh is made of; without one, JAX's default."""
     device = jax.devices()[0] if mesh is None else mesh.devices.flat[0]
-    major = str(getattr(device, "compute_capability", "")).partition(".")[0]
-    return Platform(device.platform, int(major) if major.isdigit() else 0)
+    tpu = re.match(r"TPU ?v?(\d+)", device.device_kind)
+    capability = tpu[1] if tpu else str(getattr(device, "compute_capability", "")).partition(".")[0]
+    return Platform(device.platform, int(capability) if capability.isdigit() else 0, mesh)
 
 
 def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:

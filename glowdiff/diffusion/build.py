@@ -26,12 +26,12 @@ def denoising_module(config: DiffusionConfig, spec: DataSpec, dtype: str, *, pla
     """The denoising module of a configuration, for images of `spec`."""
     height, _, channels = config.codec.codec(spec, dtype).shape
     outputs = channels * (2 if config.process.variance == "learned" else 1)
-    return config.network.module(height, outputs, rows(config, spec), config.text, dtype, fused=platform.fused)
+    return config.network.module(height, outputs, rows(config, spec), config.text, dtype, platform=platform)
 
 
 def classifying_module(config: ClassifierConfig, spec: DataSpec, dtype: str, *, platform: Platform) -> Classifier:
     """The classifying module of a configuration, for images of `spec`."""
-    return config.network.module(spec, dtype, fused=platform.fused)
+    return config.network.module(spec, dtype, platform=platform)
 
 
 def clip_module(config: ClipConfig, spec: DataSpec, dtype: str, *, platform: Platform) -> CLIP:

@@ -16,6 +16,7 @@ from glowdiff.networks.classifier import POOLS, Classifier
 from glowdiff.networks.plan import check_sides, check_unet, default_channel_mult
 from glowdiff.networks.text_unet import TextUNet
 from glowdiff.networks.unet import UNet
+from glowdiff.sharding import Platform
 from glowdiff.spec import DataSpec
 
 
@@ -66,8 +67,8 @@ class Levels(Part):
         check_unet(height, self.channels, multipliers, self.attention_sides(), self.heads, self.head_channels)
         check_sides(height, width, len(multipliers))
 
-    def arguments(self, side: int, dtype: str, fused: bool) -> dict[str, Any]:
-        """What `Backbone` is built with, for images of that side; `fused` as of `attend`."""
+    def arguments(self, side: int, dtype: str, platform: Platform | None) -> dict[str, Any]:
+        """What `Backbone` is built with, for images of that side and a platform."""
         return {
             "image_size": side,
             "channels": self.channels,
@@ -83,7 +84,7 @@ class Levels(Part):
             "remat": self.remat,
             "dtype": jnp.dtype(dtype),
             "param_dtype": jnp.promote_types(dtype, jnp.float32),
-            "fused": fused,
+            "platform": platform,
         }
 
 
@@ -92,7 +93,14 @@ class ADM(Levels):
     """A denoiser; the defaults are those of DDPM's on CIFAR-10, but for the published details."""
 
     def module(
-        self, side: int, out_channels: int, takes: Iterable[Condition], text: Part, dtype: str, *, fused: bool = False
+        self,
+        side: int,
+        out_channels: int,
+        takes: Iterable[Condition],
+        text: Part,
+        dtype: str,
+        *,
+        platform: Platform | None = None,
     ) -> UNet:
         """The denoising module.
 
@@ -102,7 +110,7 @@ class ADM(Levels):
           takes: the conditions that it is told.
           text: how captions are read.
           dtype: of its arithmetic.
-          fused: compiled for a device with cuDNN's attention.
+          platform: what it is compiled for; None: anything.
         """
         takes = tuple(takes)
         label = row(takes, "label")
@@ -111,7 +119,7 @@ class ADM(Levels):
             "classes": label.values if label else 0,
             "null_class": label is not None and label.none is not None,
             "beside": tuple((each.name, each.channels) for each in takes if each.channels),
-            **self.arguments(side, dtype, fused),
+            **self.arguments(side, dtype, platform),
         }
         if not isinstance(text, Captions):
             return UNet(**shape)
@@ -139,9 +147,9 @@ class ADMClassifier(Levels):
         super().check(key)
         require_choice(f"{key}.pool", self.pool, POOLS)
 
-    def module(self, spec: DataSpec, dtype: str, *, fused: bool = False) -> Classifier:
-        """The classifying module for images of `spec`; `fused` as of `ADM.module`."""
-        arguments = self.arguments(spec.shape[0], dtype, fused)
+    def module(self, spec: DataSpec, dtype: str, *, platform: Platform | None = None) -> Classifier:
+        """The classifying module for images of `spec`; `platform` as of `ADM.module`."""
+        arguments = self.arguments(spec.shape[0], dtype, platform)
         return Classifier(out_channels=len(spec.classes), pool=self.pool, **arguments)
 
 

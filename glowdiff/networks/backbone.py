@@ -13,6 +13,7 @@ from glowdiff.networks.blocks import AttentionBlock, ResBlock, conv3x3
 from glowdiff.networks.plan import Level, check_sides, check_unet, plan
 from glowdiff.networks.recomputation import in_order, remat
 from glowdiff.networks.resample import downsample
+from glowdiff.sharding import Platform
 
 
 class Backbone(nn.Module):
@@ -32,7 +33,7 @@ class Backbone(nn.Module):
       new_order: of the attention's channels, see `split_heads`.
       dropout: rate, in residual blocks.
       remat: recompute each block in the backward pass instead of keeping its activations.
-      fused: compiled for a device with cuDNN's attention, see `attend`.
+      platform: what is compiled for, see `attend`.
       dtype: of convolutions and matrix products. Norms, softmax, embeddings and output are float32, or wider.
     """
 
@@ -49,7 +50,7 @@ class Backbone(nn.Module):
     new_order: bool = False
     dropout: float = 0.0
     remat: bool = False
-    fused: bool = False
+    platform: Platform | None = None
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
@@ -117,7 +118,7 @@ class Backbone(nn.Module):
         """An attention block."""
         heads = h.shape[-1] // self.head_channels if self.head_channels else self.heads
         block = in_order(remat(AttentionBlock, self.remat))
-        return block(heads, self.new_order, self.fused, self.dtype, self.param_dtype, name=name)(h, context)
+        return block(heads, self.new_order, self.platform, self.dtype, self.param_dtype, name=name)(h, context)
 
     def halve(self, name: str, h: jax.Array, emb: jax.Array, train: bool) -> jax.Array:
         """[B, H, W, C] -> [B, H/2, W/2, C]."""

@@ -9,10 +9,12 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from glowdiff.networks.attention import attend
 from glowdiff.networks.convolution import convolve
 from glowdiff.networks.normalization import GroupNorm
 from glowdiff.networks.plan import GROUPS
 from glowdiff.networks.recomputation import in_order, narrow
+from glowdiff.sharding import Platform
 
 # The original's initialisation, which is PyTorch's: uniform in +-1/sqrt(fan in).
 _kernel = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -112,40 +114,19 @@ def split_heads(qkv: jax.Array, heads: int, new_order: bool, parts: int = 3) -> 
     return tuple(jnp.moveaxis(qkv.reshape(shape), axis, 0))
 
 
-def attend(query: jax.Array, key: jax.Array, value: jax.Array, fused: bool) -> jax.Array:
-    """Scaled dot-product attention [B, T, heads, channels of a head], softmax in float32.
-
-    Args:
-      query: [B, T, heads, channels of a head],
-      key: and what it is compared with, [B, S, heads, channels of a head],
-      value: what is there.
-      fused: the device that is compiled for has cuDNN's attention; it is taken where it can compute these shapes.
-    """
-    size = query.shape[-1]
-    fused = (
-        fused
-        and query.dtype in (jnp.bfloat16, jnp.float16)
-        and query.shape[1] % 64 == 0
-        and key.shape[1] % 64 == 0
-        and size % 8 == 0
-        and size <= 128
-    )
-    return jax.nn.dot_product_attention(query, key, value, implementation="cudnn" if fused else None)
-
-
 class AttentionBlock(nn.Module):
     """Every pixel attends to all, and to a context if there is one, with a residual connection; softmax in float32.
 
     Attributes:
       heads: of the attention.
       new_order: of the queries', keys' and values' channels, see `split_heads`.
-      fused: see `attend`.
+      platform: what is compiled for, see `attend`.
       dtype: of the matrix products.
     """
 
     heads: int
     new_order: bool
-    fused: bool = False
+    platform: Platform | None = None
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
@@ -160,6 +141,6 @@ class AttentionBlock(nn.Module):
             keys_values = dense(2 * c, *kinds, name="encoder_kv")(context.astype(self.dtype))
             more = split_heads(keys_values, self.heads, self.new_order, parts=2)
             key, value = (jnp.concatenate(pair, 1) for pair in zip(more, (key, value), strict=True))
-        h = attend(query, key, value, self.fused).reshape(b, height * width, c)
+        h = attend(query, key, value, self.platform).reshape(b, height * width, c)
         h = dense(c, *kinds, name="proj_out", zero=True)(h)
         return x + h.reshape(x.shape)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental import pallas as pl
 
 from benchmarks.flops import count_flops
 from glowdiff.flows.build import glow_method
@@ -97,6 +98,15 @@ def test_shard_map_counts_all_devices():
     spec = jax.sharding.PartitionSpec("data")
     function = jax.shard_map(lambda x: x @ jnp.ones((8, 8)), mesh=mesh, in_specs=spec, out_specs=spec)
     assert count_flops(function, floats(16, 8)) == 2 * 16 * 8 * 8
+
+
+def test_a_kernel_counts_once_for_each_block():
+    def multiply(x, y, out):
+        out[...] = x[...] @ y[...]
+
+    rows, whole = pl.BlockSpec((8, 16), lambda i: (i, 0)), pl.BlockSpec((16, 16), lambda i: (0, 0))
+    kernel = pl.pallas_call(multiply, floats(32, 16), grid=(4,), in_specs=[rows, whole], out_specs=rows)
+    assert count_flops(kernel, floats(32, 16), floats(16, 16)) == 2 * 32 * 16 * 16
 
 
 def glow_gradient(depth, unroll=1, levels=2):

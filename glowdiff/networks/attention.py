@@ -1,0 +1,37 @@
+"""Scaled dot-product attention, by the kernel that the platform has for it."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from glowdiff.networks import splash
+from glowdiff.sharding import Platform
+
+
+def attend(query: jax.Array, key: jax.Array, value: jax.Array, platform: Platform | None = None) -> jax.Array:
+    """Attention [B, T, heads, channels of a head], softmax in float32.
+
+    Args:
+      query: [B, T, heads, channels of a head],
+      key: and what it is compared with, [B, S, heads, channels of a head],
+      value: what is there.
+      platform: what is compiled for; its kernel is taken where it can compute these shapes. None: it has none.
+    """
+    kernel, mesh = (platform.attention, platform.mesh) if platform else (None, None)
+    if kernel == "splash" and mesh is not None and splash.takes(query, key, mesh):
+        return splash.attend(query, key, value, mesh)
+    fused = kernel == "cudnn" and _cudnn_takes(query, key)
+    return jax.nn.dot_product_attention(query, key, value, implementation="cudnn" if fused else None)
+
+
+def _cudnn_takes(query: jax.Array, key: jax.Array) -> bool:
+    """Whether cuDNN can compute these shapes."""
+    size = query.shape[-1]
+    return (
+        query.dtype in (jnp.bfloat16, jnp.float16)
+        and query.shape[1] % 64 == 0
+        and key.shape[1] % 64 == 0
+        and size % 8 == 0
+        and size <= 128
+    )
