@@ -1,6 +1,6 @@
 """What configurations cost on TPU slices, compiled ahead of time on any machine.
 
-`python benchmarks/pod.py --topology=v5e:4x4 --effort=-1 --config=configs/adm/imagenet256.py --config.mesh.fsdp=16`
+`python benchmarks/pod.py --topology=v5e:4x4 --effort=O0 --config=configs/adm/imagenet256.py --config.mesh.fsdp=16`
 `python benchmarks/pod.py --all`
 
 The first compiles the train step and the sampler of a configuration, on the mesh that it names, with the TPU's own
@@ -33,6 +33,7 @@ from benchmarks.synthetic import known_spec, nothing_in
 from glowdiff.catalog.parse import parse
 from glowdiff.errors import ConfigError
 from glowdiff.sharding import make_mesh
+from glowdiff.training.compilation import EFFORTS
 from glowdiff.training.experiment import parameter_count
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,8 +44,8 @@ _PAGE = flags.DEFINE_bool("page", False, "Write the tables of docs/pods.md from 
 _TOPOLOGY = flags.DEFINE_string("topology", "v5e:4x4", "The slice, such as v5e:4x4, v6e:4x4 or v5p:2x2x4.")
 _PROGRAM = flags.DEFINE_enum("program", None, ["train", "sampler"], "Only this one; default: both.")
 _SAMPLES = flags.DEFINE_integer("samples", None, "Images per call of the sampler; default: as many as train.batch.")
-_EFFORT = flags.DEFINE_float(
-    "effort", None, "From -1 to 1: how hard the compiler tries for speed; -1 compiles large models in minutes."
+_EFFORT = flags.DEFINE_enum(
+    "effort", None, list(EFFORTS), "How hard the compiler tries for speed; O0 compiles large models in minutes."
 )
 _SAVE = flags.DEFINE_string("save", None, "A file for the figures, as JSON; with --program.")
 _HLO = flags.DEFINE_string("hlo", None, "A folder to keep the compiled programs' text in, to look closer.")

@@ -18,6 +18,7 @@ from benchmarks.programs import Program, model_flops
 from benchmarks.tiles import tiled_flops
 from benchmarks.traffic import hbm_traffic
 from glowdiff.errors import ConfigError
+from glowdiff.training.compilation import options_of
 from glowdiff.training.experiment import Experiment
 
 # There is no TPU: libtpu must neither look for one nor lock it.
@@ -51,7 +52,7 @@ def slice_devices(topology: str) -> list[Any]:
         raise ConfigError(f"topology is {topology!r}, which libtpu refuses ({message}); try v5e:4x4.") from error
 
 
-def examine(program: Program, experiment: Experiment, effort: float | None, hlo: Path | None) -> dict[str, Any]:
+def examine(program: Program, experiment: Experiment, effort: str | None, hlo: Path | None) -> dict[str, Any]:
     """Compile a program for the experiment's mesh; return its figures on each device.
 
     FLOPs are counted on the jaxpr: `flops` with recomputation, `model_flops` without, `tiled_flops` with the matrix
@@ -62,7 +63,7 @@ def examine(program: Program, experiment: Experiment, effort: float | None, hlo:
     Args:
       program: of the experiment.
       experiment: whose mesh is made of devices of a slice.
-      effort: of the compiler for speed, -1 to 1; None: its default.
+      effort: of the compiler, see `options_of`.
       hlo: a file to keep the compiled program's text in.
     """
     mesh = experiment.mesh
@@ -74,10 +75,9 @@ def examine(program: Program, experiment: Experiment, effort: float | None, hlo:
     }
     if chip is not None:
         figures["tiled_flops"] = round(tiled_flops(program.jaxpr(), chip.tile)) // mesh.size
-    options = {} if effort is None else {"exec_time_optimization_effort": effort}
     start = time.perf_counter()
     try:
-        compiled = program.lower().compile(compiler_options=options)
+        compiled = program.lower().compile(compiler_options=options_of(effort))
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise

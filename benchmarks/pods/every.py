@@ -13,7 +13,7 @@ from benchmarks.pods.compile import check_compiler
 from benchmarks.pods.published import Program, published
 from benchmarks.pods.record import head, save
 
-EFFORT = -1.0
+EFFORT = "O0"
 CPU_SECONDS = 2_400  # of one compilation: a process that is paused does not run out of it
 SAMPLES = 256  # images per call of a sampler
 FOLDER = Path("docs/data/pods")
@@ -53,7 +53,7 @@ def _compile(root: Path, program: Program, path: Path, hlo: str | None) -> str |
         sys.executable,
         "benchmarks/pod.py",
         f"--topology={program.topology}",
-        f"--effort={EFFORT:g}",
+        f"--effort={EFFORT}",
         f"--program={program.kind}",
         f"--samples={SAMPLES}",
         f"--save={path}",

@@ -16,7 +16,7 @@ from benchmarks.report import mebibytes
 Record = dict[str, Any]
 
 
-def head(kind: str, config: str, settings: Mapping[str, Any], topology: str, effort: float | None) -> Record:
+def head(kind: str, config: str, settings: Mapping[str, Any], topology: str, effort: str | None) -> Record:
     """Which program, and what compiled it."""
     return {
         "program": kind,

@@ -11,6 +11,7 @@ from glowdiff.cli.main import command, initialize
 from glowdiff.cli.paths import check_folder
 from glowdiff.metrics.scores import describe
 from glowdiff.profiling.span import read_span
+from glowdiff.training.compilation import EFFORTS
 from glowdiff.training.loop import train
 
 
@@ -29,10 +30,7 @@ def flags() -> Flags:
     )  # fmt: skip
     flags.add("workdir", "Where checkpoints, metrics and pictures go; local or gs://.", Path, shown="DIR", needed=True)
     flags.add("dry_run", "Check everything and print the table, without training.", bool, default=False)
-    flags.add(
-        "effort", "Of the compiler for a fast step, -1 to 1: with -1 a large model compiles soonest, for a first look.",
-        float, low=-1, high=1,
-    )  # fmt: skip
+    flags.add("effort", "Of the compiler: O0 (soonest done, for a first look at a large model) to O3.", choices=EFFORTS)
     flags.add("profile", "Trace the steps after FROM, up to TO: 10:13 are three.", shown="FROM:TO")
     flags.note("--config.KEY=VALUE", "Any key of it: --config.train.batch=32.")
     return flags

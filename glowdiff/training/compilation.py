@@ -8,17 +8,23 @@ from typing import Any
 import jax
 
 _HIT = "/jax/compilation_cache/cache_hits"
+# XLA's levels of effort for programs that run fast, by the names that compilers give to such levels.
+EFFORTS = {"O0": 9, "O1": 19, "O2": 29, "O3": 39}
 
 
-def compiled(lowered: Any, effort: float | None) -> tuple[Any, str]:
+def options_of(effort: str | None) -> dict[str, Any]:
+    """Options of a compilation with one of `EFFORTS`; None: XLA's default, O2."""
+    return {} if effort is None else {"optimization_level": EFFORTS[effort]}
+
+
+def compiled(lowered: Any, effort: str | None) -> tuple[Any, str]:
     """Compile a lowered program; return it, and what to say of it.
 
     Args:
       lowered: of `jax.jit(...).lower(...)`.
-      effort: of XLA for a program that runs fast, from -1 to 1; None: its default, 0. With -1 a TPU's compiler is done
-        with a large model in minutes where it took an hour.
+      effort: one of `EFFORTS`; None: XLA's default. With O0 a TPU's compiler is done with ADM in minutes; with the
+        default it had not ended after half an hour.
     """
-    options = None if effort is None else {"exec_time_optimization_effort": effort}
     hits: list[str] = []
 
     def listen(event: str, **_: Any) -> None:
@@ -28,7 +34,7 @@ def compiled(lowered: Any, effort: float | None) -> tuple[Any, str]:
     jax.monitoring.register_event_listener(listen)
     start = time.perf_counter()
     try:
-        program = lowered.compile(compiler_options=options)
+        program = lowered.compile(compiler_options=options_of(effort))
     finally:
         jax.monitoring.unregister_event_listener(listen)
     seconds = time.perf_counter() - start

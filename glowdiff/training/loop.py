@@ -10,16 +10,16 @@ import jax
 import numpy as np
 from etils import epath
 
-from glowdiff.config.numbers import check_number
 from glowdiff.config.sections import Config
 from glowdiff.data.batches import TrainIterator, eval_batches, train_batches
+from glowdiff.errors import require_choice
 from glowdiff.inference.drawer import Drawer
 from glowdiff.method import conditions_of
 from glowdiff.metrics.scores import make_scorer
 from glowdiff.profiling.profiler import Profiler
 from glowdiff.profiling.span import Span
 from glowdiff.trained import keep_parts
-from glowdiff.training.compilation import compiled
+from glowdiff.training.compilation import EFFORTS, compiled
 from glowdiff.training.experiment import Experiment, build
 from glowdiff.training.feed import Feed
 from glowdiff.training.fine_tune import check_source, start_from
@@ -42,7 +42,7 @@ def train(
     *,
     dry_run: bool = False,
     profile: Span | None = None,
-    effort: float | None = None,
+    effort: str | None = None,
 ) -> dict[str, float]:
     """Train `config` in `workdir`, going on where an earlier run of it stopped.
 
@@ -53,7 +53,7 @@ def train(
       workdir: the run's folder; local or `gs://`.
       dry_run: check everything, print the table, and train nothing.
       profile: steps of which a trace goes to `workdir`/profile, and a table of the heaviest operations to the terminal.
-      effort: of the compiler for a fast train step, from -1, which compiles soonest, to 1; None: its default.
+      effort: of the compiler for a fast train step, from O0, which compiles soonest, to O3; None: its default.
 
     Returns:
       The metrics of the last step that was evaluated.
@@ -65,7 +65,7 @@ def train(
       NonFiniteError: `train.max_skips` steps in a row were not finite.
     """
     if effort is not None:
-        check_number("effort", effort, low=-1, high=1)
+        require_choice("effort", effort, tuple(EFFORTS))
     with Preemption() as preemption, Lock(workdir) as lock, Checkpoints(workdir) as checkpoints:
         checkpoints.check_root()
         if profile:
@@ -122,7 +122,7 @@ class _Run:
         self.experiment, self.config = experiment, experiment.config
         self.checkpoints, self.preemption, self.batches, self.lock = checkpoints, preemption, batches, lock
         self.profiler: Profiler | None = None
-        self.effort: float | None = None
+        self.effort: str | None = None
         self.due: dict[str, float] | None = None  # metrics of the last step, if it was saved before all was shown
         restored = checkpoints.restore_latest(experiment.abstract_state()._asdict())
         if restored is None:

@@ -209,7 +209,7 @@ def test_configurations_fit_with_what_their_docstrings_say():
 
 def test_the_command_compiles_or_says_what_to_install(tmp_path):
     kept = tmp_path / "step.json"
-    done = run("benchmarks/pod.py", "--effort=-1", "--config=configs/nice/digits.py", "--program=train",
+    done = run("benchmarks/pod.py", "--effort=O0", "--config=configs/nice/digits.py", "--program=train",
                f"--save={kept}")  # fmt: skip
     if importlib.util.find_spec("libtpu") is None:
         assert done.returncode == 1
