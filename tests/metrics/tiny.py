@@ -12,7 +12,10 @@ import numpy as np
 
 from glowdiff.networks.feature_networks import FeatureNetwork
 from glowdiff.spec import DataSpec
+from glowdiff.text import tokenizer as tokenizers
+from glowdiff.trained import keep
 from tests import small
+from tests.text.conftest import CLIP
 
 WIDTH = 5  # of its main feature
 
@@ -49,7 +52,7 @@ NETWORKS = {
     "inception": {},
     "dinov2": {"image_size": 28, "width": 8, "layers": 1, "heads": 2, "hidden": 8},
     "clip_vit": {
-        "image_size": 28, "width": 8, "layers": 1, "heads": 2, "vocab_size": 300, "text_width": 8, "text_layers": 1,
+        "image_size": 28, "width": 8, "layers": 1, "heads": 2, "vocab_size": 600, "text_width": 8, "text_layers": 1,
         "text_heads": 2, "embedding": 6,
     },
 }  # fmt: skip
@@ -59,4 +62,11 @@ def workdir(path: Path, name: str) -> Path:
     """Of a network with random weights; an Inception is the one above, if `FEATURE_NETWORKS` has it."""
     values = {f"model.network.{key}": value for key, value in NETWORKS[name].items()}
     config = small.config("features", values, {"model.network.name": name, "data.name": "unpublished"})
-    return small.untrained_workdir(path, config, DataSpec("unpublished", (8, 8, 3), 256, 0, 0))
+    tokenizer = None
+    if config.model.captions:
+        words = path.with_suffix(".txt")
+        words.write_text("\n".join(["#version: 0.2", *CLIP, ""]))
+        tokenizer = tokenizers.clip(words)
+    spec = DataSpec("unpublished", (8, 8, 3), 256, 0, 0)
+    keep(small.untrained(config, spec, tokenizer, 0.3).trained, path)
+    return path
