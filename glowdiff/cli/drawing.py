@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,11 +60,11 @@ def add(flags: Flags) -> None:
         flags.add(f"{name}_scale", "How strongly it does.", float, default=1.0, low=-STRONGEST, high=STRONGEST)
 
 
-def add_options(flags: Flags, known: Collection[str] = ()) -> None:
-    """Add the options of samples, but for those that the command has already, and those of upsamplers."""
-    flags.add_options([name for name in OPTIONS if name not in known])
+def add_options(flags: Flags, line: str = "Unless given, as the model was configured: ...") -> None:
+    """Add the options of samples, which `line` stands for, and those of upsamplers."""
+    flags.add_options(OPTIONS)
     flags.add_options(OPTIONS, UPSAMPLER)
-    flags.shorten(OPTIONS, "Unless given, as the model was configured: ...")
+    flags.shorten(OPTIONS, line)
     flags.shorten(OF_UPSAMPLERS, f"Of upsamplers: the same with --{UPSAMPLER} in front.")
 
 

@@ -1,4 +1,4 @@
-"""`glowdiff evaluate`: figures of a model on its test set."""
+"""`glowdiff evaluate`: figures of a model on its test set, or distances and scores of its samples."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 
+from glowdiff.cli import drawing, measure
 from glowdiff.cli.flags import Flags, Parsed
 from glowdiff.cli.main import command, initialize
 from glowdiff.config.options import SampleOptions, as_float32, changed
@@ -19,6 +20,7 @@ from glowdiff.inference.model import Model, load
 from glowdiff.metrics.bits_per_dim import BOUND, make_evaluator
 from glowdiff.metrics.scores import describe, mean_scores
 
+_WORKDIR = "What `glowdiff train` wrote."
 Batches = Callable[[], Iterator[Any]]  # the test set, from its beginning
 
 
@@ -26,17 +28,19 @@ def flags() -> Flags:
     """What the command takes."""
     flags = Flags(
         "glowdiff evaluate",
-        "Scores a model on its test set.",
-        "README.md",
-        "--workdir=runs/glow_digits [--images=1000]",
+        "Scores a model on its test set, or measures samples.",
+        "docs/metrics.md",
+        "--workdir=runs/glow_digits [--metrics=fid --features=inception:FILE]",
     )
-    flags.add("workdir", "What `glowdiff train` wrote.", Path, shown="DIR", needed=True)
+    flags.add("workdir", _WORKDIR, Path, shown="DIR")
     flags.add("images", "Only so many test images, the first ones.", int, low=1)
     flags.add("batch", "Images at a time; changes no figure but those of CLIP.", int, default=64, low=1)
     flags.add("step", "The checkpoint; else the newest.", int)
     flags.add("ema", "Averaged parameters, or --noema: raw ones.", bool, default=True)
-    flags.note("", "Of diffusion models, for the bound over a sampler's steps rather than over all timesteps:")
-    flags.add_options(BOUND)
+    measure.add(flags)
+    drawing.add_options(flags, f"How they are drawn, else as configured ({' and '.join(BOUND)} also of the bound): ...")
+    flags.shorten(["step", "batch", "ema", "prepare", "keep", "allow_nonfinite"], "Also: ...")
+    flags.shorten(["seed", *drawing.TOLD], "What samples are told, as of `glowdiff sample`: ...")
     return flags
 
 
@@ -44,6 +48,14 @@ def flags() -> Flags:
 def main(arguments: Sequence[str]) -> None:
     """Parse, and call the package."""
     typed = flags().parse(arguments)
+    if typed.metrics is not None:
+        measure.check(typed)
+        initialize()
+        measure.measure(typed)
+        return
+    require("workdir" in typed.given, f"--workdir is missing: {_WORKDIR}")
+    for name in (*measure.OWN, *drawing.DECIDING):
+        require(name in BOUND or name not in typed.given, f"--{name} is given, but no --metrics.")
     initialize()
     model = load(typed.workdir, step=typed.step, ema=typed.ema)
     options = _bound_options(typed, model)

@@ -22,7 +22,7 @@ from glowdiff.importers.mapping import Arrays, Path, Source, WeightsError, conve
 from glowdiff.importers.workdir import check_new, facts, named_data, write
 from glowdiff.method import batch_shapes
 from glowdiff.networks.features import features_module
-from glowdiff.sharding import Platform, make_mesh
+from glowdiff.sharding import Platform, make_mesh, replicated
 from glowdiff.spec import DataSpec
 from glowdiff.text.tokenizer import Tokenizer
 from glowdiff.trained import Trained, keep
@@ -184,6 +184,27 @@ def import_release(
     if tokenizer is not None:
         tokenizer.save(workdir)
     return ready
+
+
+def part(family: Family, file: FilePath, values: Mapping[str, Any], key: str) -> Trained:
+    """A feature network on all devices, without a workdir; captions it cannot read.
+
+    Args:
+      family: the system.
+      file: of its weights.
+      values: the original's flags.
+      key: the flag that names the file, for messages.
+
+    Raises:
+      ConfigError, WeightsError: in the user's words.
+    """
+    flags = family.parse(values)
+    config = configuration(family, flags, Request())
+    spec = family.spec(flags, config.data.name)
+    weights = {family.files[0].flag: weights_files.read(file, key, family.unread)}
+    variables, mesh = _variables(family, flags, weights, _shapes(config, spec)), make_mesh(config.mesh)
+    method = METHODS[config.method].build(config.model, spec, config.dtype, platform=_PLATFORM)
+    return Trained(method, jax.device_put(variables, replicated(mesh)), config, spec, mesh, 0)
 
 
 def _shapes(config: Config, spec: DataSpec) -> dict[str, Any]:

@@ -6,6 +6,7 @@ so a last short batch is counted once, and nothing depends on the size of batche
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from glowdiff.errors import ConfigError, require, require_choice
+from glowdiff.errors import ConfigError, require_choice
 from glowdiff.method import Features, Variables
 from glowdiff.metrics.checks import check_none_lost
 from glowdiff.metrics.moments import ROWS, Moments, across_processes, merge, moments_of, none
@@ -115,32 +116,88 @@ def _observer(
 
 def moments(seen: Iterable[Seen], name: str) -> Moments:
     """The moments of one feature of all images of all processes, flattened; every process must call it."""
-    total, waiting = None, []
-    for each in seen:
-        rows = each.features[name]
-        width = math.prod(rows.shape[1:])
-        total = none(width) if total is None else total
-        waiting.append(rows.reshape(len(rows), width))
-        if sum(map(len, waiting)) >= ROWS:
-            total, waiting = _added(total, waiting), []
-    if total is None:
-        raise ConfigError(_NO_IMAGES)
-    return across_processes(_added(total, waiting))
+    return collected(seen, [name]).moments[name]
 
 
 def gathered(seen: Iterable[Seen]) -> dict[str, np.ndarray]:
     """The features of all images of all processes, [N, ...], in the images' order; every process must call it."""
-    parts = list(seen)
-    require(bool(parts), _NO_IMAGES)
-    index = _of_all(np.concatenate([each.numbers for each in parts]))
-    order = np.argsort(index)
-    names = parts[0].features
-    return {name: _of_all(np.concatenate([each.features[name] for each in parts]))[order] for name in names}
+    first, seen = _peeked(seen)
+    return collected(seen, (), tuple(first.features)).features
 
 
-def _added(total: Moments, waiting: list[np.ndarray]) -> Moments:
-    some = [rows for rows in waiting if len(rows)]
-    return merge(total, moments_of(np.concatenate(some))) if some else total
+class Collected(NamedTuple):
+    """What one pass over all images leaves."""
+
+    moments: dict[str, Moments]  # by feature, flattened
+    features: dict[str, np.ndarray]  # by feature [N, ...], in the images' order
+
+
+def collected(
+    seen: Iterable[Seen],
+    streamed: Sequence[str],
+    kept: Sequence[str] = (),
+    chosen: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> Collected:
+    """Moments and features of all images of all processes in one pass; every process must call it.
+
+    Args:
+      seen: of an `Observer`.
+      streamed: the features of which there shall be moments; no image's stay in memory.
+      kept: the features that are kept.
+      chosen: (numbers [n]) -> bool [n], of which images they are kept; None: of all.
+
+    Raises:
+      ConfigError: there are no images.
+    """
+    running = {name: _Running() for name in streamed}
+    numbers, parts = [], {name: [] for name in kept}
+    _, seen = _peeked(seen)
+    for each in seen:
+        for name, total in running.items():
+            total.add(each.features[name])
+        rows = slice(None) if chosen is None else chosen(each.numbers)
+        numbers.append(each.numbers[rows])
+        for name, part in parts.items():
+            part.append(each.features[name][rows])
+    order = np.argsort(_of_all(np.concatenate(numbers)))
+    return Collected(
+        {name: across_processes(total.moments()) for name, total in running.items()},
+        {name: _of_all(np.concatenate(part))[order] for name, part in parts.items()},
+    )
+
+
+class _Running:
+    """Moments of rows that come some at a time; they are added when they are many."""
+
+    def __init__(self) -> None:
+        self._total: Moments | None = None
+        self._waiting: list[np.ndarray] = []
+
+    def add(self, rows: np.ndarray) -> None:
+        """Count the rows [n, ...], each flattened."""
+        width = math.prod(rows.shape[1:])
+        self._total = none(width) if self._total is None else self._total
+        self._waiting.append(rows.reshape(len(rows), width))
+        if sum(map(len, self._waiting)) >= ROWS:
+            self.moments()
+
+    def moments(self) -> Moments:
+        """Of all rows so far."""
+        assert self._total is not None
+        some = [rows for rows in self._waiting if len(rows)]
+        self._waiting = []
+        if some:
+            self._total = merge(self._total, moments_of(np.concatenate(some)))
+        return self._total
+
+
+def _peeked(seen: Iterable[Seen]) -> tuple[Seen, Iterator[Seen]]:
+    """The first ones, and all of them; a `ConfigError` if there are none."""
+    iterator = iter(seen)
+    first = next(iterator, None)
+    if first is None:
+        raise ConfigError(_NO_IMAGES)
+    return first, itertools.chain([first], iterator)
 
 
 def _one_ahead(run: Callable[[Any], Any], batches: Iterable[Any]) -> Iterator[tuple[Any, Any]]:

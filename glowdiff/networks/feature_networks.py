@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 
@@ -21,7 +21,13 @@ from glowdiff.networks.transformer import ACTIVATIONS
 
 @dataclass(frozen=True)
 class FeatureNetwork(Part):
-    """What they have in common."""
+    """What they have in common.
+
+    Attributes:
+      main: the feature in which distances are measured.
+    """
+
+    main: ClassVar[str]
 
     @property
     def side(self) -> int:
@@ -45,6 +51,8 @@ class FeatureNetwork(Part):
 @dataclass(frozen=True)
 class FIDInception(FeatureNetwork):
     """The Inception of FID, Inception scores, KID, sFID, and ADM's precision and recall."""
+
+    main: ClassVar[str] = "pool3"
 
     outputs: int = 1_008
     epsilon: float = 1e-3  # of its normalisations
@@ -74,6 +82,8 @@ class FIDInception(FeatureNetwork):
 @dataclass(frozen=True)
 class PlainCLIP(FeatureNetwork):
     """CLIP with a Vision Transformer, of CMMD and CLIP scores; the sizes are those of ViT-L/14."""
+
+    main: ClassVar[str] = "image"
 
     image_size: int = 224
     patch: int = 14
@@ -127,6 +137,8 @@ class PlainCLIP(FeatureNetwork):
 class DINOv2ViT(FeatureNetwork):
     """DINOv2, of FD-DINOv2 (Stein et al., 2023); the sizes are those of ViT-L/14."""
 
+    main: ClassVar[str] = "class"
+
     image_size: int = 518  # for which there is a table of positions
     patch: int = 14
     width: int = 1_024
@@ -156,6 +168,8 @@ class DINOv2ViT(FeatureNetwork):
 @dataclass(frozen=True)
 class EfficientNet(FeatureNetwork):
     """EfficientNet-Lite0, an ImageNet classifier that comes in a package; figures by it are not FID."""
+
+    main: ClassVar[str] = "pool"
 
     outputs: int = 1_000
     epsilon: float = 1e-3  # of its normalisations
