@@ -24,7 +24,7 @@ _FACTS = "drawn.json"  # in the folder: on what the samples depend
 _NAMED = 8  # samples in a message
 
 
-class Draws:
+class Stream:
     """The samples of a seed in order, as batches for `glowdiff.metrics`.
 
     Attributes:

@@ -12,15 +12,17 @@ import jax
 from jax.sharding import Mesh
 
 from glowdiff.cli import drawing, told
-from glowdiff.cli.drawn import Draws, check_kept
+from glowdiff.cli.drawn import Stream, check_kept
 from glowdiff.cli.flags import Flags, Parsed
 from glowdiff.cli.paths import check_folder
 from glowdiff.cli.prompts import read_prompts
 from glowdiff.config.sections import DataConfig
 from glowdiff.data.store import data_dir
 from glowdiff.errors import ConfigError, printable, require
+from glowdiff.files import is_address
 from glowdiff.importers.feature_network import find, named
 from glowdiff.importers.workdir import named_data
+from glowdiff.inference.checks import MOST
 from glowdiff.inference.model import load
 from glowdiff.metrics import figures, images, reference
 from glowdiff.metrics.figures import METRICS, Metric, Needs
@@ -32,12 +34,12 @@ USUAL = 50_000  # samples
 OWN = ["features", "prepare", "reference", "samples", "samples_file", "keep", "allow_nonfinite"]
 
 
-class Samples(NamedTuple):
+class Subject(NamedTuple):
     """What is measured."""
 
     images: Images
     data: DataConfig | None = None  # of which the model has learnt, if one draws
-    draws: Draws | None = None
+    drawn: Stream | None = None
 
 
 def add(flags: Flags) -> None:
@@ -46,7 +48,7 @@ def add(flags: Flags) -> None:
     flags.add("features", "By this network: inception:FILE, efficientnet_lite0, DIR ...", shown="NETWORK")
     flags.add("prepare", "How images become what it takes; else its usual way.", shown="WAY")
     flags.add("reference", "An .npz file, a folder or a data set; else what was trained on.", shown="WHAT")
-    flags.add("samples", f"How many: {USUAL:,} if not given, or all of the file.", int, low=1)
+    flags.add("samples", f"How many: {USUAL:,} if not given, or all of the file.", int, low=1, high=MOST)
     flags.add("samples_file", "Of no model: an .npz file or a folder of samples.", Path)
     flags.add("keep", "Keep the samples here; typed again, it goes on.", Path, shown="DIR")
     flags.add("allow_nonfinite", told.ALLOW, bool, default=False)
@@ -79,7 +81,7 @@ def measure(typed: Parsed) -> None:
     names = dict.fromkeys(name for needs in (needed, wanted) for kind in needs for name in kind)
     look = Look(part, list(names), typed.prepare, typed.batch)
     samples = _drawn(typed, prompts, look) if "workdir" in typed.given else _filed(typed, look.mesh)
-    figures.check_count(metrics, samples.images.number, f"there are {samples.images.number:,} samples")
+    figures.check_count(metrics, samples.images.number, "the samples")
     compared = _reference(typed, metrics, wanted, samples, look) if any(wanted) else None
     require(compared is not None or "reference" not in typed.given, "--reference is given, but no metric compares.")
     # Whatever is wrong with what is drawn is said before the reference is looked at, which may take long.
@@ -92,7 +94,7 @@ def measure(typed: Parsed) -> None:
         _show(metrics, found, named(network), look.prepare, samples, compared)
 
 
-def _drawn(typed: Parsed, prompts: list[str], look: Look) -> Samples:
+def _drawn(typed: Parsed, prompts: list[str], look: Look) -> Subject:
     """Samples of the workdir's model."""
     model = load(typed.workdir, step=typed.step, ema=typed.ema)
     what = drawing.drawing(typed, model, prompts)
@@ -101,26 +103,27 @@ def _drawn(typed: Parsed, prompts: list[str], look: Look) -> Samples:
     told_all = {name: getattr(typed, name) for name in drawing.DECIDING if name in typed.given or name == "seed"}
     keep = Path(typed.keep) if typed.keep else None
     if keep is not None:
+        require(not is_address(typed.keep), f"--keep is {typed.keep}; it must be a folder that all processes see.")
         if jax.process_index() == 0:
             check_folder("--keep", typed.keep)
         workdir = str(Path(typed.workdir).absolute())
         check_kept(keep, {"workdir": workdir, "step": model.step, "ema": typed.ema, "batch": look.batch, **told_all})
-    draws = Draws(what, typed.seed, number, allow_nonfinite=typed.allow_nonfinite, keep=keep)
+    stream = Stream(what, typed.seed, number, allow_nonfinite=typed.allow_nonfinite, keep=keep)
     chosen = ", ".join(f"{name}={value}" for name, value in told_all.items())
     about = f"{typed.workdir}, step {model.step}{'' if typed.ema else ', raw parameters'}, {chosen}"
-    return Samples(Images("samples", about, number, spec.shape[:2], draws.batches), what.last.config.data, draws)
+    return Subject(Images("samples", about, number, spec.shape[:2], stream.batches), what.last.config.data, stream)
 
 
-def _filed(typed: Parsed, mesh: Mesh) -> Samples:
+def _filed(typed: Parsed, mesh: Mesh) -> Subject:
     """Samples that somebody has drawn."""
     path, key = typed.samples_file, "--samples_file"
     if Path(path).is_dir():
         data = DataConfig(name="folder", path=path)
-        return Samples(images.of_data(data, mesh, key, whole=True, limit=typed.samples))
-    return Samples(images.of_file(Path(path), mesh, key, typed.samples))
+        return Subject(images.of_data(data, mesh, key, whole=True, limit=typed.samples))
+    return Subject(images.of_file(Path(path), mesh, key, typed.samples))
 
 
-def _reference(typed: Parsed, metrics: Mapping[str, Metric], wanted: Needs, samples: Samples, look: Look) -> Reference:
+def _reference(typed: Parsed, metrics: Mapping[str, Metric], wanted: Needs, samples: Subject, look: Look) -> Reference:
     """What the samples are compared with, of which a file's statistics are read."""
     text, size = typed.reference, samples.images.shape
     if text is not None and text.endswith(".npz"):
@@ -129,6 +132,8 @@ def _reference(typed: Parsed, metrics: Mapping[str, Metric], wanted: Needs, samp
         config, whole = samples.data, False
         if text is not None:
             whole = Path(text).expanduser().is_dir()
+            a_path = text.startswith((".", "/", "~")) or text.count("/") > 1  # data sets are NAME or NAME/CATEGORY
+            require(whole or not a_path, f"--reference is {text}, where there is no folder.")
             section: dict[str, Any] = named_data(text, size[0])
             config = DataConfig(**(section if size[0] == size[1] else {**section, "size": None}))
         if config is None:
@@ -142,7 +147,7 @@ def _reference(typed: Parsed, metrics: Mapping[str, Metric], wanted: Needs, samp
             f"the reference {found.images.about} has images of {shape[0]}x{shape[1]} pixels, but the samples have "
             f"{size[0]}x{size[1]}; resizing would be measured too.",
         )
-        figures.check_count(metrics, number, f"the reference has {number:,} images", reference=True)
+        figures.check_count(metrics, number, "the reference's images", reference=True)
     return found
 
 
@@ -156,11 +161,11 @@ def _show(
     found: Mapping[str, Mapping[str, float]],
     network: str,
     prepare: str,
-    samples: Samples,
+    samples: Subject,
     compared: Reference | None,
 ) -> None:
     """Print every figure with its convention, for people and as a line of JSON."""
-    number, lost = samples.images.number, samples.draws.lost if samples.draws else 0
+    number, lost = samples.images.number, samples.drawn.lost if samples.drawn else 0
     of = samples.images.about + (f"; {lost:,} of them not finite" if lost else "")
     lines, values = [], {}
     for name, metric in metrics.items():

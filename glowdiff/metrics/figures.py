@@ -144,10 +144,12 @@ def needs(metrics: Mapping[str, Metric], main: str, *, reference: bool = False) 
 
 
 def check_count(metrics: Mapping[str, Metric], count: int, what: str, *, reference: bool = False) -> None:
-    """Raise `ConfigError` for too few images; `what` says whose they are, such as "--samples is 1"."""
+    """Raise `ConfigError` for too few images; `what` says which, such as "the samples"."""
     for name, metric in metrics.items():
         asked = metric.compares or not reference
-        require(not asked or count >= metric.least, f"{what}, but {name} needs at least {metric.least:,} images.")
+        require(
+            not asked or count >= metric.least, f"{what} are {count:,}, but {name} needs at least {metric.least:,}."
+        )
 
 
 def figures(

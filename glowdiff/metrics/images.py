@@ -74,7 +74,9 @@ def of_file(path: Path, mesh: Mesh, key: str, limit: int | None = None) -> Image
     require(images.max() < levels, f"{key} is {path}, whose levels are {levels}, but a pixel is {images.max()}.")
     count, height, width, _ = images.shape
     spec = DataSpec(path.stem, (height, width, images.shape[-1]), levels, 0, count)
-    return _of_source(Memory(images), spec, mesh, path.stem, str(path), limit)
+    status = path.stat()
+    found = _of_source(Memory(images), spec, mesh, path.stem, str(path), limit)
+    return found._replace(identity=[str(path.resolve()), status.st_size, status.st_mtime_ns, found.number])
 
 
 def of_data(config: DataConfig, mesh: Mesh, key: str, *, whole: bool = False, limit: int | None = None) -> Images:

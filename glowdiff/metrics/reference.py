@@ -62,9 +62,6 @@ def of_file(path: Path, needs: Needs, look: Look) -> Reference:
         "images (arr_0), a folder or a data set.",
     )
     images = image_sets.of_file(path, look.mesh, key) if missing else None
-    if images is not None:
-        status = path.stat()
-        images = images._replace(identity=[str(path.resolve()), status.st_size, status.st_mtime_ns])
     what = [f"statistics of {', '.join(gaussians)}"] if gaussians else []
     what += [f"{images.number:,} images"] if images else []
     return Reference(path.stem, images, gaussians, f"{path}, {' and '.join(what)}")

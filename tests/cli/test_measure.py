@@ -98,7 +98,6 @@ def test_every_figure_says_what_it_is(place):
     assert fid.endswith("  squared Fréchet distance, covariances over n - 1")
     names = ["fid_inception_tensorflow_20_vs_toy_train", "is_inception_tensorflow_20"]
     assert list(json.loads(last)["figures"]) == [*names, "is_deviation_inception_tensorflow_20"]
-    assert "drawing" not in result.err
 
 
 def test_samples_are_drawn_as_the_flags_of_sampling_say(place):
@@ -130,8 +129,7 @@ def test_a_folder_is_all_of_its_images(place):
         Image.fromarray(picture).save(place.folder / "pictures" / f"{number}.png")
     result = place.measure(samples_file=place.folder / "pictures", reference=place.folder / "pictures", model=False)
     assert figures(result)["fid"] == pytest.approx(0, abs=1e-9)
-    assert said(result)["samples"] == len(pictures)
-    assert "fid_inception_tensorflow_40_vs_pictures" in said(result)["figures"] or len(pictures) != 40
+    assert list(said(result)["figures"]) == [f"fid_inception_tensorflow_{len(pictures)}_vs_pictures"]
 
 
 def test_a_data_set_is_its_training_split(place):
@@ -224,19 +222,21 @@ def test_what_cannot_be_compared_is_said(place, files):
         ({"reference": files["alone"], "metrics": "prdc"}, "statistics alone; --metrics asks for features of each"),
         ({"reference": files["alone"], "metrics": "sfid"}, "but no mu_s and no sigma_s."),
         ({"reference": files["large"]}, "has images of 16x16 pixels, but the samples have 8x8; resizing would be"),
-        ({"reference": files["one"]}, "the reference has 1 images, but fid needs at least 2 images."),
+        ({"reference": files["one"]}, "the reference's images are 1, but fid needs at least 2."),
         ({"reference": "cifra10"}, "did you mean cifar10"),
+        ({"reference": "no/such/folder"}, "--reference is no/such/folder, where there is no folder."),
+        ({"keep": "gs://bucket/kept"}, "it must be a folder that all processes see."),
         ({"reference": files["one"], "metrics": "is"}, "--reference is given, but no metric compares."),
         ({**samples, "samples_file": files["floats"]}, "arr_0 is float64 [9, 8, 8, 1]; it must be uint8 [N, H, W, C]"),
-        ({**samples, "samples_file": files["one"]}, "there are 1 samples, but fid needs at least 2 images."),
+        ({**samples, "samples_file": files["one"]}, "the samples are 1, but fid needs at least 2."),
         ({**samples, "samples_file": files["bright"]}, "whose levels are 9, but a pixel is 24."),
         ({**samples, "samples_file": files["none"]}, "which holds a, but no arr_0."),
         ({**samples, "samples_file": files["six"]}, "whose arr_0 has 6 channels; pictures are measured, of 1 or 3."),
         ({**samples, "samples_file": files["levels"]}, "whose levels are"),
         ({**samples, "samples_file": files["large"], "samples": 99}, "99 images of"),
-        ({"samples": 1}, "there are 1 samples, but fid needs at least 2 images."),
-        ({"samples": 9, "metrics": "is"}, "there are 9 samples, but is needs at least 10 images."),
-        ({"metrics": "kid"}, "there are 20 samples, but kid needs at least 1,000 images."),
+        ({"samples": 1}, "the samples are 1, but fid needs at least 2."),
+        ({"samples": 9, "metrics": "is"}, "the samples are 9, but is needs at least 10."),
+        ({"metrics": "kid"}, "the samples are 20, but kid needs at least 1,000."),
         ({"metrics": "fid,fdi"}, "--metrics is 'fdi'; it must be one of"),
         ({"metrics": ","}, "--metrics is empty"),
         ({"metrics": "fd"}, "of FID's Inception it is fid."),
@@ -271,7 +271,7 @@ WITH = ["--metrics=fid", "--features=inception:a"]
         ([*WITH, "--samples_file=b.npz", "--steps=9"], "--steps is given, but nothing is drawn"),
         ([*WITH, "--samples_file=b.npz", "--noema"], "--ema is given, but nothing is drawn"),
         ([*WITH, "--workdir=a", "--clip_scale=2"], "--clip_scale is given, but no --clip."),
-        ([*WITH, "--workdir=a", "--samples=0"], "--samples is 0; it must be at least 1."),
+        ([*WITH, "--workdir=a", "--samples=0"], "--samples is 0; it must be from 1 to 2147483647."),
     ],
 )
 def test_flags_that_do_not_go_together(words, message):
@@ -289,7 +289,7 @@ def test_a_reference_is_needed_without_a_model(place):
 def test_samples_that_are_not_finite_are_counted_and_named(tmp_path, place, toy):
     lost = Place(tmp_path / "lost", toy, model__nonfinite=2)
     error = lost.measure().error
-    assert "2 of 8 samples are not finite (NaN or infinity)" in error.replace("infinite", "infinity")
+    assert "2 of 8 samples are not finite (NaN or infinite)" in error
     assert "of the samples from 0 on, numbers 0, 1." in error
     result = lost.measure("--allow_nonfinite", keep=tmp_path / "kept")
     assert said(result)["not_finite"] == 6  # two of each batch
