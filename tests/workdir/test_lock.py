@@ -88,7 +88,7 @@ def test_a_workdir_that_is_gone_stops_the_run_and_nothing_is_made_anew(what, toy
             if what == "deleted":
                 shutil.rmtree(moved)
             if what == "another in its place":
-                workdir.mkdir()
+                workdir.mkdir(exist_ok=True)  # a save in flight may have made it already
         usual(lock)
 
     monkeypatch.setattr(Lock, "check", check)
