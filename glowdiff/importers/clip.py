@@ -90,13 +90,21 @@ def _settings(flags: Flags, data: Mapping[str, Any], batch: int) -> Settings:
     return config
 
 
-def _tokenizer(flags: Flags, vocabulary: FilePath | None) -> Tokenizer:
+def clip_tokenizer(vocabulary: FilePath | None, flag: str, entries: int) -> Tokenizer:
+    """CLIP's tokenizer, from the file of its vocabulary or the package that has it.
+
+    Raises:
+      ConfigError: a network whose `flag` says so many entries has not one for each of the vocabulary.
+    """
     tokenizer = tokenizers.clip(vocabulary)
     require(
-        tokenizer.size <= flags.n_vocab,
-        f"--flags has n_vocab={flags.n_vocab}, but the vocabulary has {tokenizer.size} entries.",
+        tokenizer.size <= entries, f"--flags has {flag}={entries}, but the vocabulary has {tokenizer.size} entries."
     )
     return tokenizer
+
+
+def _tokenizer(flags: Flags, vocabulary: FilePath | None) -> Tokenizer:
+    return clip_tokenizer(vocabulary, "n_vocab", flags.n_vocab)
 
 
 def _sources(flags: Flags, paths: list[Path]) -> dict[str, dict[Path, Source]]:

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from glowdiff.errors import require
+from glowdiff.importers.clip import clip_tokenizer
 from glowdiff.importers.flags import require_positive, values
 from glowdiff.importers.mapping import Arrays, Path, Source, WeightsError, conv, matrix, stacked, third
 from glowdiff.importers.measuring import measuring_family
 from glowdiff.networks.feature_networks import PlainCLIP
-from glowdiff.text import tokenizer as tokenizers
 from glowdiff.text.tokenizer import Tokenizer
 
 _BASE = {
@@ -163,12 +163,7 @@ def _openai_name(name: str) -> str:
 
 
 def _tokenizer(network: PlainCLIP, vocabulary: FilePath | None) -> Tokenizer:
-    tokenizer = tokenizers.clip(vocabulary)
-    require(
-        tokenizer.size <= network.vocab_size,
-        f"--flags has vocab_size={network.vocab_size}, but the vocabulary has {tokenizer.size} entries.",
-    )
-    return tokenizer
+    return clip_tokenizer(vocabulary, "vocab_size", network.vocab_size)
 
 
 CLIP_VIT = measuring_family(

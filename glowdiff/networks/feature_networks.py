@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
@@ -20,7 +21,7 @@ from glowdiff.networks.transformer import ACTIVATIONS
 
 
 @dataclass(frozen=True)
-class FeatureNetwork(Part):
+class FeatureNetwork(Part, ABC):
     """What they have in common.
 
     Attributes:
@@ -30,22 +31,22 @@ class FeatureNetwork(Part):
     main: ClassVar[str]
 
     @property
+    @abstractmethod
     def side(self) -> int:
         """Pixels of a side of the images that the network is given."""
-        raise NotImplementedError
 
     @property
     def captions(self) -> Any:
         """How captions are read, with the fields of `Captions` that tokenizers need; None: they are not."""
         return None
 
+    @abstractmethod
     def prepare(self) -> Mapping[str, Callable[[jax.Array], jax.Array]]:
         """See `glowdiff.method.Features`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def module(self) -> Any:
         """A module that maps prepared images to features by name."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,8 @@ from glowdiff.flows.bijections.logit import Logit
 from glowdiff.flows.bijections.masked import checkerboard
 from glowdiff.flows.bijections.permutations import Permutations, decompose, invert, log_abs_det, mix
 from glowdiff.flows.bijections.priors import SplitPrior, TopPrior
-from glowdiff.flows.bijections.squeeze import squeeze, squeeze_ordered, unsqueeze, unsqueeze_ordered
 from glowdiff.flows.glow import FlowLevel
-from glowdiff.flows.nets import Conv3x3, CouplingNet
+from glowdiff.flows.nets import CouplingNet
 from glowdiff.flows.nice import NICE
 from glowdiff.flows.realnvp import CouplingGroup, CouplingStep
 
@@ -230,48 +229,6 @@ def test_log_abs_det_and_its_gradient_are_linalgs():
     np.testing.assert_allclose(*values, atol=1e-5)
     np.testing.assert_allclose(*gradients, rtol=1e-3)
     np.testing.assert_allclose(np.asarray(inverse) @ kernel, np.broadcast_to(np.eye(5), kernel.shape), atol=1e-4)
-
-
-@pytest.mark.parametrize("size", [(1, 1), (2, 2), (1, 4), (3, 5), (6, 7)])
-def test_edge_bias_is_that_of_a_channel_on_the_padding_ring(size):
-    height, width = size
-    x = np.random.default_rng(0).normal(size=(2, height, width, 2)).astype(np.float32)
-    conv = Conv3x3(4)
-    variables = jax.jit(conv.init)(jax.random.key(1), x)
-
-    def literal(params):
-        ring = jnp.pad(jnp.zeros((2, height, width, 1)), ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=1)
-        padded = jnp.concatenate([jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), ring], axis=-1)
-        kernel = jnp.concatenate([params["kernel"], params["edge"]["kernel"]], axis=2)
-        return jax.lax.conv_general_dilated(padded, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-
-    def ours(params):
-        return conv.apply({"params": params}, x)
-
-    @jax.jit
-    def outputs_and_gradients(params):
-        return [(f(params), jax.grad(lambda p, f=f: (f(p) ** 3).sum())(params)) for f in (ours, literal)]
-
-    (y, found), (literal_y, expected) = outputs_and_gradients(variables["params"])
-    np.testing.assert_allclose(y, literal_y, atol=1e-5)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5, rtol=1e-4), found, expected)
-
-
-def test_squeeze_order_and_inverse():
-    x = np.arange(2 * 4 * 6 * 3).reshape(2, 4, 6, 3)
-    y = np.asarray(jax.jit(squeeze)(x))
-    assert y.shape == (2, 2, 3, 12)
-    for c, dh, dw in ((0, 0, 0), (2, 1, 0), (1, 0, 1)):
-        np.testing.assert_array_equal(y[:, 1, 2, 4 * c + 2 * dh + dw], x[:, 2 + dh, 4 + dw, c])
-    np.testing.assert_array_equal(jax.jit(unsqueeze)(y), x)
-
-
-def test_ordered_squeeze_halves_into_the_colours_of_a_checkerboard():
-    x = np.arange(2 * 4 * 6 * 3).reshape(2, 4, 6, 3)
-    y = np.asarray(jax.jit(squeeze_ordered)(x))
-    for offset, (dh, dw) in enumerate(((0, 0), (1, 1), (0, 1), (1, 0))):
-        np.testing.assert_array_equal(y[..., 3 * offset : 3 * offset + 3], x[:, dh::2, dw::2])
-    np.testing.assert_array_equal(jax.jit(unsqueeze_ordered)(y), x)
 
 
 @pytest.mark.parametrize("shape", [(3, 5, 1), (1, 1, 3), (2, 2, 1)])

@@ -33,7 +33,7 @@ MODELS = {  # and the mesh that splits them, and micro-batches
     "glow": (small.glow_config(**FLOW, model__memory="plain"), small.DIGITS, (2, 4, 1)),
     "reversible": (small.glow_config(**FLOW, model__memory="reversible"), small.DIGITS, (2, 4, 1)),
     "unet": (small.diffusion_config(**NET), small.DIGITS, (2, 4, 1)),
-    "recomputed": (small.diffusion_config(**NET, model__network__remat=True), small.DIGITS, (1, 4, 2)),
+    "recomputed": (small.text_config(**NET, model__network__remat=True), small.COLOURS, (1, 4, 2)),
 }
 
 def batch_of(method, spec, size):
