@@ -240,7 +240,7 @@ def test_what_cannot_be_compared_is_said(place, files):
         ({"metrics": "fid,fdi"}, "--metrics is 'fdi'; it must be one of"),
         ({"metrics": ","}, "--metrics is empty"),
         ({"metrics": "fd"}, "of FID's Inception it is fid."),
-        ({"metrics": "cmmd"}, "which is defined of CLIP alone, but --features names inception."),
+        ({"metrics": "cmmd"}, "which is defined of a published CLIP alone, but --features names FID's Inception."),
         ({"features": "incepton:a.pth"}, "networks are inception, ViT-B/32"),
         ({"features": "incepton:a.pth"}, "Did you mean inception?"),
         ({"features": "inception"}, "it must name a file of its weights too: --features=inception:FILE."),
