@@ -194,11 +194,14 @@ def _show(
     """Print what has been found last, and above the first what it is of."""
     number, lost = subject.images.number, subject.drawn.lost if subject.drawn else 0
     of = subject.images.about + (f"; {lost:,} of them not finite" if lost else "")
+    value = {swept.name: getattr(swept.points[len(found) - 1], swept.name)} if swept else {}
     if len(found) == 1:
-        printed.print_head(measurement, f"{number:,} of {of}{' and so on' if swept else ''}", compared)
+        head = of
+        if swept:
+            head = of.replace(f"{swept.name}={value[swept.name]}", f"{swept.name}={', '.join(swept.values)}")
+        printed.print_head(measurement, f"{number:,} of {head}", compared)
     if not swept:
         printed.print_figures(found[0])
     about = {"network": measurement.network, "prepare": measurement.look.prepare, "samples": number, "of": of}
-    value = {swept.name: getattr(swept.points[len(found) - 1], swept.name)} if swept else {}
     against = {"not_finite": lost, "reference": compared.about if compared else None}
     printed.print_json(about | against | value, found[-1])

@@ -15,6 +15,7 @@ from glowdiff.archives import Archive, open_npz
 from glowdiff.config.sections import DataConfig
 from glowdiff.data import dataset as datasets
 from glowdiff.data.batches import eval_batches
+from glowdiff.data.dataset import Dataset
 from glowdiff.data.sources import Memory, Source
 from glowdiff.errors import require, shown
 from glowdiff.metrics.features import array_batches
@@ -101,6 +102,7 @@ def of_data(
     whole: bool = False,
     captioned: bool = False,
     limit: int | None = None,
+    loaded: Dataset | None = None,
 ) -> Images:
     """The training split of a data set, not augmented; or all of its images.
 
@@ -111,11 +113,12 @@ def of_data(
       whole: the test split too.
       captioned: with captions, if it has any.
       limit: only so many, the first ones.
+      loaded: the data set, if it is in memory already; None: it is read.
 
     Raises:
       ConfigError: it cannot be read, or holds no pictures.
     """
-    spec, train, test = datasets.load(config)
+    spec, train, test = loaded or datasets.load(config)
     check_channels(f"{key} is {config.path or config.name}, which", spec.shape[-1])
     source = _Both(train, test) if whole else train
     name = Path(config.path).expanduser().resolve().stem if config.path else config.name.replace("/", "_")
@@ -138,7 +141,7 @@ def _of_source(source: Source, spec: DataSpec, mesh: Mesh, name: str, about: str
             found = array_batches(size, mesh, image=source.images[:count])
         else:
             shares = {"process_index": jax.process_index(), "process_count": jax.process_count()}
-            found = eval_batches(datasets.Dataset(spec, source, source), batch=size, limit=count, **shares)
+            found = eval_batches(Dataset(spec, source, source), batch=size, limit=count, **shares)
         for batch in found:
             yield {**batch, "image": as_colours(batch["image"], spec.levels)}
 

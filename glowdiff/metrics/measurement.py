@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from glowdiff.errors import ConfigError, require
+from glowdiff.errors import require
 from glowdiff.metrics import figures, reference
 from glowdiff.metrics.features import Batches
 from glowdiff.metrics.figures import Measured
@@ -110,10 +110,9 @@ class Measurement:
           batches: of them, if they have been begun.
 
         Raises:
-          ConfigError: features of some of them are not finite, or they are not there.
+          ConfigError: features of some of them are not finite.
         """
-        if self.compares and self._known is None:
-            raise ConfigError("there is nothing yet to compare the samples with.")
+        assert self._known is not None or not self.compares
         seen = self.look(samples, self.needed, "measuring samples", batches)
         found = figures.figures(self.metrics, self.look.main, seen, self._known)
         return [
