@@ -11,7 +11,7 @@ from PIL import Image
 from glowdiff.cli import evaluate, sample
 from glowdiff.inference.drawer import Drawer
 from glowdiff.metrics.figures import METRICS
-from glowdiff.metrics.frechet import frechet_distance, frechet_distance_of_features
+from glowdiff.metrics.frechet import frechet_distance, frechet_distance_of_features, frechet_infinity
 from glowdiff.metrics.images import as_colours
 from glowdiff.metrics.inception_score import inception_score
 from glowdiff.metrics.look import Look
@@ -134,6 +134,16 @@ def test_a_folder_is_all_of_its_images(place):
 
 def test_a_data_set_is_its_training_split(place):
     assert "fid_inception_tensorflow_20_vs_digits_train" in said(place.measure(reference="digits"))["figures"]
+
+
+def test_fid_infinity_is_read_off_a_line(place):
+    found = figures(place.measure(metrics="fid,fid_infinity", samples=5_010, batch=5_010))
+    out = place.folder / "many.npz"
+    assert typed(sample.main, f"--workdir={place.model}", "--num=5010", "--batch=5010", f"--out={out}").code == 0
+    real = place.features(place.data.images[place.data.train])
+    expected = frechet_infinity(place.features(np.load(out)["arr_0"]), Gaussian(real.mean(0), np.cov(real.T)))
+    assert found["fid_infinity"] == pytest.approx(expected, rel=1e-2, abs=1e-4)
+    assert found["fid_infinity"] != found["fid"]
 
 
 # ---- References.
