@@ -84,6 +84,14 @@ class Tokenizer:
         """As `encode`, but long captions lose their end, as the originals cut them; also how many did."""
         return self._encode(captions, context, refuse=False)
 
+    def shortened(self, caption: str, context: int) -> str:
+        """A caption without the end that does not fit into `context` tokens, for which `encode` would refuse it."""
+        text, room = clean(self.kind, caption), context - len(self._frame)
+        fits = True
+        while len((found := self._library.encode(text, add_special_tokens=False)).ids) > room:
+            text, fits = text[: found.offsets[room][0]].rstrip(), False
+        return caption if fits else text
+
     def _encode(self, captions: Sequence[str], context: int, refuse: bool) -> tuple[Tokens, int]:
         room = context - len(self._frame)
         require(room > 0, f"The context is {context} tokens; it must be at least {len(self._frame) + 1}.")
