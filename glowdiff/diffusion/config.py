@@ -13,8 +13,9 @@ from glowdiff.diffusion.codec import CODECS
 from glowdiff.diffusion.losses import LOSSES
 from glowdiff.diffusion.process import CLIP_NOISES, NOISES, PROCESSES
 from glowdiff.errors import ConfigError, require, require_choice
-from glowdiff.networks.adm import CLASSIFIERS, DENOISERS
+from glowdiff.networks.adm import CLASSIFIERS
 from glowdiff.networks.captions import CLIP_TEXTS, TEXTS, Captions
+from glowdiff.networks.denoisers import DENOISERS
 from glowdiff.networks.towers import TOWERS
 from glowdiff.samplers import SAMPLERS
 from glowdiff.samplers.spacing import SPACINGS, grid

@@ -20,9 +20,10 @@ from glowdiff.importers.family import load
 from glowdiff.importers.glide import GLIDE
 from glowdiff.importers.glow import GLOW
 from glowdiff.importers.inception import INCEPTION
+from glowdiff.importers.latent_unet import parse, variables
 from glowdiff.importers.mapping import Arrays
 
-__all__ = ["adm", "clip", "clip_vit", "dinov2", "efficientnet_lite0", "glide", "glow", "inception"]
+__all__ = ["adm", "clip", "clip_vit", "dinov2", "efficientnet_lite0", "glide", "glow", "inception", "latent_unet"]
 Loaded = tuple[Any, dict[str, Any]]  # module, variables
 
 
@@ -64,3 +65,9 @@ def dinov2(weights: Arrays, flags: Mapping[str, Any]) -> Loaded:
 def efficientnet_lite0(weights: Arrays, flags: Mapping[str, Any] | None = None) -> Loaded:
     """EfficientNet-Lite0, for `(x)`."""
     return load(EFFICIENTNET, EFFICIENTNET.parse(flags or {}), {"weights": weights})
+
+
+def latent_unet(weights: Arrays, flags: Mapping[str, Any]) -> Loaded:
+    """The UNet of latent diffusion or Stable Diffusion, in the original's layout or diffusers', for `(x, t, cond)`."""
+    latent = parse(flags)
+    return latent.module(), variables(latent, weights)

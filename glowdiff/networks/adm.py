@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from glowdiff.config.parts import Part
 from glowdiff.errors import ConfigError, require, require_choice
 from glowdiff.method import Condition, row
-from glowdiff.networks.captions import Captions
+from glowdiff.networks.captions import Captions, CLIPText
 from glowdiff.networks.classifier import POOLS, Classifier
 from glowdiff.networks.plan import check_sides, check_unet, default_channel_mult
 from glowdiff.networks.text_unet import TextUNet
@@ -42,7 +42,7 @@ class Levels(Part):
         Raises:
           ConfigError: it holds anything else.
         """
-        return _numbers("channel_mult", self.channel_mult, float) if self.channel_mult else default_channel_mult(side)
+        return numbers("channel_mult", self.channel_mult, float) if self.channel_mult else default_channel_mult(side)
 
     def attention_sides(self) -> tuple[int, ...]:
         """`attention` as numbers.
@@ -50,7 +50,7 @@ class Levels(Part):
         Raises:
           ConfigError: it holds anything else.
         """
-        return _numbers("attention", self.attention, int)
+        return numbers("attention", self.attention, int)
 
     def check(self, key: str) -> None:
         """Raise `ConfigError` for impossible values."""
@@ -111,8 +111,16 @@ class ADM(Levels):
           text: how captions are read.
           dtype: of its arithmetic.
           platform: what it is compiled for; None: anything.
+
+        Raises:
+          ConfigError: captions are not read as GLIDE reads them.
         """
         takes = tuple(takes)
+        require(
+            not isinstance(text, CLIPText),
+            f"model.network.name is {self.name!r}, which reads captions by model.text.name=glide; model.network.name="
+            "ldm reads them by clip as well.",
+        )
         label = row(takes, "label")
         shape = {
             "out_channels": out_channels,
@@ -153,11 +161,10 @@ class ADMClassifier(Levels):
         return Classifier(out_channels=len(spec.classes), pool=self.pool, **arguments)
 
 
-DENOISERS = {"adm": ADM}
 CLASSIFIERS = {"adm": ADMClassifier}
 
 
-def _numbers(key: str, text: str, kind: type) -> tuple[Any, ...]:
+def numbers(key: str, text: str, kind: type) -> tuple[Any, ...]:
     """The numbers, separated by commas, of a key."""
     try:
         return tuple(kind(part) for part in text.split(",")) if text.strip() else ()
