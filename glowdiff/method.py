@@ -121,6 +121,8 @@ class Method(NamedTuple):
     draws: Draws | None = None
     guides: Guides | None = None
     features: Features | None = None
+    # (variables, tokens [B, L], mask [B, L]) -> what captions say to denoisers: `text` [B, T, E]
+    text: Callable[[Variables, jax.Array, jax.Array], dict[str, jax.Array]] | None = None
     diagnostics: Callable[[Variables], dict[str, jax.Array]] | None = None  # scalars worth watching, at evaluations
 
 

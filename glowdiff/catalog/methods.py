@@ -15,6 +15,7 @@ from glowdiff.flows.build import glow_method, nice_method, realnvp_method
 from glowdiff.flows.config import GlowConfig, NICEConfig, RealNVPConfig
 from glowdiff.method import Frozen, Method
 from glowdiff.networks.features import FeaturesConfig, features_method
+from glowdiff.networks.text_method import TextConfig, text_method
 from glowdiff.sharding import Platform, platform_of
 from glowdiff.spec import DataSpec
 
@@ -35,6 +36,7 @@ METHODS: dict[str, Entry] = {
     "classifier": Entry(ClassifierConfig, build_classifier),
     "clip": Entry(ClipConfig, build_clip),
     "features": Entry(FeaturesConfig, features_method),
+    "text": Entry(TextConfig, text_method),
 }
 
 

@@ -205,8 +205,9 @@ class ModelConfig:
                 yield f"model.{each.name}", getattr(self, each.name)
 
     def frozen(self) -> Mapping[str, str]:
-        """Workdirs, by name, of models that serve this one as they are and are not trained with it."""
-        return {}
+        """Workdirs, by name, of models that serve this one as they are and are not trained with it: those of parts."""
+        workdirs = {key.removeprefix("model."): getattr(each, "workdir", None) for key, each in self.parts()}
+        return {name: workdir for name, workdir in workdirs.items() if workdir is not None}
 
     def check(self) -> None:
         """Raise `ConfigError` for impossible values."""

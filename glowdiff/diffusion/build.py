@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -14,7 +15,8 @@ from glowdiff.diffusion.conditions import rows
 from glowdiff.diffusion.config import ClassifierConfig, ClipConfig, DiffusionConfig
 from glowdiff.diffusion.guided import Network
 from glowdiff.diffusion.method import diffusion_method
-from glowdiff.method import Method, caption_rows
+from glowdiff.diffusion.reading import Reader, reader
+from glowdiff.method import Frozen, Method, caption_rows
 from glowdiff.networks.classifier import Classifier
 from glowdiff.networks.clip import CLIP
 from glowdiff.networks.unet import UNet
@@ -40,9 +42,17 @@ def clip_module(config: ClipConfig, spec: DataSpec, dtype: str, *, platform: Pla
     return config.network.module(spec.shape[0], config.text, config.process.timesteps, dtype)
 
 
-def build_diffusion(config: DiffusionConfig, spec: DataSpec, dtype: str, *, platform: Platform) -> Method:
-    """The `Method` of a diffusion model of images of `spec`."""
-    net = network(denoising_module(config, spec, dtype, platform=platform), dtype)
+def build_diffusion(
+    config: DiffusionConfig,
+    spec: DataSpec,
+    dtype: str,
+    *,
+    platform: Platform,
+    frozen: Mapping[str, Frozen] | None = None,
+) -> Method:
+    """The `Method` of a diffusion model of images of `spec`; `frozen` are the models that serve it, by name."""
+    module = denoising_module(config, spec, dtype, platform=platform)
+    net = network(module, dtype, reader(config.text, frozen or {}))
     codec = config.codec.codec(spec, net.dtype)
     return diffusion_method(config, net, config.process.process(), codec, rows(config, spec), spec)
 
@@ -61,23 +71,34 @@ def build_clip(config: ClipConfig, spec: DataSpec, dtype: str, *, platform: Plat
     return clip_method(module, config.process.process(), codec, takes, noised=config.noised)
 
 
-def network(module: Any, dtype: str) -> Network:
-    """A module `(x, t, cond, train)` as pure functions; it sees its parameters and no other collection."""
+def network(module: Any, dtype: str, captions: Reader | None = None) -> Network:
+    """A module `(x, t, cond, train)` as pure functions; it sees its parameters and no other collection.
+
+    Args:
+      module: what denoises, or classifies.
+      dtype: of its arithmetic.
+      captions: what reads them for it; None: it reads them itself, if there are any.
+    """
 
     def init(key: jax.Array, x: jax.Array, t: jax.Array, cond: Any) -> Any:
-        return module.init(key, x, t, cond)
+        return module.init(key, x, t, captions.blank(cond) if captions and "tokens" in cond else cond)
 
     def apply(variables: Any, x: jax.Array, t: jax.Array, cond: Any) -> jax.Array:
-        return module.apply({"params": variables["params"]}, x, t, cond)
+        return module.apply({"params": variables["params"]}, x, t, given(variables, cond))
+
+    def given(variables: Any, cond: Any) -> Any:
+        """Conditions as the module takes them."""
+        return captions.read(variables, cond) if captions else cond
 
     def read(variables: Any, cond: Any) -> Any:
         """Captions encoded, where the network reads any."""
-        if "tokens" not in cond:
-            return cond
+        if captions or "tokens" not in cond:
+            return given(variables, cond)
         encoded = module.apply({"params": variables["params"]}, cond["tokens"], cond["mask"], method="encode_text")
         return {name: value for name, value in cond.items() if name not in ("tokens", "mask")} | encoded
 
     def train(variables: Any, x: jax.Array, t: jax.Array, cond: Any, key: jax.Array) -> jax.Array:
+        cond = given(variables, cond)
         return module.apply({"params": variables["params"]}, x, t, cond, train=True, rngs={"dropout": key})
 
     return Network(init, apply, train, jnp.promote_types(dtype, jnp.float32), read)

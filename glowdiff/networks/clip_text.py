@@ -87,6 +87,6 @@ class CLIPTextEncoder(TextStates):
 
     def padded(self, tokens: jax.Array, mask: jax.Array) -> jax.Array:
         """The tokens of chunks as the originals have them, padding included, int [B, context]."""
-        empty = jnp.full(self.context, self.padding, tokens.dtype).at[:2].set(jnp.array([self.start, self.end]))
+        empty = jnp.array([self.start, self.end] + [self.padding] * (self.context - 2), tokens.dtype)
         there = mask.any(-1, keepdims=True)
         return jnp.where(there, jnp.where(mask, tokens, self.padding), empty[None])

@@ -24,7 +24,7 @@ TOLD = {
 }  # fmt: skip
 RELEASED = {
     name: entry
-    for name, entry in released("released_manifests_sd").items()
+    for name, entry in released("latent/released_manifests_sd").items()
     if entry["kind"] == "LDM UNetModel" or (name.endswith("_diffusers") and "unet" in name and "gligen" not in name)
 }
 
@@ -43,7 +43,7 @@ def double(tree):
 
 @pytest.mark.parametrize("name", GOLDENS)
 def test_denoisers(name):
-    arrays, flags, weights = load_torch(name)
+    arrays, flags, weights = load_torch(f"latent/{name}")
     module, variables = importers.latent_unet(weights, {key: flags[key] for key in flags if key != "_class_name"})
     cond = told(arrays)
     with jax.default_matmul_precision("highest"):
@@ -103,7 +103,7 @@ def test_configurations_of_diffusers_that_cannot_be(changed, message):
 
 
 def test_wrong_weights_are_named_by_their_own_names():
-    _, flags, weights = load_torch("sd_unet_v2_diffusers")
+    _, flags, weights = load_torch("latent/sd_unet_v2_diffusers")
     missing = "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight"
     del weights[missing], flags["_class_name"]
     with pytest.raises(WeightsError, match=r"Missing: middle_block\.1\.transformer_blocks\.0\.attn2\.to_k\.weight"):
