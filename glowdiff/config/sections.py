@@ -208,6 +208,10 @@ class ModelConfig:
         """Workdirs, by name, of models that serve this one as they are and are not trained with it."""
         return {}
 
+    def serving(self) -> Any:
+        """The section of a copy that serves another model: without what only its own training needs."""
+        return self
+
     def check(self) -> None:
         """Raise `ConfigError` for impossible values."""
         require(self.init_images > 0, f"model.init_images is {self.init_images}; it must be at least 1.")

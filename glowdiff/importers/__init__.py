@@ -20,9 +20,10 @@ from glowdiff.importers.family import load
 from glowdiff.importers.glide import GLIDE
 from glowdiff.importers.glow import GLOW
 from glowdiff.importers.inception import INCEPTION
+from glowdiff.importers.lpips import LPIPS
 from glowdiff.importers.mapping import Arrays
 
-__all__ = ["adm", "clip", "clip_vit", "dinov2", "efficientnet_lite0", "glide", "glow", "inception"]
+__all__ = ["adm", "clip", "clip_vit", "dinov2", "efficientnet_lite0", "glide", "glow", "inception", "lpips"]
 Loaded = tuple[Any, dict[str, Any]]  # module, variables
 
 
@@ -64,3 +65,8 @@ def dinov2(weights: Arrays, flags: Mapping[str, Any]) -> Loaded:
 def efficientnet_lite0(weights: Arrays, flags: Mapping[str, Any] | None = None) -> Loaded:
     """EfficientNet-Lite0, for `(x)`."""
     return load(EFFICIENTNET, EFFICIENTNET.parse(flags or {}), {"weights": weights})
+
+
+def lpips(weights: Arrays, linear: Arrays) -> Loaded:
+    """LPIPS with VGG16, for `(x, y, method="distance")`."""
+    return load(LPIPS, LPIPS.parse({}), {"weights": weights, "linear": linear})

@@ -10,7 +10,7 @@ from glowdiff.sharding import Platform
 
 
 def attend(query: jax.Array, key: jax.Array, value: jax.Array, platform: Platform | None = None) -> jax.Array:
-    """Attention [B, T, heads, channels of a head], softmax in float32.
+    """Attention [B, T, heads, channels of a head], softmax in float32, or float64 where all is.
 
     Args:
       query: [B, T, heads, channels of a head],
@@ -21,8 +21,16 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array, platform: Platfor
     kernel, mesh = (platform.attention, platform.mesh) if platform else (None, None)
     if kernel == "splash" and mesh is not None and splash.takes(query, key, mesh):
         return splash.attend(query, key, value, mesh)
+    if query.dtype == jnp.float64:
+        return _exact(query, key, value)
     fused = kernel == "cudnn" and _cudnn_takes(query, key)
     return jax.nn.dot_product_attention(query, key, value, implementation="cudnn" if fused else None)
+
+
+def _exact(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
+    """In float64 throughout, of which JAX's own computes the softmax in float32."""
+    weights = jax.nn.softmax(jnp.einsum("bthc,bshc->bhts", query, key) / query.shape[-1] ** 0.5)
+    return jnp.einsum("bhts,bshc->bthc", weights, value)
 
 
 def _cudnn_takes(query: jax.Array, key: jax.Array) -> bool:
