@@ -90,6 +90,25 @@ class Draws(NamedTuple):
     # (variables, latents, cond) -> what `sample` would round, float [B, H, W, C]: a pixel of value v is near v
     unrounded: Callable[[Variables, Latents, Cond], jax.Array] | None = None
     coarsen: int = 1  # neighbouring pixel values that the model takes for one, named by the lowest of them
+    above: str = ""  # the condition of images that the pictures in training show above what is made of them
+
+
+class Codec(NamedTuple):
+    """Between images, integers on the levels of their data, and what other models work in: pixels, or latents."""
+
+    # (variables, key, images [B, H, W, C]) -> x_0; of keys [B] each image has its own, and without one there is no chance
+    encode: Callable[[Variables, jax.Array | None, jax.Array], jax.Array]
+    decode: Callable[[Variables, jax.Array], Drawn]  # (variables, x_0) -> images, and which of them are any
+    shape: tuple[int, int, int]  # of one x_0
+    # (variables, images) -> what of latents can be kept on disk, [B, h, w, ...], and
+    posterior: Callable[[Variables, jax.Array], jax.Array] | None = None
+    # (variables, keys [B] or None, that) -> x_0
+    draw: Callable[[Variables, jax.Array | None, jax.Array], jax.Array] | None = None
+
+    @property
+    def bounded(self) -> bool:
+        """Whether x_0 lies in [-1, 1]: it is the image itself, and not latents."""
+        return self.posterior is None
 
 
 class Guides(NamedTuple):
@@ -109,6 +128,8 @@ class Features(NamedTuple):
     texts: Callable[[Variables, jax.Array], dict[str, jax.Array]] | None = (
         None  # (variables, tokens [B, L]) -> likewise
     )
+    # (variables, images, images [B, H, W, 3] from -1 to 1) -> how different they look [B]: LPIPS
+    distance: Callable[[Variables, jax.Array, jax.Array], jax.Array] | None = None
 
 
 class Method(NamedTuple):
@@ -126,6 +147,7 @@ class Method(NamedTuple):
     features: Features | None = None
     # (variables, tokens [B, L], mask [B, L]) -> what captions say to denoisers: `text` [B, T, E]
     text: Callable[[Variables, jax.Array, jax.Array], dict[str, jax.Array]] | None = None
+    codec: Codec | None = None  # an autoencoder's own, or the one in whose latents a model works
     diagnostics: Callable[[Variables], dict[str, jax.Array]] | None = None  # scalars worth watching, at evaluations
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import jax
 
+from glowdiff.autoencoders.build import build_autoencoder
+from glowdiff.autoencoders.config import AutoencoderConfig
 from glowdiff.config.sections import Config, ModelConfig
 from glowdiff.diffusion.build import build_classifier, build_clip, build_diffusion
 from glowdiff.diffusion.config import ClassifierConfig, ClipConfig, DiffusionConfig
@@ -35,6 +37,7 @@ METHODS: dict[str, Entry] = {
     "diffusion": Entry(DiffusionConfig, build_diffusion),
     "classifier": Entry(ClassifierConfig, build_classifier),
     "clip": Entry(ClipConfig, build_clip),
+    "autoencoder": Entry(AutoencoderConfig, build_autoencoder),
     "features": Entry(FeaturesConfig, features_method),
     "text": Entry(TextConfig, text_method),
 }

@@ -22,10 +22,11 @@ from glowdiff.importers.family import DTYPES, Family, Request, import_release
 from glowdiff.importers.glide import GLIDE
 from glowdiff.importers.glow import GLOW
 from glowdiff.importers.inception import INCEPTION
+from glowdiff.importers.lpips import LPIPS
 from glowdiff.method import context, row
 from glowdiff.workdir import description
 
-FAMILIES = {family.name: family for family in (GLOW, ADM, GLIDE, CLIP, INCEPTION, CLIP_VIT, DINOV2, EFFICIENTNET)}
+FAMILIES = {family.name: family for family in (GLOW, ADM, GLIDE, CLIP, INCEPTION, CLIP_VIT, DINOV2, EFFICIENTNET, LPIPS)}
 
 
 def flags(family: Family) -> Flags:
@@ -110,6 +111,8 @@ def _use(workdir: str) -> str:
     """What to do with a workdir."""
     config, spec = description.read(workdir)
     method = build_method(config, spec)
+    if method.features is not None and method.features.distance is not None:
+        return f"model.perceptual={workdir} trains autoencoders on it."
     if method.features is not None:
         return f"evaluate.py --metrics=... --features={workdir} measures samples with it."
     if method.guides is not None:

@@ -209,6 +209,10 @@ class ModelConfig:
         workdirs = {key.removeprefix("model."): getattr(each, "workdir", None) for key, each in self.parts()}
         return {name: workdir for name, workdir in workdirs.items() if workdir is not None}
 
+    def serving(self) -> Any:
+        """The section of a copy that serves another model: without what only its own training needs."""
+        return self
+
     def check(self) -> None:
         """Raise `ConfigError` for impossible values."""
         require(self.init_images > 0, f"model.init_images is {self.init_images}; it must be at least 1.")

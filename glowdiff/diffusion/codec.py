@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from glowdiff.config.parts import Part
 from glowdiff.diffusion.scaling import to_levels, to_unit
-from glowdiff.method import Drawn, Variables, finite_rows
+from glowdiff.method import Codec, Drawn, Variables, finite_rows
 from glowdiff.spec import DataSpec
-
-
-class Codec(NamedTuple):
-    """Pure functions between images, integers on the levels of their data, and x_0."""
-
-    encode: Callable[[Variables, jax.Array, jax.Array], jax.Array]  # (variables, key, images [B, H, W, C]) -> x_0
-    decode: Callable[[Variables, jax.Array], Drawn]  # (variables, x_0) -> images, and which of them are any
-    shape: tuple[int, int, int]  # of one x_0
 
 
 @dataclass(frozen=True)
@@ -30,7 +21,7 @@ class Pixels(Part):
     def codec(self, spec: DataSpec, dtype: Any) -> Codec:
         """The codec for images of `spec`, x_0 in `dtype`."""
 
-        def encode(variables: Variables, key: jax.Array, images: jax.Array) -> jax.Array:
+        def encode(variables: Variables, key: jax.Array | None, images: jax.Array) -> jax.Array:
             del variables, key
             return to_unit(images, spec.levels, dtype)
 

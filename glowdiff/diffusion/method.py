@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from glowdiff.config.options import SampleOptions
 from glowdiff.diffusion import timesteps
 from glowdiff.diffusion.bound import bound
-from glowdiff.diffusion.codec import Codec
 from glowdiff.diffusion.conditions import Conditions
 from glowdiff.diffusion.config import DiffusionConfig
 from glowdiff.diffusion.guided import Network, guided
@@ -17,6 +16,7 @@ from glowdiff.diffusion.process import Process
 from glowdiff.method import (
     Aux,
     Batch,
+    Codec,
     Cond,
     Condition,
     Drawn,

@@ -24,20 +24,13 @@ from glowdiff.importers.family import load
 from glowdiff.importers.glide import GLIDE
 from glowdiff.importers.glow import GLOW
 from glowdiff.importers.inception import INCEPTION
+from glowdiff.importers.lpips import LPIPS
 from glowdiff.importers.mapping import Arrays
 
 __all__ = [
-    "adm",
-    "clip",
-    "clip_text",
-    "clip_vit",
-    "dinov2",
-    "efficientnet_lite0",
-    "glide",
-    "glow",
-    "inception",
-    "latent_unet",
-]
+    "adm", "clip", "clip_text", "clip_vit", "dinov2", "efficientnet_lite0", "glide", "glow", "inception", "latent_unet",
+    "lpips",
+]  # fmt: skip
 Loaded = tuple[Any, dict[str, Any]]  # module, variables
 
 
@@ -92,3 +85,8 @@ def clip_text(weights: Arrays, flags: Mapping[str, Any], clip_skip: int = 1) -> 
     section = clip_texts.parse(flags, clip_skip)
     module = section.encoder(None, remat=False, dtype=jnp.float32, param_dtype=jnp.float32)
     return module, clip_texts.variables(section, weights)
+
+
+def lpips(weights: Arrays, linear: Arrays) -> Loaded:
+    """LPIPS with VGG16, for `(x, y, method="distance")`."""
+    return load(LPIPS, LPIPS.parse({}), {"weights": weights, "linear": linear})

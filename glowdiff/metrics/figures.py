@@ -16,6 +16,7 @@ from glowdiff.metrics.moments import Gaussian
 from glowdiff.metrics.neighbours import neighbourhoods
 from glowdiff.networks.feature_networks import FEATURE_NETWORKS
 
+_OF_SETS = tuple(name for name, network in FEATURE_NETWORKS.items() if network.main)
 _INCEPTION = ("inception",)
 _PARTS, _SUBSET = 10, 1_000  # of an Inception score; images of each of KID's subsets
 _NEAR, _COVERING = 3, 5  # neighbours: of precision and recall, of density and coverage
@@ -44,7 +45,7 @@ class Metric(NamedTuple):
     feature: str = ""  # that it is of; empty: the network's main one
     gaussian: bool = False  # it is of mean and covariance, not of every image's features
     compares: bool = True  # samples with a reference
-    networks: tuple[str, ...] = tuple(FEATURE_NETWORKS)  # of which it is defined
+    networks: tuple[str, ...] = _OF_SETS  # of which it is defined
     least: int = 2  # images of either set
 
 
@@ -85,7 +86,7 @@ METRICS = {
     ),
     "fd": Metric(
         {"fd": f"{_FRECHET}; no FID"}, _frechet("fd"), gaussian=True,
-        networks=tuple(name for name in FEATURE_NETWORKS if name not in _INCEPTION),
+        networks=tuple(name for name in _OF_SETS if name not in _INCEPTION),
     ),
     "is": Metric(
         {"is": _OF_LOGITS, "is_deviation": "of the same"}, _inception_score, "logits", compares=False,

@@ -8,8 +8,9 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from glowdiff.config.numbers import listed
 from glowdiff.config.parts import Part
-from glowdiff.errors import ConfigError, require, require_choice
+from glowdiff.errors import require, require_choice
 from glowdiff.method import Condition, row
 from glowdiff.networks.captions import Captions, CLIPText
 from glowdiff.networks.classifier import POOLS, Classifier
@@ -42,7 +43,11 @@ class Levels(Part):
         Raises:
           ConfigError: it holds anything else.
         """
-        return numbers("channel_mult", self.channel_mult, float) if self.channel_mult else default_channel_mult(side)
+        return (
+            listed("model.network.channel_mult", self.channel_mult, float)
+            if self.channel_mult
+            else default_channel_mult(side)
+        )
 
     def attention_sides(self) -> tuple[int, ...]:
         """`attention` as numbers.
@@ -50,7 +55,7 @@ class Levels(Part):
         Raises:
           ConfigError: it holds anything else.
         """
-        return numbers("attention", self.attention, int)
+        return listed("model.network.attention", self.attention, int)
 
     def check(self, key: str) -> None:
         """Raise `ConfigError` for impossible values."""
@@ -162,15 +167,3 @@ class ADMClassifier(Levels):
 
 
 CLASSIFIERS = {"adm": ADMClassifier}
-
-
-def numbers(key: str, text: str, kind: type) -> tuple[Any, ...]:
-    """The numbers, separated by commas, of a key."""
-    try:
-        return tuple(kind(part) for part in text.split(",")) if text.strip() else ()
-    except ValueError as error:
-        example = "32,16,8" if kind is int else "1,2,3,4"
-        raise ConfigError(
-            f"model.network.{key} is {text!r}; it must be {'whole ' if kind is int else ''}numbers with commas "
-            f"between them, such as {example!r}."
-        ) from error

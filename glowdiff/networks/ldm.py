@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from glowdiff.config.numbers import listed
 from glowdiff.config.parts import Part
 from glowdiff.errors import require
 from glowdiff.method import Condition, row
-from glowdiff.networks.adm import Levels, numbers
+from glowdiff.networks.adm import Levels
 from glowdiff.networks.captions import Captions
 from glowdiff.networks.latent_unet import LatentUNet
 from glowdiff.sharding import Platform
@@ -37,7 +38,7 @@ class LDM(Levels):
         Raises:
           ConfigError: it holds anything else.
         """
-        return numbers("cross_only", self.cross_only, int)
+        return listed("model.network.cross_only", self.cross_only, int)
 
     def check(self, key: str) -> None:
         """Raise `ConfigError` for impossible values."""

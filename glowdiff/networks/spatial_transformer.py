@@ -9,9 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from glowdiff.networks.attention import attend
-from glowdiff.networks.blocks import dense
-from glowdiff.networks.normalization import GroupNorm
-from glowdiff.networks.plan import GROUPS
+from glowdiff.networks.blocks import dense, group_norm
 from glowdiff.networks.recomputation import narrow
 from glowdiff.networks.transformer import layer_norm
 from glowdiff.sharding import Platform
@@ -43,9 +41,7 @@ class SpatialTransformer(nn.Module):
         """[B, H, W, C], and a context [B, T, E] -> [B, H, W, C]; without a context pixels attend to each other."""
         b, height, width, c = x.shape
         kinds = (self.dtype, self.param_dtype)
-        wide = jnp.promote_types(self.dtype, jnp.float32)
-        # Not the epsilon of residual blocks, 1e-5.
-        norm = GroupNorm(GROUPS, epsilon=1e-6, dtype=wide, param_dtype=self.param_dtype, name="norm")
+        norm = group_norm(*kinds, name="norm", epsilon=1e-6)  # not that of residual blocks, 1e-5
         h = narrow(norm(x), self.dtype).reshape(b, height * width, c)
         h = dense(c, *kinds, name="proj_in")(h)
         for i in range(self.depth):

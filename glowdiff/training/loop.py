@@ -253,6 +253,8 @@ class _Run:
             key = jax.random.key(config.seed)  # the same noise each time, so that pictures show progress
             number, cond = config.pictures.images, self._conditions()
             drawn = self.drawer(variables, key, number, cond=cond, options=config.sampling, allow_nonfinite=True)
+            if experiment.method.draws and (above := experiment.method.draws.above):
+                drawn = drawn._replace(images=np.concatenate([cond[above], drawn.images], 1))
             self.reporter.picture(step, drawn, experiment.dataset.spec)
         if any(name.startswith("test_") for name in values) or self._due(config.train.log_every, step):
             waited, self.feed.waited = self.feed.waited, 0.0
