@@ -49,6 +49,10 @@ _LAYOUTS = {
 }
 
 
+class TooLongError(ConfigError):
+    """A caption has more tokens than are read of one."""
+
+
 class Tokens(NamedTuple):
     """N captions in a context of L tokens."""
 
@@ -76,7 +80,7 @@ class Tokenizer:
         """The tokens of captions, int32 in [0, size), and their mask, both [N, context].
 
         Raises:
-          ConfigError: a caption has more tokens than `context`; the message says which words would be lost.
+          TooLongError: a caption has more tokens than `context`; the message says which words would be lost.
         """
         return self._encode(captions, context, refuse=True)[0]
 
@@ -122,7 +126,7 @@ class Tokenizer:
             if len(ids) > room:
                 if refuse:
                     lost = _words_from(texts[row], encoding.offsets[room][0])
-                    raise ConfigError(self._too_long(captions[row], len(ids), context, lost))
+                    raise TooLongError(self._too_long(captions[row], len(ids), context, lost))
                 cut += 1
                 ids = ids[:room]
             if ids or self._layout.blank_is_framed:

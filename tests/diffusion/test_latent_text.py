@@ -73,6 +73,20 @@ def test_without_a_prompt_it_reads_an_empty_one(workdirs, tmp_path):
     assert float(jnp.abs(said["text"]).min()) > 0
 
 
+def test_long_prompts_are_refused_or_read_in_chunks(workdirs):
+    model, key = glowdiff.load(workdirs[1]), jax.random.key(0)
+    long = "a red heart and a blue circle and the flag of Japan and a waving hand: dark skin tone and more"
+    with pytest.raises(ConfigError, match=r"would be lost: .*read in chunks: long_prompts"):
+        model.sample(key, 1, prompt=long)
+    drawn = model.sample(key, 2, prompt=long, negative_prompt="a blue circle", long_prompts=True)
+    assert drawn.shape == (2, 8, 8, 3)
+    short = model.sample(key, 2, prompt="a red heart", long_prompts=True)
+    np.testing.assert_array_equal(short, model.sample(key, 2, prompt="a red heart"))
+    glide = small.untrained(small.text_config(), small.COLOURS, model.tokenizer)
+    with pytest.raises(ConfigError, match="long_prompts is on, but this model reads one context"):
+        glide.sample(key, 1, prompt="a red heart", long_prompts=True)
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
