@@ -33,6 +33,7 @@ _TRANSFORMERS: dict[str, Any] = {
 _OPENCLIP: dict[str, Any] = {
     "width": 1_024, "heads": 16, "layers": 24, "vocab_size": 49_408, "context_length": 77, "embed_dim": 1_024,
 }  # fmt: skip
+FLAGS = (*_TRANSFORMERS, *_OPENCLIP)
 _HEAD = 64  # channels of the published ones' heads
 # What files hold beside, which nothing here reads.
 UNUSED = r"(.*\.)?(position_ids|logit_scale|text_projection(\.weight)?|attn_mask)"
@@ -104,12 +105,16 @@ def text_section(
     return section
 
 
-def recognised(shapes: Mapping[str, tuple[int, ...]], clip_skip: int = 1) -> CLIPText:
-    """The `text` section of an encoder's weights, with heads as the published ones have them.
+def recognised(
+    shapes: Mapping[str, tuple[int, ...]], clip_skip: int = 1, heads: int | None = None, activation: str | None = None
+) -> CLIPText:
+    """The `text` section of an encoder's weights.
 
     Args:
       shapes: of the weights, by name.
       clip_skip: see `parse`.
+      heads: which shapes do not tell; None: of 64 channels, as published.
+      activation: neither; None: as published with these names.
 
     Raises:
       WeightsError: they are of no such encoder.
@@ -124,9 +129,9 @@ def recognised(shapes: Mapping[str, tuple[int, ...]], clip_skip: int = 1) -> CLI
         raise WeightsError(f"These are not the weights of CLIP's text encoder: {error}.") from error
     openclip = layout == "openclip"
     # Transformers' names are OpenAI's network's (quick GELU), or in folders of Stable Diffusion 2 OpenCLIP's.
-    activation = "gelu" if openclip or width == _OPENCLIP["width"] else "quick_gelu"
-    sizes = (vocab_size, context, width, layers - openclip, max(width // _HEAD, 1))
-    return text_section(*sizes, activation, clip_skip)
+    published = "gelu" if openclip or width == _OPENCLIP["width"] else "quick_gelu"
+    sizes = (vocab_size, context, width, layers - openclip, heads or max(width // _HEAD, 1))
+    return text_section(*sizes, activation or published, clip_skip)
 
 
 def variables(section: CLIPText, weights: Arrays, leaf: Callable[[np.ndarray], Any] = float32) -> dict[str, Any]:

@@ -43,6 +43,7 @@ _FIXED = {
     "resnet_time_scale_shift": "default", "conv_in_kernel": 3, "conv_out_kernel": 3,
     "mid_block_type": "UNetMidBlock2DCrossAttn",
 }  # fmt: skip
+FLAGS = (*_CONSTRUCTOR, *_IGNORED)  # of the constructor
 _EQUAL = ("num_res_blocks", "context_dim", "transformer_depth")
 _ATTENDS, _PLAIN = "CrossAttnDownBlock2D", "DownBlock2D"
 
@@ -52,6 +53,7 @@ _BLOCK = {
     "mlp_out": "ff.net.2",
 }  # fmt: skip
 _TABLE = "label_emb.weight"
+CLASSES = "classes"  # of a table of tokens
 
 
 class Latent(NamedTuple):
@@ -64,11 +66,17 @@ class Latent(NamedTuple):
     context: int = 0  # channels of the tokens that attention reads
     rows: int = 0  # of the table of noise levels (of adm: of classes)
 
+    def at(self, side: int) -> Latent:
+        """The same network for latents of another nominal side: it attends after as many halvings."""
+        sides = {name: _scaled(self.network.get(name, ""), self.side, side) for name in ("attention", "cross_only")}
+        network = {**self.network, **{name: text for name, text in sides.items() if text}}
+        return self._replace(network=network, side=side)
+
     def takes(self) -> tuple[Condition, ...]:
         """The conditions that the network sees or is told beside the latents, as the published models have them."""
         beside = []
         if self.beside == self.channels + 1:
-            beside = [("known", self.channels), ("known_mask", 1)]
+            beside = [("hole", 1), ("surroundings", self.channels)]
         elif self.beside:
             beside = [("low_res" if self.beside == 3 else "beside", self.beside)]
         table = "label" if self.network["name"] == "adm" else "noise_level"
@@ -130,6 +138,10 @@ def _one(name: str, value: Any) -> Any:
     return numbers[0]
 
 
+def _scaled(sides: str, before: int, after: int) -> str:
+    return ",".join(str(int(side) * after // before) for side in sides.split(",") if side)
+
+
 def _transforming(
     network: Mapping[str, Any], sides: list[int], alone: list[bool], depth: int, middle: bool
 ) -> dict[str, Any]:
@@ -170,12 +182,13 @@ def _diffusers(flags: Mapping[str, Any]) -> Latent:
     heads = _per_level("attention_head_dim", [int(n) for n in read["attention_head_dim"].split(",")], len(widths))
     sides = [read["sample_size"] // 2**level for level in range(len(widths))]
     head_widths = {width // n for width, n in zip(widths, heads, strict=True)}
+    several = len({*heads}) > 1
     section = unet.network_section(
         unet.CONSTRUCTOR | {
             "image_size": read["sample_size"], "model_channels": widths[0], "num_res_blocks": read["layers_per_block"],
             "channel_mult": ",".join(str(width / widths[0]) for width in widths), "dropout": read["dropout"],
             "attention_resolutions": ",".join(str(2**i) for i, kind in enumerate(kinds) if kind == _ATTENDS),
-            "num_heads": heads[0], "num_head_channels": -1 if len({*heads}) == 1 else _only(head_widths),
+            "num_heads": 1 if several else heads[0], "num_head_channels": _only(head_widths) if several else -1,
             "use_new_attention_order": False,
         },
         halvings=True,
@@ -240,18 +253,9 @@ def sources(latent: Latent, paths: list[Path]) -> dict[Path, Source]:
     """Where the arrays of the network come from, by the names of the original's layout."""
     tables = [path for path in paths if path[-1] == "embedding"]
     found = unet.sources([path for path in paths if path not in tables], unet.END, _transformer_layer)
-    found |= {path: Source((_TABLE,)) for path in tables}
-    first = ("params", "input_blocks_0", "kernel")
-    if latent.beside == latent.channels + 1 and latent.context:
-        found[first] = Source(found[first].keys, lambda kernel: _known_first(unet.conv(kernel), latent.channels))
+    classes = latent.network["name"] == "ldm"  # are tokens, whose table is not the UNet's
+    found |= {path: Source((CLASSES if classes and path[1] == "label_embed" else _TABLE,)) for path in tables}
     return found
-
-
-def _known_first(kernel: np.ndarray, channels: int) -> np.ndarray:
-    """[3, 3, in, out] of Stable Diffusion's inpainting, which sees the mask in front of the known latents."""
-    return np.concatenate(
-        [kernel[:, :, :channels], kernel[:, :, channels + 1 :], kernel[:, :, channels : channels + 1]], 2
-    )
 
 
 def _transformer_layer(layer: str) -> str:

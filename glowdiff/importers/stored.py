@@ -63,6 +63,10 @@ class Stored(Mapping[str, np.ndarray]):
         found = {name.removeprefix(prefix): place for name, place in self._places.items() if name.startswith(prefix)}
         return Stored(found, self.origin)
 
+    def renamed(self, names: Mapping[str, str]) -> Stored:
+        """Some of them, by other names."""
+        return Stored({new: self._places[old] for old, new in names.items()}, self.origin)
+
     def joined(self, other: Stored) -> Stored:
         """These, and those of another file."""
         return Stored({**self._places, **other._places}, self.origin)

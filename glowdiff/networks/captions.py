@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from glowdiff.config.parts import Part
@@ -98,6 +98,10 @@ class CLIPText(Captions):
     def chunks(self) -> bool:
         """See `Captions`."""
         return True
+
+    def padded_with(self, padding: str) -> CLIPText:
+        """The same with other padding."""
+        return replace(self, padding=padding)
 
     def encoder(self, features: int | None, *, remat: bool, dtype: Any, param_dtype: Any) -> Any:
         """See `Captions`; there is no vector that stands for a caption."""

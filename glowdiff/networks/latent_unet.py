@@ -11,16 +11,12 @@ from flax import linen as nn
 
 from glowdiff.networks.embeddings import TimeEmbedding
 from glowdiff.networks.recomputation import in_order, remat
-from glowdiff.networks.resample import resize_to
 from glowdiff.networks.spatial_transformer import SpatialTransformer
 from glowdiff.networks.unet import UNet, condition
 
 
 class LatentUNet(UNet):
     """A `UNet` whose attention blocks are transformers that read a context: a caption's tokens, or that of a class.
-
-    It sees what is unknown of an image beside it, where a `UNet` sees what is known: of the latents of an image that is
-    grey where it is to be painted nothing is cut out, and the mask is 1 there.
 
     Attributes:
       depth: blocks of each transformer.
@@ -86,17 +82,6 @@ class LatentUNet(UNet):
             table = nn.Embed(rows, self.label_width, self.wide, self.param_dtype, init, name="label_embed")
             parts.append(table(condition(cond, "label", "classes"))[:, None])
         return jnp.concatenate(parts, 1) if parts else None
-
-    def see(self, x: jax.Array, cond: Mapping[str, jax.Array]) -> jax.Array:
-        """The latents, and beside them what `beside` names, bilinearly brought to their size."""
-        parts = [x]
-        for name, channels in self.beside:
-            part = condition(cond, name, name)
-            if part.shape[-1] != channels:
-                raise ValueError(f"{name} has shape {part.shape}; the network sees {channels} channels of it.")
-            part = part if part.shape[:3] == x.shape[:3] else resize_to(part, *x.shape[1:3])
-            parts.append(1 - part if name.endswith("_mask") else part)
-        return jnp.concatenate(parts, -1).astype(self.dtype)
 
     def attend(self, name: str, h: jax.Array, context: jax.Array | None = None, level: int | None = None) -> jax.Array:
         """A transformer."""

@@ -20,7 +20,8 @@ GOLDENS = (
     "sd_unet_inpaint", "sd_unet_inpaint_diffusers", "sd_unet_upscaler", "sd_unet_upscaler_diffusers",
 )  # fmt: skip
 TOLD = {
-    "in_context": "text", "in_low_res": "low_res", "in_noise_level": "noise_level", "in_masked_latents": "known",
+    "in_context": "text", "in_low_res": "low_res", "in_noise_level": "noise_level", "in_mask": "hole",
+    "in_masked_latents": "surroundings",
 }  # fmt: skip
 RELEASED = {
     name: entry
@@ -30,11 +31,11 @@ RELEASED = {
 
 
 def told(arrays):
-    """The conditions of a golden file; its masks are 1 where ours are 0."""
+    """The conditions of a golden file."""
     cond = {ours: arrays[theirs] for theirs, ours in TOLD.items() if theirs in arrays}
     if "noise_level" in cond:
         cond["noise_level"] = cond["noise_level"].astype(np.int32)
-    return cond | ({"known_mask": 1 - arrays["in_mask"]} if "in_mask" in arrays else {})
+    return cond
 
 
 def double(tree):

@@ -19,7 +19,7 @@ TEXT = CLIPText("clip", vocab_size=11, context=5, width=16, layers=1, heads=2)
 MODULE = LatentUNet(
     image_size=8, channels=32, out_channels=4, channel_mult=(1,), res_blocks=1, attention=(8,), heads=2, adagn=False,
     updown=False, text=TEXT, classes=3, null_class=True, label_width=16, noise_levels=7, cross_only=(0,),
-    beside=(("known", 4), ("known_mask", 1)),
+    beside=(("hole", 1), ("surroundings", 4)),
 )  # fmt: skip
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((3, 8, 8, 4), np.float32)
@@ -29,8 +29,8 @@ COND = {
     "mask": np.array([[True] * 5, [True, True, False, False, False], [False] * 5]),
     "label": np.array([0, 2, 3], np.int32),  # 3: none
     "noise_level": np.array([0, 3, 6], np.int32),
-    "known": RNG.standard_normal(X.shape, np.float32),
-    "known_mask": RNG.integers(0, 2, (3, 8, 8, 1)).astype(np.float32),
+    "hole": RNG.integers(0, 2, (3, 8, 8, 1)).astype(np.float32),
+    "surroundings": RNG.standard_normal(X.shape, np.float32),
 }
 
 
@@ -57,13 +57,6 @@ def test_remat_changes_nothing_and_every_parameter_learns(variables):
         if not np.any(leaf) and "['key']['bias']" not in jax.tree_util.keystr(path)
     ]
     assert idle == []
-
-
-def test_it_sees_what_is_to_be_painted(variables):
-    apply = jax.jit(MODULE.see, static_argnums=())
-    seen = apply(X, {**COND, "known_mask": np.ones((3, 8, 8, 1), np.float32)})
-    np.testing.assert_array_equal(seen[..., 4:8], COND["known"])
-    np.testing.assert_array_equal(seen[..., 8], 0)
 
 
 def test_bfloat16_is_close_and_returns_float32(variables):
