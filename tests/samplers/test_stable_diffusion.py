@@ -123,7 +123,7 @@ def test_the_path_is_the_originals(name):
     np.testing.assert_allclose(t, given, atol=3e-3 if "karras" in name else 1e-4)  # theirs is float32's inverse
     if f"out_{name}_input" in ARRAYS:
         inputs = ARRAYS[f"out_{name}_input"]
-        np.testing.assert_allclose(xs[:-1], inputs, rtol=0, atol=3e-6 * np.abs(inputs).max())
+        np.testing.assert_allclose(xs[:-1], inputs, rtol=0, atol=1e-5 * np.abs(inputs).max())  # of float32's sigmas
     if is_scaled(name):
         xs = xs * np.sqrt(1 + ratios**2)[:, None, None, None, None]
     if len(expected) < len(xs):  # only whole steps were kept
