@@ -93,7 +93,7 @@ class Draws(NamedTuple):
 class Codec(NamedTuple):
     """Between images, integers on the levels of their data, and what other models work in: pixels, or latents."""
 
-    # (variables, key, images [B, H, W, C]) -> x_0; of keys [B] each image has its own, and without one there is no chance
+    # (variables, key, images [B, H, W, C]) -> x_0; of keys [B] each image has its own, with None there is no chance
     encode: Callable[[Variables, jax.Array | None, jax.Array], jax.Array]
     decode: Callable[[Variables, jax.Array], Drawn]  # (variables, x_0) -> images, and which of them are any
     shape: tuple[int, int, int]  # of one x_0

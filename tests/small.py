@@ -102,6 +102,17 @@ def clip_config(**changes: Any) -> Config:
     return config("clip", TINY | TINY_TEXT | base | {"model.network.layers": 1, "model.network.embedding": 8}, changes)
 
 
+def autoencoder_config(**changes: Any) -> Config:
+    """An autoencoder of digits with a discriminator, to latents of 4x4x2 numbers; changes as of `glow_config`."""
+    base = {
+        "model.init_images": 1, "model.network.channels": 32, "model.network.channel_mult": "1,1",
+        "model.network.res_blocks": 1, "model.network.middle_attention": False, "model.network.z_channels": 2,
+        "model.bottleneck.channels": 2, "model.discriminator_weight": 0.5, "model.discriminator_channels": 8,
+        "model.discriminator_layers": 1,
+    }  # fmt: skip
+    return config("autoencoder", TINY | base, changes)
+
+
 def untrained_workdir(path: Path, config: Config, spec: DataSpec | None = None, deviation: float = 0.3) -> Path:
     """A workdir of an `untrained` model: of images of `spec`, and of `CAPTIONS` if it reads any; or of its own data."""
     if spec is None:

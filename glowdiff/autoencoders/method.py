@@ -207,9 +207,8 @@ def autoencoder_method(
 
     def sample(variables: Variables, key: jax.Array, latents: jax.Array, cond: Cond, options: SampleOptions) -> Drawn:
         del key
-        return decode(
-            variables, encode(variables, None, cond["original"]) if "original" in cond else options.temperature * latents
-        )
+        z = encode(variables, None, cond["original"]) if "original" in cond else options.temperature * latents
+        return decode(variables, z)
 
     def encode_batch(variables: Variables, key: jax.Array, batch: Batch, options: SampleOptions) -> jax.Array:
         del key, options

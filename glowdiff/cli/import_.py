@@ -26,7 +26,9 @@ from glowdiff.importers.lpips import LPIPS
 from glowdiff.method import context, row
 from glowdiff.workdir import description
 
-FAMILIES = {family.name: family for family in (GLOW, ADM, GLIDE, CLIP, INCEPTION, CLIP_VIT, DINOV2, EFFICIENTNET, LPIPS)}
+FAMILIES = {
+    family.name: family for family in (GLOW, ADM, GLIDE, CLIP, INCEPTION, CLIP_VIT, DINOV2, EFFICIENTNET, LPIPS)
+}
 
 
 def flags(family: Family) -> Flags:
