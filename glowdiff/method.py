@@ -46,6 +46,8 @@ class Condition(NamedTuple):
     of_images: Callable[[Batch, jax.Array], jax.Array] | None = None
     needed: bool = False  # no sample without it; of labels: one is drawn where none is given
     image: bool = False  # integers on the levels of the data, scaled as the images themselves are
+    coded: bool = False  # of images: encoded as those that the model learns, where it works in latents
+    derived: bool = False  # made of other conditions; nobody gives it
     channels: int = 0  # that the first convolution sees of it beside x; fine-tunes widen by them
 
 

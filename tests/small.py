@@ -80,6 +80,16 @@ def diffusion_config(**changes: Any) -> Config:
     return config("diffusion", TINY | TINY_UNET | TINY_DIFFUSION | {"model.init_images": 1}, changes)
 
 
+def latent_config(codec: Path | str, **changes: Any) -> Config:
+    """A class-conditional diffusion model of digits in the latents of an autoencoder; changes as of `glow_config`."""
+    base = {
+        "model.init_images": 1, "model.codec.name": "autoencoder", "model.codec.workdir": str(codec),
+        "model.class_conditional": True, "model.label_dropout": 0.2, "model.process.prediction": "v",
+        "sampling.sampler": "ddim", "sampling.steps": "4",
+    }  # fmt: skip
+    return config("diffusion", TINY | TINY_UNET | base, changes)
+
+
 def classifier_config(**changes: Any) -> Config:
     """A classifier of noised digits, to guide that one; changes as of `glow_config`."""
     base = {"model.network.head_channels": 32, "model.network.updown": False, "model.init_images": 1}

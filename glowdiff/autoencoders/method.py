@@ -200,7 +200,8 @@ def autoencoder_method(
 
     def decode(variables: Variables, z: jax.Array) -> Drawn:
         x = decoded(variables, z)
-        return Drawn(to_levels(x, spec.levels), finite_rows(x))
+        # Of latents that are no numbers a codebook has a nearest row all the same.
+        return Drawn(to_levels(x, spec.levels), finite_rows(x) & finite_rows(z))
 
     def latents(key: jax.Array, n: int) -> jax.Array:
         return jax.vmap(lambda key: jax.random.normal(key, shape, dtype))(example_keys(key, n))

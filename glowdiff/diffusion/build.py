@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ from glowdiff.diffusion.conditions import rows
 from glowdiff.diffusion.config import ClassifierConfig, ClipConfig, DiffusionConfig
 from glowdiff.diffusion.guided import Network
 from glowdiff.diffusion.method import diffusion_method
-from glowdiff.method import Method, caption_rows
+from glowdiff.method import Frozen, Method, caption_rows
 from glowdiff.networks.classifier import Classifier
 from glowdiff.networks.clip import CLIP
 from glowdiff.networks.unet import UNet
@@ -22,11 +23,20 @@ from glowdiff.sharding import Platform
 from glowdiff.spec import DataSpec
 
 
-def denoising_module(config: DiffusionConfig, spec: DataSpec, dtype: str, *, platform: Platform) -> UNet:
-    """The denoising module of a configuration, for images of `spec`."""
-    height, _, channels = config.codec.codec(spec, dtype).shape
+def denoising_module(
+    config: DiffusionConfig,
+    spec: DataSpec,
+    dtype: str,
+    *,
+    platform: Platform,
+    frozen: Mapping[str, Frozen] | None = None,
+) -> UNet:
+    """The denoising module of a configuration, for images of `spec`; `frozen` as of `build_diffusion`."""
+    shape = config.codec.codec(spec, dtype, frozen).shape
+    height, width, channels = shape
+    config.network.check_shape(height, width)
     outputs = channels * (2 if config.process.variance == "learned" else 1)
-    return config.network.module(height, outputs, rows(config, spec), config.text, dtype, platform=platform)
+    return config.network.module(height, outputs, rows(config, spec, shape), config.text, dtype, platform=platform)
 
 
 def classifying_module(config: ClassifierConfig, spec: DataSpec, dtype: str, *, platform: Platform) -> Classifier:
@@ -40,11 +50,18 @@ def clip_module(config: ClipConfig, spec: DataSpec, dtype: str, *, platform: Pla
     return config.network.module(spec.shape[0], config.text, config.process.timesteps, dtype)
 
 
-def build_diffusion(config: DiffusionConfig, spec: DataSpec, dtype: str, *, platform: Platform) -> Method:
-    """The `Method` of a diffusion model of images of `spec`."""
-    net = network(denoising_module(config, spec, dtype, platform=platform), dtype)
-    codec = config.codec.codec(spec, net.dtype)
-    return diffusion_method(config, net, config.process.process(), codec, rows(config, spec), spec)
+def build_diffusion(
+    config: DiffusionConfig,
+    spec: DataSpec,
+    dtype: str,
+    *,
+    platform: Platform,
+    frozen: Mapping[str, Frozen] | None = None,
+) -> Method:
+    """The `Method` of a diffusion model of images of `spec`; `frozen` are the models that `config.frozen` names."""
+    net = network(denoising_module(config, spec, dtype, platform=platform, frozen=frozen), dtype)
+    codec = config.codec.codec(spec, net.dtype, frozen)
+    return diffusion_method(config, net, config.process.process(), codec, rows(config, spec, codec.shape), spec)
 
 
 def build_classifier(config: ClassifierConfig, spec: DataSpec, dtype: str, *, platform: Platform) -> Method:

@@ -1,4 +1,4 @@
-"""An autoencoder that was trained for a few steps, with its discriminator; tests only read it."""
+"""The autoencoder of `tests/conftest.py`, loaded, and images for it."""
 
 from __future__ import annotations
 
@@ -9,18 +9,11 @@ import pytest
 
 import glowdiff
 from glowdiff.data.dataset import load as load_data
-from glowdiff.training.loop import train
-from tests import small
 
 
 @pytest.fixture(scope="session")
-def workdir() -> Path:
-    return small.once("autoencoder", lambda folder: train(small.autoencoder_config(), folder / "run")) / "run"
-
-
-@pytest.fixture(scope="session")
-def model(workdir: Path) -> glowdiff.Model:
-    return glowdiff.load(workdir)
+def model(autoencoder_workdir: Path) -> glowdiff.Model:
+    return glowdiff.load(autoencoder_workdir)
 
 
 @pytest.fixture(scope="session")

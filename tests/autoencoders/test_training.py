@@ -22,8 +22,8 @@ from tests import small
 PLAYERS = ("autoencoder", "discriminator")
 
 
-def test_a_run_is_logged_and_shown(workdir, model, digits):
-    lines = small.log(workdir)
+def test_a_run_is_logged_and_shown(autoencoder_workdir, model, digits):
+    lines = small.log(autoencoder_workdir)
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
     names = {"reconstruction", "l1", "kl", "adversarial", "adaptive_weight", "discriminator", "logits_real"}
     assert all(names <= line.keys() and line["skipped"] == 0 for line in lines)
@@ -31,17 +31,17 @@ def test_a_run_is_logged_and_shown(workdir, model, digits):
     assert {"test_psnr", "test_l1"} <= lines[-1].keys()
     # Pictures show test images above their reconstructions.
     made = model.sample(jax.random.key(0), 4, original=digits[:4])
-    picture = np.asarray(Image.open(workdir / "samples/4.png"))
+    picture = np.asarray(Image.open(autoencoder_workdir / "samples/4.png"))
     expected = grid(np.concatenate([digits[:4], made], 1), 17)
     factor = picture.shape[0] // expected.shape[0]
     np.testing.assert_array_equal(picture[::factor, ::factor], expected)
 
 
-def test_a_resumed_run_is_an_uninterrupted_one(workdir, tmp_path):
+def test_a_resumed_run_is_an_uninterrupted_one(autoencoder_workdir, tmp_path):
     whole = small.autoencoder_config()
     train(small.replaced(whole, train__steps=2, pictures__images=1), tmp_path)
     train(small.replaced(whole, pictures__images=1), tmp_path)
-    expected, found = small.state_of(whole, workdir), small.state_of(whole, tmp_path)
+    expected, found = small.state_of(whole, autoencoder_workdir), small.state_of(whole, tmp_path)
     assert {path for path in expected if expected[path] != found[path]} == set()
     kept = " ".join(expected)
     assert all(each in kept for each in (*PLAYERS, "batch_stats", "progress", STATISTICS))
@@ -190,8 +190,8 @@ def test_what_cannot_be_is_refused(message):
     assert message in str(error.value)
 
 
-def test_another_model_is_no_lpips(workdir):
-    config = small.autoencoder_config(model__perceptual=str(workdir), model__perceptual_weight=1.0)
+def test_another_model_is_no_lpips(autoencoder_workdir):
+    config = small.autoencoder_config(model__perceptual=str(autoencoder_workdir), model__perceptual_weight=1.0)
     colours = DataSpec("unpublished", (8, 8, 3), 256, 0, 0)
     frozen = {"perceptual": Frozen(build_method(small.autoencoder_config(), small.DIGITS), small.DIGITS)}
     with pytest.raises(ConfigError, match="which holds another model than LPIPS"):
