@@ -46,6 +46,8 @@ class Condition(NamedTuple):
     of_images: Callable[[Batch, jax.Array], jax.Array] | None = None
     needed: bool = False  # no sample without it; of labels: one is drawn where none is given
     image: bool = False  # integers on the levels of the data, scaled as the images themselves are
+    coded: bool = False  # of images: encoded as those that the model learns, where it works in latents
+    derived: bool = False  # made of other conditions; nobody gives it
     channels: int = 0  # that the first convolution sees of it beside x; fine-tunes widen by them
     instead: str = (
         ""  # the row whose place it takes in what classifier-free guidance leads away from, where it is given
@@ -96,7 +98,7 @@ class Draws(NamedTuple):
 class Codec(NamedTuple):
     """Between images, integers on the levels of their data, and what other models work in: pixels, or latents."""
 
-    # (variables, key, images [B, H, W, C]) -> x_0; of keys [B] each image has its own, and without one there is no chance
+    # (variables, key, images [B, H, W, C]) -> x_0; of keys [B] each image has its own, with None there is no chance
     encode: Callable[[Variables, jax.Array | None, jax.Array], jax.Array]
     decode: Callable[[Variables, jax.Array], Drawn]  # (variables, x_0) -> images, and which of them are any
     shape: tuple[int, int, int]  # of one x_0

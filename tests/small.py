@@ -82,6 +82,16 @@ def diffusion_config(**changes: Any) -> Config:
     return config("diffusion", TINY | TINY_UNET | TINY_DIFFUSION | {"model.init_images": 1}, changes)
 
 
+def latent_config(codec: Path | str, **changes: Any) -> Config:
+    """A class-conditional diffusion model of digits in the latents of an autoencoder; changes as of `glow_config`."""
+    base = {
+        "model.init_images": 1, "model.codec.name": "autoencoder", "model.codec.workdir": str(codec),
+        "model.class_conditional": True, "model.label_dropout": 0.2, "model.process.prediction": "v",
+        "sampling.sampler": "ddim", "sampling.steps": "4",
+    }  # fmt: skip
+    return config("diffusion", TINY | TINY_UNET | base, changes)
+
+
 def classifier_config(**changes: Any) -> Config:
     """A classifier of noised digits, to guide that one; changes as of `glow_config`."""
     base = {"model.network.head_channels": 32, "model.network.updown": False, "model.init_images": 1}
@@ -113,6 +123,17 @@ def clip_config(**changes: Any) -> Config:
         "model.network.heads": 2,
     }
     return config("clip", TINY | TINY_TEXT | base | {"model.network.layers": 1, "model.network.embedding": 8}, changes)
+
+
+def autoencoder_config(**changes: Any) -> Config:
+    """An autoencoder of digits with a discriminator, to latents of 4x4x2 numbers; changes as of `glow_config`."""
+    base = {
+        "model.init_images": 1, "model.network.channels": 32, "model.network.channel_mult": "1,1",
+        "model.network.res_blocks": 1, "model.network.middle_attention": False, "model.network.z_channels": 2,
+        "model.bottleneck.channels": 2, "model.discriminator_weight": 0.5, "model.discriminator_channels": 8,
+        "model.discriminator_layers": 1,
+    }  # fmt: skip
+    return config("autoencoder", TINY | base, changes)
 
 
 def untrained_workdir(path: Path, config: Config, spec: DataSpec | None = None, deviation: float = 0.3) -> Path:

@@ -50,8 +50,8 @@ def build_autoencoder(
             raise ConfigError(f"model.perceptual is {config.perceptual}, which holds another model than LPIPS.")
     judge = None
     if config.discriminator_weight:
-        kinds = {"dtype": jnp.dtype(dtype), "param_dtype": jnp.promote_types(dtype, jnp.float32)}
-        judge = discriminator(PatchDiscriminator(config.discriminator_channels, config.discriminator_layers, **kinds))
+        sizes = (config.discriminator_channels, config.discriminator_layers)
+        judge = discriminator(PatchDiscriminator(*sizes, jnp.dtype(dtype), jnp.promote_types(dtype, jnp.float32)))
     module = autoencoder_module(config, spec, dtype, platform=platform)
     return autoencoder_method(config, coder(module), judge, distance, spec)
 
@@ -77,6 +77,7 @@ def discriminator(module: PatchDiscriminator) -> Discriminator:
     def judge(params: Any, statistics: Any, x: jax.Array) -> tuple[jax.Array, Any]:
         variables = {"params": params, "batch_stats": statistics}
         logits, moved = module.apply(variables, x, True, mutable=["batch_stats"])
-        return logits, moved["batch_stats"]
+        # Linen keeps them in float32, whatever they are made of.
+        return logits, jax.tree.map(lambda new, old: new.astype(old.dtype), moved["batch_stats"], statistics)
 
     return Discriminator(lambda key, x: module.init(key, x, False), judge)

@@ -200,16 +200,16 @@ def autoencoder_method(
 
     def decode(variables: Variables, z: jax.Array) -> Drawn:
         x = decoded(variables, z)
-        return Drawn(to_levels(x, spec.levels), finite_rows(x))
+        # Of latents that are no numbers a codebook has a nearest row all the same.
+        return Drawn(to_levels(x, spec.levels), finite_rows(x) & finite_rows(z))
 
     def latents(key: jax.Array, n: int) -> jax.Array:
         return jax.vmap(lambda key: jax.random.normal(key, shape, dtype))(example_keys(key, n))
 
     def sample(variables: Variables, key: jax.Array, latents: jax.Array, cond: Cond, options: SampleOptions) -> Drawn:
         del key
-        return decode(
-            variables, encode(variables, None, cond["original"]) if "original" in cond else options.temperature * latents
-        )
+        z = encode(variables, None, cond["original"]) if "original" in cond else options.temperature * latents
+        return decode(variables, z)
 
     def encode_batch(variables: Variables, key: jax.Array, batch: Batch, options: SampleOptions) -> jax.Array:
         del key, options

@@ -205,9 +205,16 @@ class ModelConfig:
                 yield f"model.{each.name}", getattr(self, each.name)
 
     def frozen(self) -> Mapping[str, str]:
-        """Workdirs, by name, of models that serve this one as they are and are not trained with it: those of parts."""
-        workdirs = {key.removeprefix("model."): getattr(each, "workdir", None) for key, each in self.parts()}
-        return {name: workdir for name, workdir in workdirs.items() if workdir is not None}
+        """Workdirs, by name, of models that serve this one as they are and are not trained with it."""
+        parts = {key.removeprefix("model."): part.frozen_workdir for key, part in self.parts()}
+        return {key: workdir for key, workdir in parts.items() if workdir is not None}
+
+    def starting(self) -> Mapping[str, Any]:
+        """The `settings` of the section and of its parts."""
+        values = dict(self.settings)
+        for _, part in self.parts():
+            values |= part.settings
+        return values
 
     def serving(self) -> Any:
         """The section of a copy that serves another model: without what only its own training needs."""

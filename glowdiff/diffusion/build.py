@@ -24,11 +24,20 @@ from glowdiff.sharding import Platform
 from glowdiff.spec import DataSpec
 
 
-def denoising_module(config: DiffusionConfig, spec: DataSpec, dtype: str, *, platform: Platform) -> UNet:
-    """The denoising module of a configuration, for images of `spec`."""
-    height, _, channels = config.codec.codec(spec, dtype).shape
+def denoising_module(
+    config: DiffusionConfig,
+    spec: DataSpec,
+    dtype: str,
+    *,
+    platform: Platform,
+    frozen: Mapping[str, Frozen] | None = None,
+) -> UNet:
+    """The denoising module of a configuration, for images of `spec`; `frozen` as of `build_diffusion`."""
+    shape = config.codec.codec(spec, dtype, frozen).shape
+    height, width, channels = shape
+    config.network.check_shape(height, width)
     outputs = channels * (2 if config.process.variance == "learned" else 1)
-    return config.network.module(height, outputs, rows(config, spec), config.text, dtype, platform=platform)
+    return config.network.module(height, outputs, rows(config, spec, shape), config.text, dtype, platform=platform)
 
 
 def classifying_module(config: ClassifierConfig, spec: DataSpec, dtype: str, *, platform: Platform) -> Classifier:
@@ -50,11 +59,11 @@ def build_diffusion(
     platform: Platform,
     frozen: Mapping[str, Frozen] | None = None,
 ) -> Method:
-    """The `Method` of a diffusion model of images of `spec`; `frozen` are the models that serve it, by name."""
-    module = denoising_module(config, spec, dtype, platform=platform)
+    """The `Method` of a diffusion model of images of `spec`; `frozen` are the models that `config.frozen` names."""
+    module = denoising_module(config, spec, dtype, platform=platform, frozen=frozen)
     net = network(module, dtype, reader(config.text, frozen or {}))
-    codec = config.codec.codec(spec, net.dtype)
-    return diffusion_method(config, net, config.process.process(), codec, rows(config, spec), spec)
+    codec = config.codec.codec(spec, net.dtype, frozen)
+    return diffusion_method(config, net, config.process.process(), codec, rows(config, spec, codec.shape), spec)
 
 
 def build_classifier(config: ClassifierConfig, spec: DataSpec, dtype: str, *, platform: Platform) -> Method:

@@ -6,7 +6,7 @@ What a file holds follows from its keys and shapes alone; other importers call `
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -26,7 +26,8 @@ _RESIDUAL = {"norm_in": "norm1", "conv_in": "conv1", "norm_out": "norm2", "conv_
 _LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias"}
 # The original's layers, by what diffusers calls them; the second half of attention's are from before its 0.17.
 _DIFFUSERS = {
-    "conv_shortcut": "nin_shortcut", "group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out",
+    "conv_shortcut": "nin_shortcut", "group_norm": "norm",
+    "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out",
     "query": "q", "key": "k", "value": "v", "proj_attn": "proj_out",
 }  # fmt: skip
 _KINDS = {"resnets": "block", "attentions": "attn", "downsamplers": "downsample", "upsamplers": "upsample"}
@@ -131,8 +132,8 @@ def _source(path: Path) -> Source:
     name, layer = _block(half, block), rest[0]
     if layer == "qkv":
         return Source(tuple(f"{name}.{each}.{leaf}" for each in "qkv"), _joined(_become(path, matrix)))
-    become = conv if layer.startswith("conv") else matrix
-    return Source((f"{name}.{_RESIDUAL.get(layer, layer) if '_res_' in block else layer}.{leaf}",), _become(path, become))
+    theirs = _RESIDUAL[layer] if "_res_" in block else layer
+    return Source((f"{name}.{theirs}.{leaf}",), _become(path, conv if layer.startswith("conv") else matrix))
 
 
 def _become(path: Path, kernel: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:

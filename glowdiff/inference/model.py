@@ -12,7 +12,7 @@ from etils import epath
 
 from glowdiff.config.numbers import as_python, check_number
 from glowdiff.config.options import SampleOptions, as_float32
-from glowdiff.errors import require, shown
+from glowdiff.errors import ConfigError, require, shown
 from glowdiff.inference.checks import as_array, check_count, check_key, check_model, check_switch
 from glowdiff.inference.drawer import Drawer, Samples
 from glowdiff.inference.finite import check_finite
@@ -162,8 +162,11 @@ class Model:
           **choices: see `Model`; with `steps` the bound of a diffusion model is that of a sampler with so many steps,
             else over all timesteps.
         """
-        require(self._bits_per_dim is not None, f"{self.config.method} has no likelihood.")
-        assert self._bits_per_dim is not None
+        if self._bits_per_dim is None:
+            codec = self.method.codec
+            latent = codec is not None and not codec.bounded
+            why = "works in latents, whose density says nothing of pixels; it has no" if latent else "has no"
+            raise ConfigError(f"{self.config.method} {why} likelihood.")
         batch, options = self._batch(images, choices)
         key = jax.random.key(0) if key is None else check_key(key)
         if "steps" not in choices:

@@ -46,7 +46,7 @@ def request(model: Trained, n: int, choices: Mapping[str, Any], *, drawn: bool =
     guiding = guide_pairs(values.pop("guides", ()))
     guides = tuple(as_guide(guide, scale, model) for guide, scale in guiding)
     # A label is taken for what guides towards it, too.
-    takes = model.method.takes
+    takes = tuple(each for each in model.method.takes if not each.derived)
     takes += tuple(each for guide in guides for each in guide.takes if not each.shape and not row(takes, each.name))
     long = _long(model, values.pop("long_prompts", False))
     captions = _captions(model, [guide for guide, _ in guiding], values.pop("prompt", None), n, long)

@@ -43,11 +43,7 @@ class Levels(Part):
         Raises:
           ConfigError: it holds anything else.
         """
-        return (
-            listed("model.network.channel_mult", self.channel_mult, float)
-            if self.channel_mult
-            else default_channel_mult(side)
-        )
+        return listed("model.network.channel_mult", self.channel_mult, float) or default_channel_mult(side)
 
     def attention_sides(self) -> tuple[int, ...]:
         """`attention` as numbers.

@@ -90,6 +90,11 @@ class CLIPText(Captions):
         require_choice(f"{key}.padding", self.padding, ("end", "zero"))
 
     @property
+    def frozen_workdir(self) -> str | None:
+        """See `Part`."""
+        return self.workdir
+
+    @property
     def trained(self) -> bool:
         """See `Captions`."""
         return self.workdir is None

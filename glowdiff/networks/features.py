@@ -71,5 +71,6 @@ def features_method(config: FeaturesConfig, spec: DataSpec, dtype: str, *, platf
             f"{config.network.name} measures images as it was published; it is imported, and not trained here."
         )
 
-    features = Features(network.prepare(), images, texts if config.captions else None, distance if network.compares else None)
+    compares = distance if network.compares else None
+    features = Features(network.prepare(), images, texts if config.captions else None, compares)
     return Method(init, loss, features=features)

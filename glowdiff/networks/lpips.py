@@ -18,9 +18,7 @@ class LPIPS(nn.Module):
 
     def setup(self) -> None:
         """The convolutions, and the weight of each channel of the features."""
-        self.convolutions = [
-            [nn.Conv(width, (3, 3), padding=1) for width in widths] for widths in STAGES
-        ]
+        self.convolutions = [[nn.Conv(width, (3, 3), padding=1) for width in widths] for widths in STAGES]
         self.weights = [
             self.param(f"weights_{stage}", nn.initializers.constant(1 / widths[-1]), (widths[-1],))
             for stage, widths in enumerate(STAGES)

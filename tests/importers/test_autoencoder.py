@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from glowdiff.autoencoders.build import coder
 from glowdiff.errors import ConfigError
 from glowdiff.importers.autoencoder import PREFIX, FirstStage, variables
 from glowdiff.importers.mapping import WeightsError
@@ -24,12 +25,11 @@ RELEASED = {
 
 def both_ways(stage: FirstStage, params: Any, arrays: dict[str, Any], dtype: str) -> tuple[Any, Any]:
     """What the encoder makes of `in_x` and the decoder of `in_z`: one compilation."""
-    module = stage.network.module(stage.image_channels, stage.bottleneck, dtype)
+    here = coder(stage.network.module(stage.image_channels, stage.bottleneck, dtype))
 
     @jax.jit
     def run(params: Any, x: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array]:
-        apply = module.apply
-        return apply({"params": params}, x, method="encode"), apply({"params": params}, z, method="decode").image
+        return here.encode(params, x), here.decode(params, z).image
 
     with jax.default_matmul_precision("highest"):
         return run(params, arrays["in_x"].astype(dtype), arrays["in_z"].astype(dtype))
