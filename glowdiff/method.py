@@ -46,6 +46,8 @@ class Condition(NamedTuple):
     of_images: Callable[[Batch, jax.Array], jax.Array] | None = None
     needed: bool = False  # no sample without it; of labels: one is drawn where none is given
     image: bool = False  # integers on the levels of the data, scaled as the images themselves are
+    coded: bool = False  # of images: encoded as those that the model learns, where it works in latents
+    derived: bool = False  # made of other conditions; nobody gives it
     channels: int = 0  # that the first convolution sees of it beside x; fine-tunes widen by them
     instead: str = (
         ""  # the row whose place it takes in what classifier-free guidance leads away from, where it is given
@@ -90,6 +92,25 @@ class Draws(NamedTuple):
     # (variables, latents, cond) -> what `sample` would round, float [B, H, W, C]: a pixel of value v is near v
     unrounded: Callable[[Variables, Latents, Cond], jax.Array] | None = None
     coarsen: int = 1  # neighbouring pixel values that the model takes for one, named by the lowest of them
+    above: str = ""  # the condition of images that the pictures in training show above what is made of them
+
+
+class Codec(NamedTuple):
+    """Between images, integers on the levels of their data, and what other models work in: pixels, or latents."""
+
+    # (variables, key, images [B, H, W, C]) -> x_0; of keys [B] each image has its own, with None there is no chance
+    encode: Callable[[Variables, jax.Array | None, jax.Array], jax.Array]
+    decode: Callable[[Variables, jax.Array], Drawn]  # (variables, x_0) -> images, and which of them are any
+    shape: tuple[int, int, int]  # of one x_0
+    # (variables, images) -> what of latents can be kept on disk, [B, h, w, ...], and
+    posterior: Callable[[Variables, jax.Array], jax.Array] | None = None
+    # (variables, keys [B] or None, that) -> x_0
+    draw: Callable[[Variables, jax.Array | None, jax.Array], jax.Array] | None = None
+
+    @property
+    def bounded(self) -> bool:
+        """Whether x_0 lies in [-1, 1]: it is the image itself, and not latents."""
+        return self.posterior is None
 
 
 class Guides(NamedTuple):
@@ -111,6 +132,8 @@ class Features(NamedTuple):
     main: str = ""  # the feature in which distances are measured
     side: int = 0  # pixels of a side of what the network takes
     resizes: bool = True  # whether `prepare` takes pictures of any size; else they must have that side
+    # (variables, images, images [B, H, W, 3] from -1 to 1) -> how different they look [B]: LPIPS
+    distance: Callable[[Variables, jax.Array, jax.Array], jax.Array] | None = None
 
 
 class Method(NamedTuple):
@@ -126,6 +149,9 @@ class Method(NamedTuple):
     draws: Draws | None = None
     guides: Guides | None = None
     features: Features | None = None
+    # (variables, tokens [B, L], mask [B, L]) -> what captions say to denoisers: `text` [B, T, E]
+    text: Callable[[Variables, jax.Array, jax.Array], dict[str, jax.Array]] | None = None
+    codec: Codec | None = None  # an autoencoder's own, or the one in whose latents a model works
     diagnostics: Callable[[Variables], dict[str, jax.Array]] | None = None  # scalars worth watching, at evaluations
 
 

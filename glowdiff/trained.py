@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -104,7 +105,7 @@ def keep_parts(config: Config, workdir: epath.PathLike) -> None:
     """
     for name, source in config.model.frozen().items():
         if not _holds_model(part_folder(workdir, name)):
-            keep(restore(source), part_folder(workdir, name))
+            keep(_serving(restore(source)), part_folder(workdir, name))
 
 
 def parts_of(config: Config, workdir: epath.PathLike | None) -> dict[str, Trained]:
@@ -112,8 +113,24 @@ def parts_of(config: Config, workdir: epath.PathLike | None) -> dict[str, Traine
     parts = {}
     for name, source in config.model.frozen().items():
         copied = workdir is not None and _holds_model(part_folder(workdir, name))
-        parts[name] = restore(part_folder(workdir, name) if copied and workdir else source)
+        parts[name] = _serving(restore(part_folder(workdir, name) if copied and workdir else source))
     return parts
+
+
+def _serving(trained: Trained) -> Trained:
+    """A model without what only its own training needs: other parts, an autoencoder's discriminator."""
+    model = trained.config.model.serving()
+    if model == trained.config.model:
+        return trained
+    config = dataclasses.replace(trained.config, model=model)
+    method = build_method(config, trained.spec, platform_of(trained.mesh))
+    shapes = jax.eval_shape(method.init, jax.random.key(0), batch_shapes(trained.spec, model.init_images, method.takes))
+    return trained._replace(method=method, variables=_like(trained.variables, shapes), config=config)
+
+
+def _like(tree: Any, other: Any) -> Any:
+    """What of nested dictionaries another one has too."""
+    return {key: _like(tree[key], other[key]) for key in other} if isinstance(other, Mapping) else tree
 
 
 def _holds_model(folder: epath.PathLike) -> bool:

@@ -132,6 +132,14 @@ def trained() -> Trained:
     return Trained()
 
 
+@pytest.fixture(scope="session")
+def autoencoder_workdir() -> Path:
+    """Of a run of four steps with a discriminator, on digits; tests only read it."""
+    from glowdiff.training.loop import train
+
+    return small.once("autoencoder", lambda folder: train(small.autoencoder_config(), folder / "run")) / "run"
+
+
 class Cascaded(NamedTuple):
     """Workdirs of models whose parameters are noise; tests only read them."""
 

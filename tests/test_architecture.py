@@ -15,7 +15,7 @@ FLOORS = (
     ("errors", "spec", "files", "archives", "profiling"),
     ("config", "method", "sharding"),
     ("text", "pictures", "data", "samplers", "networks"),
-    ("flows", "diffusion"),
+    ("flows", "diffusion", "autoencoders"),
     ("catalog",),
     ("workdir", "trained"),
     ("inference", "metrics", "training"),

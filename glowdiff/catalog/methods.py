@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import jax
 
+from glowdiff.autoencoders.build import build_autoencoder
+from glowdiff.autoencoders.config import AutoencoderConfig
 from glowdiff.config.sections import Config, ModelConfig
 from glowdiff.diffusion.build import build_classifier, build_clip, build_diffusion
 from glowdiff.diffusion.config import ClassifierConfig, ClipConfig, DiffusionConfig
@@ -15,6 +17,7 @@ from glowdiff.flows.build import glow_method, nice_method, realnvp_method
 from glowdiff.flows.config import GlowConfig, NICEConfig, RealNVPConfig
 from glowdiff.method import Frozen, Method
 from glowdiff.networks.features import FeaturesConfig, features_method
+from glowdiff.networks.text_method import TextConfig, text_method
 from glowdiff.sharding import Platform, platform_of
 from glowdiff.spec import DataSpec
 
@@ -34,7 +37,9 @@ METHODS: dict[str, Entry] = {
     "diffusion": Entry(DiffusionConfig, build_diffusion),
     "classifier": Entry(ClassifierConfig, build_classifier),
     "clip": Entry(ClipConfig, build_clip),
+    "autoencoder": Entry(AutoencoderConfig, build_autoencoder),
     "features": Entry(FeaturesConfig, features_method),
+    "text": Entry(TextConfig, text_method),
 }
 
 

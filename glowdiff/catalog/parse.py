@@ -45,8 +45,9 @@ def defaults(method: str, **parts: str) -> Settings:
         require(key in known, f"a model of method {method} has no part {key}. {did_you_mean(key, known)}")
         require_choice(f"model.{key}.name", name, fields[key].metadata["parts"])
     chosen = {key: fields[key].metadata["parts"][name](name) for key, name in parts.items()}
-    config = _to_settings(Config(method=method, model=model(**chosen)))
-    config.update_from_flattened_dict(model.settings)
+    section = model(**chosen)
+    config = _to_settings(Config(method=method, model=section))
+    config.update_from_flattened_dict(dict(section.starting()))
     return config
 
 
@@ -97,7 +98,7 @@ def parse(config: Any) -> Config:
         raise ConfigError(f"the configuration names no method; it must be one of {', '.join(METHODS)}.")
     section = _entry(plain["method"]).config
     model = _parse_section(section, plain.pop("model", {}), "model")
-    for key, value in section.settings.items():  # what the model starts with, where nothing else is said
+    for key, value in model.starting().items():  # what the model starts with, where nothing else is said
         outer, _, inner = key.partition(".")
         plain[outer] = {inner: value} | plain.get(outer, {})
     parsed = _parse_section(Config, plain, "", model=model)
@@ -120,7 +121,8 @@ def override(settings: Settings, key: str, text: str) -> None:
     """Set one key of a configuration to what a flag says.
 
     Args:
-      settings: are changed. With the name of another part, `model.network.name=...`, its keys become that part's.
+      settings: are changed. With the name of another part, `model.network.name=...`, its keys become that part's,
+        and other sections start as suits it.
       key: dotted, such as `train.steps`.
       text: as typed; `none` is None, where a value may be None.
 
@@ -141,7 +143,9 @@ def override(settings: Settings, key: str, text: str) -> None:
     table = _table_of(config, sections) if name == "name" else None
     if table is not None:
         require_choice(key, text, table)
-        _section(settings, ".".join(sections[:-1]))[sections[-1]] = _to_settings(table[text](text))
+        part = table[text](text)
+        _section(settings, ".".join(sections[:-1]))[sections[-1]] = _to_settings(part)
+        settings.update_from_flattened_dict(dict(part.settings))
         return
     values = _section(settings, ".".join(sections)) if sections else settings
     values[name] = from_text(key, text, typing.get_type_hints(type(owner))[name])

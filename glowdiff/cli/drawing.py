@@ -28,7 +28,7 @@ UPSAMPLER = "upsampler_"  # in front of the options of upsamplers
 OF_UPSAMPLERS = [UPSAMPLER + name for name in OPTIONS]
 GUIDES = {"classifier": "a classifier of noised images", "clip": "a CLIP of noised images, towards the prompts"}
 SCALES = [f"{name}_scale" for name in GUIDES]
-TOLD = ["label", "prompt", "prompts", "negative_prompt", *FILES, "upsampler", *GUIDES, *SCALES]
+TOLD = ["label", "prompt", "prompts", "negative_prompt", "long_prompts", *FILES, "upsampler", *GUIDES, *SCALES]
 DECIDING = ["seed", *TOLD, *OPTIONS, *OF_UPSAMPLERS]  # flags on which samples depend, beside the checkpoint
 _NEEDS = {**{f"{name}_scale": name for name in GUIDES}, **dict.fromkeys(OF_UPSAMPLERS, "upsampler")}
 
@@ -86,6 +86,7 @@ def add(flags: Flags) -> None:
     flags.add("prompt", "What to draw, in words. May be repeated.", repeated=True)
     flags.add("prompts", "A text file of prompts, one per line.", Path)
     flags.add("negative_prompt", "What guidance leads away from. May be repeated.", repeated=True)
+    flags.add("long_prompts", "Read prompts beyond the context in chunks of it.", bool, default=False)
     told.add_images(flags)
     flags.add("upsampler", "Enlarges the samples. May be repeated, in order.", Path, shown="DIR", repeated=True)
     for name, about in GUIDES.items():
@@ -147,6 +148,8 @@ def drawing(typed: Parsed, model: Model, prompts: Sequence[str]) -> Drawing:
         of_each["prompt"] = prompts
     if "negative_prompt" in typed.given:
         of_each["negative_prompt"] = typed.negative_prompt
+    if typed.long_prompts:
+        of_all["long_prompts"] = True
     guides = _guides(typed)
     if "upsampler" in typed.given:
         upsamplers = tuple(load(workdir, ema=typed.ema) for workdir in typed.upsampler)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from glowdiff.errors import require, shown
+from glowdiff.errors import ConfigError, require, shown
 
 # What is multiplied by more overflows float32 sooner or later, and is no picture long before that.
 HOTTEST = 100  # times the latents' own deviation
@@ -55,6 +55,25 @@ def check_number(
 def check_seed(name: str, value: Any) -> None:
     """Raise `ConfigError` unless a value is a seed: a whole number of 32 bits."""
     check_number(name, value, low=0, high=SEEDS - 1, whole=True)
+
+
+def listed(key: str, text: str, kind: type) -> tuple[Any, ...]:
+    """The numbers, separated by commas, of a key; of none there are none.
+
+    >>> listed("model.network.channel_mult", "1,2,4", int)
+    (1, 2, 4)
+
+    Raises:
+      ConfigError: the text holds anything else.
+    """
+    try:
+        return tuple(kind(part) for part in text.split(",")) if text.strip() else ()
+    except ValueError as error:
+        example = "32,16,8" if kind is int else "1,2,3,4"
+        raise ConfigError(
+            f"{key} is {text!r}; it must be {'whole ' if kind is int else ''}numbers with commas between them, such as "
+            f"{example!r}."
+        ) from error
 
 
 def as_python(value: Any) -> Any:

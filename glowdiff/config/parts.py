@@ -7,14 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True)
 class Part:
     """What all parts have; `name` is that of the row in their table."""
 
+    # Values of other sections, by dotted key, with which a configuration of this part starts.
+    settings: ClassVar[Mapping[str, Any]] = {}
+
     name: str
+
+    @property
+    def frozen_workdir(self) -> str | None:
+        """The workdir of the model that it is, and that is not trained with this one; None: it is no other model."""
+        return None
 
     def check(self, key: str) -> None:
         """Raise `ConfigError` for impossible values; `key` is the sub-section's, such as `model.network`."""

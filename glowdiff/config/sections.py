@@ -222,7 +222,19 @@ class ModelConfig:
 
     def frozen(self) -> Mapping[str, str]:
         """Workdirs, by name, of models that serve this one as they are and are not trained with it."""
-        return {}
+        parts = {key.removeprefix("model."): part.frozen_workdir for key, part in self.parts()}
+        return {key: workdir for key, workdir in parts.items() if workdir is not None}
+
+    def starting(self) -> Mapping[str, Any]:
+        """The `settings` of the section and of its parts."""
+        values = dict(self.settings)
+        for _, part in self.parts():
+            values |= part.settings
+        return values
+
+    def serving(self) -> Any:
+        """The section of a copy that serves another model: without what only its own training needs."""
+        return self
 
     def check(self) -> None:
         """Raise `ConfigError` for impossible values."""

@@ -6,11 +6,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from glowdiff.diffusion.codec import Codec
 from glowdiff.diffusion.guided import Network
 from glowdiff.diffusion.process import Process
 from glowdiff.diffusion.timesteps import spread
-from glowdiff.method import Aux, Batch, Cond, Guides, Method, Variables, image_keys, label_row
+from glowdiff.method import Aux, Batch, Codec, Cond, Guides, Method, Variables, image_keys, label_row
 from glowdiff.samplers.levels import as_dtype, rows
 from glowdiff.spec import DataSpec
 

@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from glowdiff.diffusion.codec import Codec
 from glowdiff.diffusion.process import Process
 from glowdiff.diffusion.timesteps import spread
-from glowdiff.method import Aux, Batch, Cond, Condition, Guides, Method, Variables, image_keys
+from glowdiff.method import Aux, Batch, Codec, Cond, Condition, Guides, Method, Variables, image_keys
 from glowdiff.samplers.levels import as_dtype, rows
 
 

@@ -13,8 +13,9 @@ from glowdiff.diffusion.codec import CODECS
 from glowdiff.diffusion.losses import LOSSES
 from glowdiff.diffusion.process import CLIP_NOISES, NOISES, PROCESSES
 from glowdiff.errors import ConfigError, require, require_choice
-from glowdiff.networks.adm import CLASSIFIERS, DENOISERS
+from glowdiff.networks.adm import CLASSIFIERS
 from glowdiff.networks.captions import CLIP_TEXTS, TEXTS, Captions
+from glowdiff.networks.denoisers import DENOISERS
 from glowdiff.networks.towers import TOWERS
 from glowdiff.samplers import SAMPLERS
 from glowdiff.samplers.spacing import EARLY, SPACINGS, grid
@@ -57,6 +58,11 @@ class DiffusionConfig(ModelConfig):
         """How captions are read; None: they are not."""
         return self.text if isinstance(self.text, Captions) else None
 
+    @property
+    def latent(self) -> bool:
+        """Whether it works in an autoencoder's latents."""
+        return self.codec.frozen_workdir is not None
+
     def check(self) -> None:
         """Raise `ConfigError` for impossible values."""
         super().check()
@@ -86,6 +92,11 @@ class DiffusionConfig(ModelConfig):
         """Raise `ConfigError` for a sampler, steps or guidance that cannot be."""
         require_choice(f"{prefix}sampler", options.sampler, SAMPLERS)
         require_choice(f"{prefix}spacing", options.spacing, SPACINGS)
+        require(
+            options.threshold == "none" or not self.latent,
+            f"{prefix}threshold is {options.threshold!r}, which keeps pixels between black and white, but this model "
+            f"works in latents (model.codec.name={self.codec.name}), which have no such bounds; it must be none.",
+        )
         noisiest = grid(self.process.alpha_bars(), options.steps, options.spacing, final=options.final).now
         require(
             not self.process.zero_terminal_snr or options.spacing not in EARLY or noisiest.alpha_bar[-1] == 0,
@@ -105,7 +116,8 @@ class DiffusionConfig(ModelConfig):
         """Raise `ConfigError` if the data cannot be modelled so."""
         super().check_data(spec, data)
         height, width, _ = spec.shape
-        self.network.check_shape(height, width)
+        if not self.latent:  # latents' size is known where the autoencoder is
+            self.network.check_shape(height, width)
         require(
             not self.class_conditional or len(spec.classes) > 0,
             f"model.class_conditional is on, but {data.name} has no labels.",

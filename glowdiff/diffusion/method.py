@@ -8,8 +8,7 @@ import jax.numpy as jnp
 from glowdiff.config.options import SampleOptions
 from glowdiff.diffusion import timesteps
 from glowdiff.diffusion.bound import bound
-from glowdiff.diffusion.codec import Codec
-from glowdiff.diffusion.conditions import Conditions
+from glowdiff.diffusion.conditions import CODEC_STREAM, Conditions
 from glowdiff.diffusion.config import DiffusionConfig
 from glowdiff.diffusion.guided import Network, guided
 from glowdiff.diffusion.losses import Losses, losses
@@ -17,6 +16,7 @@ from glowdiff.diffusion.process import Process
 from glowdiff.method import (
     Aux,
     Batch,
+    Codec,
     Cond,
     Condition,
     Drawn,
@@ -53,8 +53,8 @@ def diffusion_method(
     """The `Method` of a denoiser.
 
     `sample` runs the sampler that `SampleOptions` names; `encode` is DDIM's inversion; `bits_per_dim` is the
-    variational bound over the steps of `options`, or over all timesteps. The history of the loss-second-moment
-    timestep sampler is the collection `timesteps`.
+    variational bound over the steps of `options`, or over all timesteps; there is none in latents. The history of the
+    loss-second-moment timestep sampler is the collection `timesteps`.
 
     Args:
       config: the model.
@@ -65,7 +65,7 @@ def diffusion_method(
       spec: of the data.
     """
     dtype = network.dtype
-    conditions = Conditions(takes, spec.levels, dtype)
+    conditions = Conditions(takes, spec.levels, dtype, codec)
     withhold = conditions.withhold if conditions.can_withhold else None
     training = as_dtype(process.training_grid(), dtype)
     gamma = config.min_snr_gamma if config.weighting == "min_snr" else None
@@ -80,20 +80,25 @@ def diffusion_method(
 
     def loss(variables: Variables, key: jax.Array, batch: Batch) -> tuple[jax.Array, Aux]:
         t_key, noise_key, dropout_key, withheld_key = jax.random.split(key, 4)
-        x_0 = codec.encode(variables, key, batch["image"])
+        keys = example_keys(key, batch["image"].shape[0])
+        x_0 = encoded(variables, keys, batch)
         history, n = variables.get("timesteps"), x_0.shape[0]
         if history is None:
             t, weights = timesteps.uniform(t_key, n, process.timesteps)
         else:
             t, weights = timesteps.sample(t_key, n, history)
         noise = batch["noise"] if "noise" in batch else jax.random.normal(noise_key, x_0.shape, dtype)
-        cond = conditions.drop(withheld_key, conditions.of_batch(batch, example_keys(key, n)))
+        cond = conditions.drop(withheld_key, conditions.of_batch(batch, keys, variables))
         values = losses_at(variables, x_0, t, noise, cond, dropout_key)
         metrics = {name: value.mean() for name, value in (("mse", values.mse), ("vb", values.vb)) if value is not None}
         updates = {}
         if history is not None:
             updates["timesteps"] = timesteps.update(history, t, jax.lax.stop_gradient(values.total))
         return (weights * values.total).mean(), Aux(metrics, updates)
+
+    def encoded(variables: Variables, keys: jax.Array, batch: Batch) -> jax.Array:
+        """The x_0 of images, each drawn with its own key."""
+        return codec.encode(variables, folded(keys, CODEC_STREAM), batch["image"])
 
     def losses_at(
         variables: Variables, x_0: jax.Array, t: jax.Array, noise: jax.Array, cond: Cond, dropout_key: jax.Array | None
@@ -109,16 +114,18 @@ def diffusion_method(
 
     def scores(variables: Variables, key: jax.Array, batch: Batch) -> dict[str, jax.Array]:
         """The loss of each image at a timestep and with noise that depend on its index alone."""
-        x_0, keys = codec.encode(variables, key, batch["image"]), image_keys(key, batch)
+        keys = image_keys(key, batch)
+        x_0 = encoded(variables, keys, batch)
         noise = jax.vmap(lambda k: jax.random.normal(k, x_0.shape[1:], dtype))(keys)
         t = timesteps.spread(batch["index"], process.timesteps)
-        return {"loss": losses_at(variables, x_0, t, noise, conditions.of_batch(batch, keys), None).total}
+        return {"loss": losses_at(variables, x_0, t, noise, conditions.of_batch(batch, keys, variables), None).total}
 
     def latents(key: jax.Array, n: int) -> jax.Array:
         return jax.vmap(lambda k: jax.random.normal(k, codec.shape, dtype))(example_keys(key, n))
 
     def sample(variables: Variables, key: jax.Array, latents: jax.Array, cond: Cond, options: SampleOptions) -> Drawn:
-        ready = conditions.prepare(cond, latents.shape[0])
+        keys = example_keys(key, latents.shape[0])
+        ready = conditions.prepare(cond, latents.shape[0], variables, keys)
         source = ready.pop("source", None)
         denoise = guided(network, process, variables, ready, options, withhold, cond)
         grid = process.grid(options.steps, options.spacing, options.strength, options.final)
@@ -126,12 +133,12 @@ def diffusion_method(
         if source is not None:  # SDEdit (Meng et al., 2021): from the source with noise on it
             noisiest = as_dtype(jax.tree.map(lambda table: table[-1], grid.now), dtype)
             x = process.q_sample(source, noisiest, x)
-        keys = folded(example_keys(key, latents.shape[0]), NOISE_STREAM)
-        x, frames = run(SAMPLERS[options.sampler], denoise, x, grid, keys, eta=options.eta, frames=options.frames)
+        streams = folded(keys, NOISE_STREAM)
+        x, frames = run(SAMPLERS[options.sampler], denoise, x, grid, streams, eta=options.eta, frames=options.frames)
         if frames is None:
             return to_images(variables, x, cond)
         frames = frames.at[-1].set(x)  # it ends with the sample itself
-        films = jax.vmap(lambda x: to_images(variables, x, cond))(frames)
+        films = jax.lax.map(lambda x: to_images(variables, x, cond), frames)  # decoders take memory
         return Drawn(jnp.swapaxes(films.images, 0, 1), films.finite.all(0))
 
     def to_images(variables: Variables, x: jax.Array, cond: Cond) -> Drawn:
@@ -142,18 +149,22 @@ def diffusion_method(
         return drawn._replace(images=jnp.where(cond["known_mask"] > 0, cond["known"], drawn.images))
 
     def encode(variables: Variables, key: jax.Array, batch: Batch, options: SampleOptions) -> jax.Array:
-        x_0 = codec.encode(variables, key, batch["image"])  # the flow from there to noise has no randomness
-        cond = conditions.of_batch(batch)
+        x_0 = codec.encode(variables, None, batch["image"])  # the flow from there to noise has no randomness
+        cond = conditions.of_batch(batch, variables=variables)
         denoise = guided(network, process, variables, cond, options, withhold, batch["cond"])
         return invert(denoise, x_0, process.grid(options.steps, options.spacing))
 
     def bits_per_dim(
         variables: Variables, key: jax.Array, batch: Batch, options: SampleOptions | None = None
     ) -> jax.Array:
-        x_0 = codec.encode(variables, key, batch["image"])
+        x_0 = codec.encode(variables, None, batch["image"])
         grid = process.training_grid() if options is None else process.grid(options.steps, options.spacing)
-        denoise = guided(network, process, variables, conditions.of_batch(batch), SampleOptions(), None, {})
+        denoise = guided(
+            network, process, variables, conditions.of_batch(batch, variables=variables), SampleOptions(), None, {}
+        )
         return bound(denoise, x_0, grid, image_keys(key, batch), levels=spec.levels).total
 
     draws = Draws(latents, sample, encode, options=config.options, inverse=INVERSE)
-    return Method(init, loss, scores, bits_per_dim, takes, draws)
+    bits = bits_per_dim if codec.bounded else None  # a density of latents says nothing of pixels
+    # Who works in latents takes the autoencoder itself: `draw` is not handed on.
+    return Method(init, loss, scores, bits, takes, draws, codec=codec._replace(draw=None))

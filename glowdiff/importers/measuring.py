@@ -19,6 +19,7 @@ def measuring_family(
     help: str,
     parse: Callable[[Mapping[str, Any]], FeatureNetwork],
     source: Callable[[Any, Path], Source],
+    file: Callable[[Path], str] = lambda path: "weights",
     **more: Any,
 ) -> Family:
     """A family whose flags make the `network` section of method `features`.
@@ -28,6 +29,7 @@ def measuring_family(
       help: what it is.
       parse: see `Family`.
       source: (network, path of one of our arrays, without "params") -> where it comes from.
+      file: of a path, the flag of the file that its array comes from.
       **more: other fields of `Family`.
     """
 
@@ -40,7 +42,10 @@ def measuring_family(
         return config
 
     def sources(network: FeatureNetwork, paths: list[Path]) -> dict[str, dict[Path, Source]]:
-        return {"weights": {path: source(network, path[1:]) for path in paths}}
+        found: dict[str, dict[Path, Source]] = {}
+        for path in paths:
+            found.setdefault(file(path[1:]), {})[path] = source(network, path[1:])
+        return found
 
     return Family(
         name=name, help=help, parse=parse, spec=spec, data=lambda *_: _NO_DATA, settings=settings, sources=sources,

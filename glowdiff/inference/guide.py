@@ -45,6 +45,12 @@ def as_guide(guide: Trained, scale: float, model: Trained) -> Guide:
         model.method.draws is not None and "guides" in model.method.draws.options,
         f"a {name} guides diffusion models; this one is of method {model.config.method}.",
     )
+    codec = model.method.codec
+    require(
+        codec is None or codec.bounded,
+        f"a {name} sees pixels, but this model works in latents (model.codec), of which it knows nothing; "
+        "classifier-free guidance works there (guidance_scale).",
+    )
     mine, theirs = model.spec, guide.spec
     different = model.config.model.process.difference(guide.config.model.process)
     if (mine.shape, mine.levels) != (theirs.shape, theirs.levels):

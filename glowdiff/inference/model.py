@@ -12,7 +12,7 @@ from etils import epath
 
 from glowdiff.config.numbers import as_python, check_number
 from glowdiff.config.options import SampleOptions, as_float32
-from glowdiff.errors import require, shown
+from glowdiff.errors import ConfigError, require, shown
 from glowdiff.inference.checks import as_array, check_count, check_key, check_model, check_switch
 from glowdiff.inference.drawer import Drawer, Samples
 from glowdiff.inference.finite import check_finite
@@ -29,13 +29,14 @@ class Model:
     [N, H, W, C] with values 0 ... `model.spec.levels` - 1.
 
     Choices of a call are keywords: `prompt` (a caption for all, or one for each), `negative_prompt` (likewise: what
-    `guidance_scale` leads away from), the conditions that the model takes, and options of samples. Conditions are
-    `label` (one class for all, int [n], or "none" for models that can do without; left out: drawn), images to enlarge,
-    `image` and `mask` to inpaint (what is not 0 is painted anew; any diffusion model can, those trained for it better),
-    and `source` with `strength` to vary an image (SDEdit): integers [n, H, W, C], or one for all. Options are the
-    fields of `glowdiff.config.options.SampleOptions`, as in the configuration's `sampling` section; left out: as
-    configured; names and steps compile once each, numbers never. `guides` are pairs of a classifier or CLIP and how
-    strongly it pulls the samples towards their label or prompt.
+    `guidance_scale` leads away from), `long_prompts` (whether those beyond the context are read in chunks of it), the
+    conditions that the model takes, and options of samples. Conditions are `label` (one class for all, int [n], or
+    "none" for models that can do without; left out: drawn), images to enlarge, `image` and `mask` to inpaint (what is
+    not 0 is painted anew; any diffusion model can, those trained for it better), and `source` with `strength` to vary
+    an image (SDEdit): integers [n, H, W, C], or one for all. Options are the fields of
+    `glowdiff.config.options.SampleOptions`, as in the configuration's `sampling` section; left out: as configured;
+    names and steps compile once each, numbers never. `guides` are pairs of a classifier or CLIP and how strongly it
+    pulls the samples towards their label or prompt.
 
     Attributes:
       method: the pure functions.
@@ -161,8 +162,11 @@ class Model:
           **choices: see `Model`; with `steps` the bound of a diffusion model is that of a sampler with so many steps,
             else over all timesteps.
         """
-        require(self._bits_per_dim is not None, f"{self.config.method} has no likelihood.")
-        assert self._bits_per_dim is not None
+        if self._bits_per_dim is None:
+            codec = self.method.codec
+            latent = codec is not None and not codec.bounded
+            why = "works in latents, whose density says nothing of pixels; it has no" if latent else "has no"
+            raise ConfigError(f"{self.config.method} {why} likelihood.")
         batch, options = self._batch(images, choices)
         key = jax.random.key(0) if key is None else check_key(key)
         if "steps" not in choices:

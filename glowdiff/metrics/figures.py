@@ -17,7 +17,7 @@ from glowdiff.metrics.neighbours import neighbourhoods
 from glowdiff.networks.feature_networks import FEATURE_NETWORKS
 
 OWN_CLIP = "clip"  # the network of method clip, trained here
-NETWORKS = (*FEATURE_NETWORKS, OWN_CLIP)
+NETWORKS = (*(name for name, network in FEATURE_NETWORKS.items() if network.main), OWN_CLIP)
 GAUSSIAN, FEATURES, CAPTIONS = "gaussian", "features", "captions"
 _INCEPTION = ("inception",)
 _OTHERS = tuple(name for name in NETWORKS if name not in _INCEPTION)

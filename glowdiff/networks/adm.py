@@ -8,10 +8,11 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from glowdiff.config.numbers import listed
 from glowdiff.config.parts import Part
-from glowdiff.errors import ConfigError, require, require_choice
+from glowdiff.errors import require, require_choice
 from glowdiff.method import Condition, row
-from glowdiff.networks.captions import Captions
+from glowdiff.networks.captions import Captions, CLIPText
 from glowdiff.networks.classifier import POOLS, Classifier
 from glowdiff.networks.plan import check_sides, check_unet, default_channel_mult
 from glowdiff.networks.text_unet import TextUNet
@@ -42,7 +43,7 @@ class Levels(Part):
         Raises:
           ConfigError: it holds anything else.
         """
-        return _numbers("channel_mult", self.channel_mult, float) if self.channel_mult else default_channel_mult(side)
+        return listed("model.network.channel_mult", self.channel_mult, float) or default_channel_mult(side)
 
     def attention_sides(self) -> tuple[int, ...]:
         """`attention` as numbers.
@@ -50,7 +51,7 @@ class Levels(Part):
         Raises:
           ConfigError: it holds anything else.
         """
-        return _numbers("attention", self.attention, int)
+        return listed("model.network.attention", self.attention, int)
 
     def check(self, key: str) -> None:
         """Raise `ConfigError` for impossible values."""
@@ -111,8 +112,16 @@ class ADM(Levels):
           text: how captions are read.
           dtype: of its arithmetic.
           platform: what it is compiled for; None: anything.
+
+        Raises:
+          ConfigError: captions are not read as GLIDE reads them.
         """
         takes = tuple(takes)
+        require(
+            not isinstance(text, CLIPText),
+            f"model.network.name is {self.name!r}, which reads captions by model.text.name=glide; model.network.name="
+            "ldm reads them by clip as well.",
+        )
         label = row(takes, "label")
         shape = {
             "out_channels": out_channels,
@@ -153,17 +162,4 @@ class ADMClassifier(Levels):
         return Classifier(out_channels=len(spec.classes), pool=self.pool, **arguments)
 
 
-DENOISERS = {"adm": ADM}
 CLASSIFIERS = {"adm": ADMClassifier}
-
-
-def _numbers(key: str, text: str, kind: type) -> tuple[Any, ...]:
-    """The numbers, separated by commas, of a key."""
-    try:
-        return tuple(kind(part) for part in text.split(",")) if text.strip() else ()
-    except ValueError as error:
-        example = "32,16,8" if kind is int else "1,2,3,4"
-        raise ConfigError(
-            f"model.network.{key} is {text!r}; it must be {'whole ' if kind is int else ''}numbers with commas "
-            f"between them, such as {example!r}."
-        ) from error

@@ -21,15 +21,16 @@ _kernel = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 _zeros = nn.initializers.zeros
 
 
-def group_norm(dtype: Any, param_dtype: Any, name: str) -> GroupNorm:
+def group_norm(dtype: Any, param_dtype: Any, name: str, epsilon: float = 1e-5) -> GroupNorm:
     """Normalises groups of channels; it computes in, and returns, float32 or whatever is wider."""
-    return GroupNorm(GROUPS, dtype=jnp.promote_types(dtype, jnp.float32), param_dtype=param_dtype, name=name)
+    wide = jnp.promote_types(dtype, jnp.float32)
+    return GroupNorm(GROUPS, epsilon, dtype=wide, param_dtype=param_dtype, name=name)
 
 
-def dense(features: int, dtype: Any, param_dtype: Any, name: str, zero: bool = False) -> nn.Dense:
+def dense(features: int, dtype: Any, param_dtype: Any, name: str, zero: bool = False, bias: bool = True) -> nn.Dense:
     """A linear layer."""
     init = _zeros if zero else _kernel
-    return nn.Dense(features, dtype=dtype, param_dtype=param_dtype, kernel_init=init, name=name)
+    return nn.Dense(features, use_bias=bias, dtype=dtype, param_dtype=param_dtype, kernel_init=init, name=name)
 
 
 def conv3x3(
@@ -122,6 +123,7 @@ class AttentionBlock(nn.Module):
       new_order: of the queries', keys' and values' channels, see `split_heads`.
       platform: what is compiled for, see `attend`.
       dtype: of the matrix products.
+      epsilon: of the norm.
     """
 
     heads: int
@@ -129,13 +131,14 @@ class AttentionBlock(nn.Module):
     platform: Platform | None = None
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
+    epsilon: float = 1e-5
 
     @nn.compact
     def __call__(self, x: jax.Array, context: jax.Array | None = None) -> jax.Array:
         """[B, H, W, C], and a context [B, T, E] as it is -> [B, H, W, C]."""
         b, height, width, c = x.shape
         kinds = (self.dtype, self.param_dtype)
-        h = narrow(group_norm(*kinds, name="norm")(x), self.dtype).reshape(b, height * width, c)
+        h = narrow(group_norm(*kinds, name="norm", epsilon=self.epsilon)(x), self.dtype).reshape(b, height * width, c)
         query, key, value = split_heads(dense(3 * c, *kinds, name="qkv")(h), self.heads, self.new_order)
         if context is not None:
             keys_values = dense(2 * c, *kinds, name="encoder_kv")(context.astype(self.dtype))

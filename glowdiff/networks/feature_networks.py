@@ -17,6 +17,7 @@ from glowdiff.networks.clip_vit import CLIPViT
 from glowdiff.networks.dinov2 import DINOv2
 from glowdiff.networks.efficientnet import EfficientNetLite0
 from glowdiff.networks.inception import Inception
+from glowdiff.networks.lpips import LPIPS
 from glowdiff.networks.transformer import ACTIVATIONS
 
 
@@ -25,10 +26,12 @@ class FeatureNetwork(Part, ABC):
     """What they have in common.
 
     Attributes:
-      main: the feature in which distances are measured.
+      main: the feature in which distances between sets of images are measured; empty: none is.
+      compares: whether its module has `distance`, between two images.
     """
 
     main: ClassVar[str]
+    compares: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -193,6 +196,27 @@ class EfficientNet(FeatureNetwork):
         return EfficientNetLite0(self.outputs, self.epsilon)
 
 
+@dataclass(frozen=True)
+class PerceptualVGG(FeatureNetwork):
+    """LPIPS with VGG16 (Zhang et al., 2018), on which autoencoders are trained."""
+
+    main: ClassVar[str] = ""
+    compares: ClassVar[bool] = True
+
+    @property
+    def side(self) -> int:
+        """See `FeatureNetwork`; it takes images of any size."""
+        return 64
+
+    def prepare(self) -> Mapping[str, Callable[[jax.Array], jax.Array]]:
+        """As they are."""
+        return {"whole": preprocessing.unit_whole}
+
+    def module(self) -> LPIPS:
+        """See `FeatureNetwork`."""
+        return LPIPS()
+
+
 def _check_classifier(network: FIDInception | EfficientNet, key: str) -> None:
     require(network.outputs > 0, f"{key}.outputs is {network.outputs}; it must be at least 1.")
     require(network.epsilon > 0, f"{key}.epsilon is {network.epsilon}; it must be positive.")
@@ -218,4 +242,5 @@ def _check_heads(key: str, heads: int, width: int) -> None:
 
 FEATURE_NETWORKS = {
     "inception": FIDInception, "clip_vit": PlainCLIP, "dinov2": DINOv2ViT, "efficientnet_lite0": EfficientNet,
+    "lpips": PerceptualVGG,
 }  # fmt: skip

@@ -64,10 +64,16 @@ def features_method(config: FeaturesConfig, spec: DataSpec, dtype: str, *, platf
         with jax.default_matmul_precision("highest"):
             return module.apply({"params": variables["params"]}, tokens, method="text")
 
+    def distance(variables: Variables, x: jax.Array, y: jax.Array) -> jax.Array:
+        return module.apply({"params": variables["params"]}, x, y, method="distance")
+
     def loss(variables: Variables, key: jax.Array, batch: Batch) -> NoReturn:
         raise ConfigError(
             f"{config.network.name} measures images as it was published; it is imported, and not trained here."
         )
 
-    features = Features(network.prepare(), images, texts if config.captions else None, network.main, network.side)
+    features = Features(
+        network.prepare(), images, texts if config.captions else None, network.main, network.side,
+        distance=distance if network.compares else None,
+    )  # fmt: skip
     return Method(init, loss, features=features)

@@ -1,6 +1,6 @@
 """From pictures of bytes to what published feature networks are given; the way is part of every published figure.
 
-Each function takes uint8 [B, H, W, 3] of any size and returns float32 [B, side, side, 3].
+Each function takes uint8 [B, H, W, 3] of any size and returns float32 [B, side, side, 3], but for `unit_whole`.
 """
 
 from __future__ import annotations
@@ -54,6 +54,11 @@ def efficientnet_lite(images: jax.Array, side: int, shorter: int) -> jax.Array:
     """The shorter side becomes `shorter`, `side` is cut out of the centre, (x - 127) / 128; of that size as it is."""
     whole = images.shape[1:3] == (side, side)
     return ((images.astype(jnp.float32) if whole else _cropped(images, side, shorter)) - 127) / 128
+
+
+def unit_whole(images: jax.Array) -> jax.Array:
+    """As they are, from -1 to 1, of any size."""
+    return images.astype(jnp.float32) * (2 / 255) - 1
 
 
 def _square(

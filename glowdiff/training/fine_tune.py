@@ -44,7 +44,8 @@ def start_from(state: TrainState, experiment: Experiment, workdir: str) -> Train
     )
     ours, theirs = (_flat(params) for params in (state.variables["params"], other.variables["params"]))
     if _FIRST in theirs and _FIRST in ours:
-        channels = experiment.dataset.spec.shape[-1]
+        codec = experiment.method.codec
+        channels = codec.shape[-1] if codec else experiment.dataset.spec.shape[-1]
         before, now = ([("x", channels), *_beside(each.takes)] for each in (other.method, experiment.method))
         theirs[_FIRST] = _widened(theirs[_FIRST], before, now, workdir)
     differing = [

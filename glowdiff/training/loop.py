@@ -262,6 +262,8 @@ class _Run:
             key = jax.random.key(config.seed)  # the same noise each time, so that pictures show progress
             number, cond = config.pictures.images, self._conditions()
             drawn = self.drawer(variables, key, number, cond=cond, options=config.sampling, allow_nonfinite=True)
+            if experiment.method.draws and (above := experiment.method.draws.above):
+                drawn = drawn._replace(images=np.concatenate([cond[above], drawn.images], 1))
             self.reporter.picture(step, drawn, experiment.dataset.spec)
         if self.measuring and self.drawer and self._due(config.eval.metrics_every, step):
             found, lost = self.measuring(self.drawer, variables)

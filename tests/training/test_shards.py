@@ -29,10 +29,12 @@ from tests import small
 
 FLOW = {"dtype": "float64", "train__batch": 16, "model__lu": True, "model__init_images": 16}
 NET = {"dtype": "float64", "train__batch": 8, "model__network__dropout": 0.1}
+PLAYERS = {"dtype": "float64", "train__batch": 8, "model__network__middle_attention": True}
 MODELS = {  # and the mesh that splits them, and micro-batches
     "glow": (small.glow_config(**FLOW, model__memory="plain"), small.DIGITS, (2, 4, 1)),
     "reversible": (small.glow_config(**FLOW, model__memory="reversible"), small.DIGITS, (2, 4, 1)),
     "unet": (small.diffusion_config(**NET), small.DIGITS, (2, 4, 1)),
+    "autoencoder": (small.autoencoder_config(**PLAYERS), small.DIGITS, (2, 4, 1)),
     "recomputed": (small.text_config(**NET, model__network__remat=True), small.COLOURS, (1, 4, 2)),
 }
 
