@@ -103,14 +103,14 @@ def text_config(**changes: Any) -> Config:
     return config("diffusion", TINY | TINY_UNET | TINY_TEXT | GUIDED, changes)
 
 
-def latent_config(**changes: Any) -> Config:
+def sd_config(**changes: Any) -> Config:
     """As `text_config`, with the network and the text encoder of Stable Diffusion, trained along."""
     base = TINY | TINY_UNET | TINY_TEXT | GUIDED | CLIP_TEXT
     return config("diffusion", base | {"model.network.name": "ldm", "model.network.heads": 2}, changes)
 
 
 def encoder_config(**changes: Any) -> Config:
-    """A text encoder for `latent_config`; changes as of `glow_config`."""
+    """A text encoder for `sd_config`; changes as of `glow_config`."""
     return config("text", TINY | TINY_TEXT | CLIP_TEXT, changes)
 
 

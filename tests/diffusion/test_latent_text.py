@@ -23,7 +23,7 @@ def workdirs():
 
     def make(folder):
         text = small.untrained_workdir(folder / "text", small.encoder_config(), small.COLOURS)
-        small.untrained_workdir(folder / "frozen", small.latent_config(model__text__workdir=str(text)), small.COLOURS)
+        small.untrained_workdir(folder / "frozen", small.sd_config(model__text__workdir=str(text)), small.COLOURS)
 
     folder = small.once("latent_text", make)
     return folder / "text", folder / "frozen"
@@ -39,7 +39,7 @@ def batch_of(model):
 
 def test_it_is_the_same_function_frozen_and_trained_along(workdirs):
     text, frozen = (restore(workdir) for workdir in workdirs)
-    along = small.untrained(small.latent_config(), small.COLOURS)
+    along = small.untrained(small.sd_config(), small.COLOURS)
     assert "text_encoder" not in frozen.variables["params"]
     params = {**frozen.variables["params"], "text_encoder": text.variables["params"]}
     batch = batch_of(frozen)
@@ -101,9 +101,9 @@ def test_long_prompts_are_refused_or_read_in_chunks(workdirs):
 def test_what_does_not_fit_is_refused(workdirs, changed, message):
     spec = dataclasses.replace(small.COLOURS, classes=("a", "b"))
     with pytest.raises(ConfigError, match=message):
-        small.untrained(small.latent_config(**{"model__text__workdir": str(workdirs[0])} | changed), spec)
+        small.untrained(small.sd_config(**{"model__text__workdir": str(workdirs[0])} | changed), spec)
 
 
 def test_a_denoiser_is_no_text_encoder(workdirs):
     with pytest.raises(ConfigError, match="holds another model than a text encoder"):
-        small.untrained(small.latent_config(model__text__workdir=str(workdirs[1])), small.COLOURS)
+        small.untrained(small.sd_config(model__text__workdir=str(workdirs[1])), small.COLOURS)
