@@ -28,7 +28,8 @@ UPSAMPLER = "upsampler_"  # in front of the options of upsamplers
 OF_UPSAMPLERS = [UPSAMPLER + name for name in OPTIONS]
 GUIDES = {"classifier": "a classifier of noised images", "clip": "a CLIP of noised images, towards the prompts"}
 SCALES = [f"{name}_scale" for name in GUIDES]
-TOLD = ["label", "prompt", "prompts", "negative_prompt", "long_prompts", *FILES, "upsampler", *GUIDES, *SCALES]
+_WORDS = ("label", "prompt", "prompts", "negative_prompt", "long_prompts", "noise_level")
+TOLD = [*_WORDS, *FILES, "upsampler", *GUIDES, *SCALES]
 DECIDING = ["seed", *TOLD, *OPTIONS, *OF_UPSAMPLERS]  # flags on which samples depend, beside the checkpoint
 _NEEDS = {**{f"{name}_scale": name for name in GUIDES}, **dict.fromkeys(OF_UPSAMPLERS, "upsampler")}
 
@@ -88,6 +89,7 @@ def add(flags: Flags) -> None:
     flags.add("negative_prompt", "What guidance leads away from. May be repeated.", repeated=True)
     flags.add("long_prompts", "Read prompts beyond the context in chunks of it.", bool, default=False)
     told.add_images(flags)
+    flags.add("noise_level", "Of upscalers that are told: how much noise they add to the picture first.", int, low=0)
     flags.add("upsampler", "Enlarges the samples. May be repeated, in order.", Path, shown="DIR", repeated=True)
     for name, about in GUIDES.items():
         flags.add(name, f"Guides the samples: {about}.", Path, shown="DIR")
@@ -148,6 +150,8 @@ def drawing(typed: Parsed, model: Model, prompts: Sequence[str]) -> Drawing:
         of_each["prompt"] = prompts
     if "negative_prompt" in typed.given:
         of_each["negative_prompt"] = typed.negative_prompt
+    if typed.noise_level is not None:
+        of_all["noise_level"] = typed.noise_level
     if typed.long_prompts:
         of_all["long_prompts"] = True
     guides = _guides(typed)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from glowdiff.diffusion.augmentation import Augment, level_row
 from glowdiff.diffusion.config import DiffusionConfig
 from glowdiff.diffusion.erase import known_masks
 from glowdiff.diffusion.scaling import shrink, to_unit
@@ -68,6 +69,8 @@ def rows(config: DiffusionConfig, spec: DataSpec, latents: tuple[int, int, int])
         takes.append(
             Condition("low_res", shape, jnp.uint8, levels, of_images=small, needed=True, image=True, channels=channels)
         )
+        if config.noise_levels:
+            takes.append(level_row(config.noise_levels, config.max_noise_level))
     takes.append(Condition("source", spec.shape, jnp.uint8, levels, image=True, coded=True))
     return tuple(takes)
 
@@ -79,6 +82,7 @@ class Conditions(NamedTuple):
     levels: int
     dtype: Any
     codec: Codec
+    augment: Augment | None = None  # what is enlarged is given noise
 
     @property
     def can_withhold(self) -> bool:
@@ -120,6 +124,8 @@ class Conditions(NamedTuple):
                 raise ValueError(f"cond must hold {each.name!r}; it holds {', '.join(cond) or 'nothing'}.")
             elif each.channels:
                 ready[each.name] = jnp.zeros((n, *each.shape), self.dtype)
+        if self.augment is not None:
+            ready = self.augment(ready, keys)
         return self._inpainting(ready, n, variables, keys) if SURROUNDINGS in ready else ready
 
     def withhold(self, cond: Mapping[str, jax.Array], given: Cond = NOTHING) -> dict[str, jax.Array]:

@@ -45,6 +45,8 @@ class DiffusionConfig(ModelConfig):
     label_dropout: float = 0.0  # share of labels withheld in training, which classifier-free guidance needs
     caption_dropout: float = 0.0  # share of captions withheld in training, likewise
     low_res: int | None = None  # super-resolution: the side, in pixels, of the images that are given
+    noise_levels: int = 0  # that these may be noised at, of the process, of which the network is told; 0: never noised
+    max_noise_level: int = 350  # of them in training
     inpaint: bool = False  # it is given the known pixels of images of which regions are erased
 
     # Improved DDPM's and ADM's: a long average, no decay.
@@ -87,6 +89,22 @@ class DiffusionConfig(ModelConfig):
             require(0 <= value < 1, f"model.{key} is {value}; it is a share below 1.")
             require(value == 0 or there, f"model.{key} is {value}, but {what} to withhold.")
         require(self.low_res is None or self.low_res > 0, f"model.low_res is {self.low_res}; it must be positive.")
+        self._check_noise_levels()
+
+    def _check_noise_levels(self) -> None:
+        levels, most = self.noise_levels, self.max_noise_level
+        if levels == 0:
+            return
+        require(self.low_res is not None, f"model.noise_levels is {levels}, but model.low_res is off.")
+        require(
+            self.network.name == "ldm",
+            f"model.noise_levels is {levels}, of which networks of name {self.network.name} cannot be told; ldm can.",
+        )
+        require(
+            0 <= most < levels <= self.process.timesteps,
+            f"model.noise_levels is {levels} and model.max_noise_level {most}; the first must be at most "
+            f"model.process.timesteps={self.process.timesteps}, and the second below it.",
+        )
 
     def check_sampling(self, options: SampleOptions, prefix: str = "sampling.") -> None:
         """Raise `ConfigError` for a sampler, steps or guidance that cannot be."""

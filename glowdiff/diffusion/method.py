@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from glowdiff.config.options import SampleOptions
 from glowdiff.diffusion import timesteps
+from glowdiff.diffusion.augmentation import augmentation
 from glowdiff.diffusion.bound import bound
 from glowdiff.diffusion.conditions import CODEC_STREAM, Conditions
 from glowdiff.diffusion.config import DiffusionConfig
@@ -65,7 +66,8 @@ def diffusion_method(
       spec: of the data.
     """
     dtype = network.dtype
-    conditions = Conditions(takes, spec.levels, dtype, codec)
+    augment = augmentation(process, config.noise_levels, dtype) if config.noise_levels else None
+    conditions = Conditions(takes, spec.levels, dtype, codec, augment)
     withhold = conditions.withhold if conditions.can_withhold else None
     training = as_dtype(process.training_grid(), dtype)
     gamma = config.min_snr_gamma if config.weighting == "min_snr" else None

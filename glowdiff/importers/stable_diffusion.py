@@ -101,7 +101,8 @@ def configuration(model: Model, workdir: epath.PathLike, asked: Asked) -> tuple[
     config.model.codec.workdir = str(part_folder(workdir, "codec"))
     config.model.inpaint = model.kind.inpaints
     if model.kind.enlarges:
-        config.model.update(low_res=model.latent.side, low_res_noise=model.latent.rows)
+        levels = model.latent.rows
+        config.model.update(low_res=model.latent.side, noise_levels=levels, max_noise_level=min(350, levels - 1))
     known = 0
     if model.classes:
         known = model.classes - (model.classes == _NULL)
