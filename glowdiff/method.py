@@ -47,6 +47,9 @@ class Condition(NamedTuple):
     needed: bool = False  # no sample without it; of labels: one is drawn where none is given
     image: bool = False  # integers on the levels of the data, scaled as the images themselves are
     channels: int = 0  # that the first convolution sees of it beside x; fine-tunes widen by them
+    instead: str = (
+        ""  # the row whose place it takes in what classifier-free guidance leads away from, where it is given
+    )
 
 
 @jax.tree_util.register_dataclass
@@ -140,8 +143,11 @@ def label_row(spec: DataSpec, *, withheld: float = 0.0) -> Condition:
     return Condition("label", (), jnp.int32, len(spec.classes), none, withheld, of_data=True)
 
 
-def caption_rows(context: int, vocabulary: int, *, withheld: float = 0.0) -> tuple[Condition, Condition]:
+def caption_rows(context: int, vocabulary: int, *, withheld: float = 0.0) -> tuple[Condition, ...]:
     """A caption: its tokens, and a mask of which are its own; with a mask of zeros it says nothing.
+
+    Where some are withheld in training, guidance leads away from no caption, or from another one that is given:
+    `negative_tokens` and `negative_mask`.
 
     Args:
       context: tokens that are read of it.
@@ -149,7 +155,11 @@ def caption_rows(context: int, vocabulary: int, *, withheld: float = 0.0) -> tup
       withheld: the share of captions that are withheld in training.
     """
     tokens = Condition("tokens", (context,), jnp.int32, vocabulary, of_data=True)
-    return tokens, Condition("mask", (context,), jnp.bool_, 2, 0, withheld, of_data=True)
+    mask = Condition("mask", (context,), jnp.bool_, 2, 0, withheld, of_data=True)
+    caption = (tokens, mask)
+    if not withheld:
+        return caption
+    return *caption, *(Condition(f"negative_{each.name}", *each[1:4], instead=each.name) for each in caption)
 
 
 def row(takes: Iterable[Condition], name: str) -> Condition | None:

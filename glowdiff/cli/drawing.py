@@ -24,7 +24,7 @@ UPSAMPLER = "upsampler_"  # in front of the options of upsamplers
 OF_UPSAMPLERS = [UPSAMPLER + name for name in OPTIONS]
 GUIDES = {"classifier": "a classifier of noised images", "clip": "a CLIP of noised images, towards the prompts"}
 SCALES = [f"{name}_scale" for name in GUIDES]
-TOLD = ["label", "prompt", "prompts", *FILES, "upsampler", *GUIDES, *SCALES]
+TOLD = ["label", "prompt", "prompts", "negative_prompt", *FILES, "upsampler", *GUIDES, *SCALES]
 DECIDING = ["seed", *TOLD, *OPTIONS, *OF_UPSAMPLERS]  # flags on which samples depend, beside the checkpoint
 _NEEDS = {**{f"{name}_scale": name for name in GUIDES}, **dict.fromkeys(OF_UPSAMPLERS, "upsampler")}
 
@@ -53,6 +53,7 @@ def add(flags: Flags) -> None:
     flags.add("label", "The class: its number or name, or none. Else any.", shown="CLASS")
     flags.add("prompt", "What to draw, in words. May be repeated.", repeated=True)
     flags.add("prompts", "A text file of prompts, one per line.", Path)
+    flags.add("negative_prompt", "What guidance leads away from. May be repeated.", repeated=True)
     told.add_images(flags)
     flags.add("upsampler", "Enlarges the samples. May be repeated, in order.", Path, shown="DIR", repeated=True)
     for name, about in GUIDES.items():
@@ -107,6 +108,8 @@ def drawing(typed: Parsed, model: Model, prompts: Sequence[str]) -> Drawing:
         of_each |= {"label": labels[0]} if labels else {}
     if prompts:
         of_each["prompt"] = prompts
+    if "negative_prompt" in typed.given:
+        of_each["negative_prompt"] = typed.negative_prompt
     of_all["guides"] = _guides(typed)
     if "upsampler" in typed.given:
         upsamplers = [load(workdir, ema=typed.ema) for workdir in typed.upsampler]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +18,7 @@ from glowdiff.spec import DataSpec
 
 # Images that commands read from files, by the name of their row, and what they are.
 FILES = {"low_res": "what a super-resolution model enlarges: a picture, or samples (.npz)"}
+NOTHING: Cond = MappingProxyType({})
 ERASE_STREAM = 2**30 + 1  # folded into a key for the regions that are erased of an image
 
 
@@ -91,6 +93,8 @@ class Conditions(NamedTuple):
         """Those that callers give, of n images; what the first convolution expects and is not told is 0."""
         ready: dict[str, jax.Array] = {}
         for each in self.takes:
+            if each.instead:
+                continue
             if each.name in cond:
                 ready[each.name] = self._scaled(each, cond[each.name])
             elif each.needed or each.of_data:
@@ -99,9 +103,16 @@ class Conditions(NamedTuple):
                 ready[each.name] = jnp.zeros((n, *each.shape), self.dtype)
         return ready
 
-    def withhold(self, cond: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-        """Prepared conditions without those that may be withheld, for classifier-free guidance."""
-        return {**cond, **{each.name: jnp.full_like(cond[each.name], each.none or 0) for each in self._optional}}
+    def withhold(self, cond: Mapping[str, jax.Array], given: Cond = NOTHING) -> dict[str, jax.Array]:
+        """Prepared conditions without those that may be withheld, for classifier-free guidance.
+
+        Args:
+          cond: prepared.
+          given: as callers give them; what is meant `instead` of one of them, a negative prompt, takes its place.
+        """
+        free = {**cond, **{each.name: jnp.full_like(cond[each.name], each.none or 0) for each in self._optional}}
+        others = (each for each in self.takes if each.instead and each.name in given)
+        return free | {each.instead: self._scaled(each, given[each.name]) for each in others}
 
     def drop(self, key: jax.Array, cond: dict[str, jax.Array]) -> dict[str, jax.Array]:
         """Prepared conditions of which every example may lack some, each row at its own rate."""

@@ -18,7 +18,7 @@ from glowdiff.networks.captions import CLIP_TEXTS, TEXTS, Captions
 from glowdiff.networks.denoisers import DENOISERS
 from glowdiff.networks.towers import TOWERS
 from glowdiff.samplers import SAMPLERS
-from glowdiff.samplers.spacing import SPACINGS, grid
+from glowdiff.samplers.spacing import EARLY, SPACINGS, grid
 from glowdiff.spec import DataSpec
 
 WEIGHTINGS = ("none", "min_snr")
@@ -87,9 +87,9 @@ class DiffusionConfig(ModelConfig):
         """Raise `ConfigError` for a sampler, steps or guidance that cannot be."""
         require_choice(f"{prefix}sampler", options.sampler, SAMPLERS)
         require_choice(f"{prefix}spacing", options.spacing, SPACINGS)
-        noisiest = grid(self.process.alpha_bars(), options.steps, options.spacing).now
+        noisiest = grid(self.process.alpha_bars(), options.steps, options.spacing, final=options.final).now
         require(
-            not self.process.zero_terminal_snr or options.spacing != "even" or noisiest.alpha_bar[-1] == 0,
+            not self.process.zero_terminal_snr or options.spacing not in EARLY or noisiest.alpha_bar[-1] == 0,
             f"{prefix}steps is {options.steps!r}, which leaves out the last timestep, the pure noise that samples "
             f"start from (model.process.zero_terminal_snr is on); use {prefix}spacing=trailing.",
         )

@@ -16,7 +16,7 @@ from glowdiff.text.tokenizer import Tokenizer
 from glowdiff.trained import Trained
 
 # Words of callers that become conditions: captions are read, and a mask says what is painted anew, not what is known.
-WORDS = ("prompt", "image", "mask")
+WORDS = ("prompt", "negative_prompt", "image", "mask")
 _CALLED = {"known": "image", "known_mask": "mask"}  # conditions, as callers know them
 
 
@@ -33,8 +33,8 @@ def request(model: Trained, n: int, choices: Mapping[str, Any], *, drawn: bool =
     Args:
       model: of which they are asked.
       n: how many images.
-      choices: by name: `prompt`, `image` and `mask`, the conditions that the model takes, `guides` (pairs of a model
-        and its scale), and options of samples.
+      choices: by name: `prompt` and `negative_prompt`, `image` and `mask`, the conditions that the model takes,
+        `guides` (pairs of a model and its scale), and options of samples.
       drawn: a label that is not given is drawn; else a class-conditional model must be given one.
       whole: what the model cannot do without must be given; else it is made of images.
 
@@ -48,6 +48,7 @@ def request(model: Trained, n: int, choices: Mapping[str, Any], *, drawn: bool =
     takes = model.method.takes
     takes += tuple(each for guide in guides for each in guide.takes if not each.shape and not row(takes, each.name))
     captions = _captions(model, [guide for guide, _ in guiding], values.pop("prompt", None), n)
+    negative = values.pop("negative_prompt", None)
     values |= _known(values, n) | ({"guides": guides} if guides else {})
     conditions = {each: values.pop(each.name) for each in takes if each.name in values}
     used = model.method.draws.options if model.method.draws else ()
@@ -59,7 +60,7 @@ def request(model: Trained, n: int, choices: Mapping[str, Any], *, drawn: bool =
     _check_together(cond, values, guides, takes, drawn)
     options = changed(model.config.sampling, used, values)
     model.config.model.check_sampling(options, "")
-    return Request(cond, options)
+    return Request(cond | _negative(model, negative, options, n), options)
 
 
 def check(each: Condition, value: Any, n: int) -> np.ndarray:
@@ -102,17 +103,40 @@ def check(each: Condition, value: Any, n: int) -> np.ndarray:
     return array.astype(each.dtype)
 
 
+def check_negative(takes: Sequence[Condition], options: SampleOptions, prompt: Any) -> None:
+    """Raise `ConfigError` for a negative prompt that nothing would look at.
+
+    Args:
+      takes: what the model is told.
+      options: of the samples.
+      prompt: the negative one; None: there is none.
+    """
+    if prompt is None:
+        return
+    given = "negative_prompt is given, but"
+    require(context(takes) > 0, f"{given} this model reads no captions (model.text.name is none).")
+    require(
+        row(takes, "negative_tokens") is not None,
+        f"{given} this model has never been without captions (model.caption_dropout is 0), so there is no guidance "
+        "that could lead away from one.",
+    )
+    require(
+        options.guidance_scale is not None,
+        f"{given} guidance_scale is not: guidance leads away from the one, to the prompt. Give a scale above 1.",
+    )
+
+
 def read_captions(
-    tokenizer: Tokenizer, prompt: str | Sequence[str] | None, n: int, length: int
+    tokenizer: Tokenizer, prompt: str | Sequence[str] | None, n: int, length: int, name: str = "prompt"
 ) -> dict[str, np.ndarray]:
     """`tokens` and `mask` [n, length] of one prompt for all, n of them, or none at all.
 
     Raises:
       ConfigError: there is another number of them, one is no text, or too long.
     """
-    prompts = check_texts("prompt", "" if prompt is None else prompt)
+    prompts = check_texts(name, "" if prompt is None else prompt)
     prompts = prompts * n if prompt is None or isinstance(prompt, str) else prompts
-    require(len(prompts) == n, f"prompt holds {len(prompts)} captions for {n} images.")
+    require(len(prompts) == n, f"{name} holds {len(prompts)} captions for {n} images.")
     tokens, mask = tokenizer.encode(prompts, length)
     return {"tokens": tokens, "mask": mask & np.array([bool(text.strip()) for text in prompts])[:, None]}
 
@@ -131,6 +155,20 @@ def _captions(model: Trained, guides: Iterable[Trained], prompt: Any, n: int) ->
         prompt is None or bool(cond), "prompt is given, but this model reads no captions (model.text.name is none)."
     )
     return cond
+
+
+def _negative(model: Trained, prompt: Any, options: SampleOptions, n: int) -> dict[str, np.ndarray]:
+    """What classifier-free guidance leads away from in words, if there is any; without a prompt, from no caption.
+
+    That is told too, so that a negative prompt compiles nothing.
+    """
+    takes = model.method.takes
+    check_negative(takes, options, prompt)
+    if options.guidance_scale is None or row(takes, "negative_tokens") is None:
+        return {}
+    assert model.tokenizer is not None
+    captions = read_captions(model.tokenizer, prompt, n, context(takes), "negative_prompt")
+    return {f"negative_{name}": array for name, array in captions.items()}
 
 
 def _known(values: dict[str, Any], n: int) -> dict[str, Any]:
