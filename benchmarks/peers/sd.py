@@ -76,7 +76,7 @@ def configuration(dtype: str) -> Config:
     settings.sampling.update(
         sampler="ddim", steps="50", spacing="leading", final="first", threshold="none"
     )
-    settings.train.update(ema_decay=0.9999, clip=0.0)
+    settings.train.update(ema_decay=0.9999, clip=None)
     settings.optimizer.learning_rate = 1e-4
     settings.dtype = dtype
     return parse(settings)

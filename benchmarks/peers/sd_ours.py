@@ -18,7 +18,6 @@ from glowdiff.diffusion.build import network
 from glowdiff.diffusion.guided import guided
 from glowdiff.diffusion.timesteps import uniform
 from glowdiff.method import Aux, Batch, Method, Variables
-from glowdiff.networks.shards import reading
 from glowdiff.samplers import SAMPLERS
 from glowdiff.samplers.levels import as_dtype, rows
 from glowdiff.samplers.sampler import run
@@ -133,7 +132,8 @@ class OursLatent:
         return optax.l2_loss(eps, noise).mean() * 2, Aux({}, {})
 
     def _walk(self, variables: Variables, x: jax.Array, rows_of: slice = slice(None)) -> jax.Array:
-        def withhold(cond: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+        def withhold(cond: Mapping[str, jax.Array], given: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+            del given
             return {**cond, "text": self._free}
 
         denoise = guided(self._network, self._process, variables, {"text": self._text}, self._options, withhold, {})
