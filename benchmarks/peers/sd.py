@@ -73,9 +73,7 @@ def configuration(dtype: str) -> Config:
     """The process, the sampling and the training of Stable Diffusion 1; the network is told by the peer's."""
     settings = defaults("diffusion")
     settings.model.process.update(schedule="scaled_linear", timesteps=1000)
-    settings.sampling.update(
-        sampler="ddim", steps="50", spacing="leading", final="first", threshold="none"
-    )
+    settings.sampling.update(sampler="ddim", steps="50", spacing="leading", final="first", threshold="none")
     settings.train.update(ema_decay=0.9999, clip=None)
     settings.optimizer.learning_rate = 1e-4
     settings.dtype = dtype
