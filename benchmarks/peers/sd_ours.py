@@ -12,7 +12,6 @@ import numpy as np
 import optax
 
 from glowdiff import importers
-from glowdiff.config.options import SampleOptions
 from glowdiff.config.sections import Config
 from glowdiff.diffusion.build import network
 from glowdiff.diffusion.guided import guided

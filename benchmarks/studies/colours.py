@@ -1,4 +1,4 @@
-"""Colour words: OpenMoji's hearts, circles, squares, books and diamonds are of one colour, which their caption names."""
+"""Colour words: OpenMoji's hearts, circles, squares, books and diamonds are of the one that their caption names."""
 
 from __future__ import annotations
 

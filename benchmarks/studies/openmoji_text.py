@@ -5,7 +5,8 @@ a base of configs/glide/openmoji32_cpu.py, and as a judge a CLIP of configs/glid
 seed than the one that guides (--clip, if that shall be measured too). Captions are of three kinds: training captions,
 the combinations of a drawing and a skin tone that were held out, and drawings of the test set. Measured are the place
 of a picture's caption among all captions, by the judge's cosine, and whether it has the skin tone that it was asked to
-have, by colour; likewise whether hearts, circles, squares, books and diamonds have the colour in their caption. Real pictures of the same captions show what both can tell, and wrong captions what chance does.
+have, by colour; likewise whether hearts, circles, squares, books and diamonds have the colour in their caption. Real
+pictures of the same captions show what both can tell, and wrong captions what chance does.
 Writes OUT.png, a grid, OUT.md and OUT.json.
 """
 
