@@ -106,6 +106,7 @@ def configuration(model: Model, workdir: epath.PathLike, asked: Asked) -> tuple[
     known = 0
     if model.classes:
         known = model.classes - (model.classes == _NULL)
+        config.model.network.label_width = model.latent.context
         config.model.update(class_conditional=True, label_dropout=0.1 if known < model.classes else 0.0)
         config.sampling.guidance_scale = 1.5 if known < model.classes else None
     config.dtype = asked.dtype
