@@ -22,18 +22,19 @@ class Captioned(NamedTuple):
     tokenizer: Tokenizer | None  # None: the model reads no captions
 
 
-def load(config: Config, *workdirs: epath.PathLike | None) -> Captioned:
+def load(config: Config, *workdirs: epath.PathLike | None, latents: bool = False) -> Captioned:
     """The data set of a configuration, its captions as tokens if the model reads them.
 
     Args:
       config: of the run.
       *workdirs: where to look for the tokenizer, first things first; a new one is made where none of them has one: of
         the training captions, or a published one.
+      latents: see `glowdiff.data.dataset.load`.
 
     Raises:
       ConfigError: the data cannot be read, have no captions, or the tokenizer has more entries than the model's table.
     """
-    dataset = datasets.load(config.data)
+    dataset = datasets.load(config.data, latents=latents)
     captions = config.model.captions
     if captions is None:
         return Captioned(dataset, None)

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from glowdiff.config.sections import DataConfig
+from glowdiff.data.latents import Latents
 from glowdiff.data.sources import Source
 from glowdiff.data.unseen import keep_unseen
-from glowdiff.errors import ConfigError
+from glowdiff.errors import ConfigError, require
 from glowdiff.spec import DataSpec
 
 if TYPE_CHECKING:
@@ -26,8 +27,12 @@ class Dataset(NamedTuple):
     test: Source
 
 
-def load(config: DataConfig) -> Dataset:
+def load(config: DataConfig, *, latents: bool = False) -> Dataset:
     """The data set that `config` names, prepared first where it has never been used.
+
+    Args:
+      config: names it.
+      latents: to train on: with prepared latents in place of training images, if it names any.
 
     Raises:
       ConfigError: for an unknown name, for data that cannot be read, or values of `config` that do not suit them.
@@ -40,7 +45,16 @@ def load(config: DataConfig) -> Dataset:
             f"data.size is {config.size}, but the images of {config.name} are {height}x{width} pixels and are kept "
             "as they are; leave data.size out."
         )
-    return Dataset(*keep_unseen(config.hold_out, *dataset)) if config.hold_out else dataset
+    dataset = Dataset(*keep_unseen(config.hold_out, *dataset)) if config.hold_out else dataset
+    if not latents or config.latents is None:
+        return dataset
+    kept = Latents(config.latents, config)
+    require(
+        len(kept) == len(dataset.train),
+        f"data.latents is {config.latents}, which holds {len(kept):,} images; {config.name} has {len(dataset.train):,} "
+        "to train on. Prepare them anew.",
+    )
+    return dataset._replace(train=kept)
 
 
 def prepare(config: DataConfig) -> Path:
