@@ -17,6 +17,7 @@ from glowdiff.cli.flags import Flags, Parsed
 from glowdiff.cli.paths import check_folder
 from glowdiff.cli.prompts import read_prompts
 from glowdiff.config.sections import DataConfig
+from glowdiff.data import dataset as datasets
 from glowdiff.data.store import data_dir
 from glowdiff.errors import ConfigError, printable, require
 from glowdiff.files import is_address
@@ -24,6 +25,7 @@ from glowdiff.importers.feature_network import find, named
 from glowdiff.importers.workdir import named_data
 from glowdiff.inference.checks import MOST
 from glowdiff.inference.model import load
+from glowdiff.method import row
 from glowdiff.metrics import figures, images, reference
 from glowdiff.metrics.figures import METRICS, Metric, Needs
 from glowdiff.metrics.images import Images
@@ -31,6 +33,7 @@ from glowdiff.metrics.look import Look
 from glowdiff.metrics.reference import Reference
 
 USUAL = 50_000  # samples
+ORIGINAL = "original"  # the condition of autoencoders: images that they give back
 OWN = ["features", "prepare", "reference", "samples", "samples_file", "keep", "allow_nonfinite"]
 
 
@@ -40,6 +43,7 @@ class Subject(NamedTuple):
     images: Images
     data: DataConfig | None = None  # of which the model has learnt, if one draws
     drawn: Stream | None = None
+    test: bool = False  # reconstructions of the test set, which is then what they are compared with
 
 
 def add(flags: Flags) -> None:
@@ -98,7 +102,12 @@ def _drawn(typed: Parsed, prompts: list[str], look: Look) -> Subject:
     """Samples of the workdir's model."""
     model = load(typed.workdir, step=typed.step, ema=typed.ema)
     what = drawing.drawing(typed, model, prompts)
-    spec, number = what.last.spec, typed.samples or USUAL
+    spec, number, original = what.last.spec, typed.samples or USUAL, row(model.method.takes, ORIGINAL)
+    if original is not None:
+        test = datasets.load(model.config.data).test
+        number = typed.samples or len(test)
+        require(number <= len(test), f"--samples is {number:,}, but the test set has {len(test):,} images to encode.")
+        what = what._replace(of_each={**what.of_each, ORIGINAL: images.Pixels(test)})
     images.check_channels(f"--workdir is {typed.workdir}, whose images", spec.shape[-1])
     told_all = {name: getattr(typed, name) for name in drawing.DECIDING if name in typed.given or name == "seed"}
     keep = Path(typed.keep) if typed.keep else None
@@ -111,7 +120,10 @@ def _drawn(typed: Parsed, prompts: list[str], look: Look) -> Subject:
     stream = Stream(what, typed.seed, number, allow_nonfinite=typed.allow_nonfinite, keep=keep)
     chosen = ", ".join(f"{name}={value}" for name, value in told_all.items())
     about = f"{typed.workdir}, step {model.step}{'' if typed.ema else ', raw parameters'}, {chosen}"
-    return Subject(Images("samples", about, number, spec.shape[:2], stream.batches), what.last.config.data, stream)
+    if original is not None:
+        about = f"{about}, reconstructions of test images"
+    seen = Images("samples", about, number, spec.shape[:2], stream.batches)
+    return Subject(seen, what.last.config.data, stream, original is not None)
 
 
 def _filed(typed: Parsed, mesh: Mesh) -> Subject:
@@ -138,7 +150,9 @@ def _reference(typed: Parsed, metrics: Mapping[str, Metric], wanted: Needs, samp
             config = DataConfig(**(section if size[0] == size[1] else {**section, "size": None}))
         if config is None:
             raise ConfigError("--reference is missing: an .npz file, a folder or a data set to compare samples with.")
-        data = images.of_data(config, look.mesh, "--reference", whole=whole)
+        test = samples.test and text is None  # the same images that were given
+        limit = samples.images.number if test else None
+        data = images.of_data(config, look.mesh, "--reference", whole=whole, test=test, limit=limit)
         found = Reference(data.name, data, {}, f"{data.about}, {data.number:,} images")
     if found.images is not None:
         shape, number = found.images.shape, found.images.number

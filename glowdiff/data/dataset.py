@@ -27,12 +27,8 @@ class Dataset(NamedTuple):
     test: Source
 
 
-def load(config: DataConfig, *, latents: bool = False) -> Dataset:
+def load(config: DataConfig) -> Dataset:
     """The data set that `config` names, prepared first where it has never been used.
-
-    Args:
-      config: names it.
-      latents: to train on: with prepared latents in place of training images, if it names any.
 
     Raises:
       ConfigError: for an unknown name, for data that cannot be read, or values of `config` that do not suit them.
@@ -45,8 +41,16 @@ def load(config: DataConfig, *, latents: bool = False) -> Dataset:
             f"data.size is {config.size}, but the images of {config.name} are {height}x{width} pixels and are kept "
             "as they are; leave data.size out."
         )
-    dataset = Dataset(*keep_unseen(config.hold_out, *dataset)) if config.hold_out else dataset
-    if not latents or config.latents is None:
+    return Dataset(*keep_unseen(config.hold_out, *dataset)) if config.hold_out else dataset
+
+
+def with_latents(dataset: Dataset, config: DataConfig) -> Dataset:
+    """The data set with prepared latents in place of training images, where `config` names any.
+
+    Raises:
+      ConfigError: they are of other images, or cannot be read.
+    """
+    if config.latents is None:
         return dataset
     kept = Latents(config.latents, config)
     require(

@@ -24,7 +24,13 @@ def folder(autoencoder_workdir) -> Path:
     """Of all digits, plain and mirrored, by the command."""
 
     def make(folder: Path) -> None:
-        words = [f"--codec={autoencoder_workdir}", f"--out={folder / 'run'}", "--flip", "--dtype=float32", "--batch=256"]
+        words = [
+            f"--codec={autoencoder_workdir}",
+            f"--out={folder / 'run'}",
+            "--flip",
+            "--dtype=float32",
+            "--batch=256",
+        ]
         assert main(["latents", *words]) == 0
 
     return small.once("latents", make) / "run"
