@@ -67,6 +67,8 @@ def variant(config: Settings, mode: str = "") -> Settings:
     if mode == "smoke":
         config.train.update(steps=4, batch=8, log_every=1, checkpoint_every=2)
         config.train.init_from = None  # the weights there are of the whole model
+        if "perceptual_weight" in config.model:  # whose weights the user has
+            config.model.update(perceptual=None, perceptual_weight=0.0)
         config.eval.update(every=2, images=16, batch=8)
         config.pictures.update(every=2, images=4)
         config.optimizer.warmup_steps = min(config.optimizer.warmup_steps, 2)
