@@ -122,14 +122,16 @@ class Guides(NamedTuple):
 
 
 class Features(NamedTuple):
-    """What a published network sees in pictures, and reads in captions: float32, for measuring."""
+    """What a network sees in pictures, and reads in captions: float32, for measuring."""
 
     # From uint8 [B, H, W, 3] to what the network takes, by the name of the way; the first one is the usual
     prepare: Mapping[str, Callable[[jax.Array], jax.Array]]
     images: Callable[[Variables, jax.Array], dict[str, jax.Array]]  # (variables, prepared) -> features by name [B, ...]
-    texts: Callable[[Variables, jax.Array], dict[str, jax.Array]] | None = (
-        None  # (variables, tokens [B, L]) -> likewise
-    )
+    # (variables, tokens [B, L], which of them are real, bool [B, L]) -> likewise
+    texts: Callable[[Variables, jax.Array, jax.Array], dict[str, jax.Array]] | None = None
+    main: str = ""  # the feature in which distances are measured
+    side: int = 0  # pixels of a side of what the network takes
+    resizes: bool = True  # whether `prepare` takes pictures of any size; else they must have that side
     # (variables, images, images [B, H, W, 3] from -1 to 1) -> how different they look [B]: LPIPS
     distance: Callable[[Variables, jax.Array, jax.Array], jax.Array] | None = None
 

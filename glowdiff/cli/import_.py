@@ -120,10 +120,10 @@ def _use(workdir: str) -> str:
     method = build_method(config, spec)
     if method.features is not None and method.features.distance is not None:
         return f"model.perceptual={workdir} trains autoencoders on it."
-    if method.features is not None:
-        return f"evaluate.py --metrics=... --features={workdir} measures samples with it."
     if method.guides is not None:
         return f"sample.py --{config.method}={workdir} guides with it."
+    if method.features is not None:
+        return f"evaluate.py --metrics=... --features={workdir} measures samples with it."
     run = f"--workdir={workdir}" + (' --prompt="..."' if context(method.takes) else "")
     for each in method.takes:
         if each.needed and each.image:

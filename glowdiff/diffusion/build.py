@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from glowdiff.diffusion.classifier import classifier_method
 from glowdiff.diffusion.clip import Towers, clip_method
+from glowdiff.diffusion.clip_features import clip_features
 from glowdiff.diffusion.codec import Pixels
 from glowdiff.diffusion.conditions import rows
 from glowdiff.diffusion.config import ClassifierConfig, ClipConfig, DiffusionConfig
@@ -77,7 +78,8 @@ def build_clip(config: ClipConfig, spec: DataSpec, dtype: str, *, platform: Plat
     module = towers(clip_module(config, spec, dtype, platform=platform))
     takes = caption_rows(config.text.context, config.text.vocab_size)
     codec = Pixels("pixels").codec(spec, module.dtype)
-    return clip_method(module, config.process.process(), codec, takes, noised=config.noised)
+    method = clip_method(module, config.process.process(), codec, takes, noised=config.noised)
+    return method._replace(features=clip_features(module, spec.shape[0]))
 
 
 def network(module: Any, dtype: str, captions: Reader | None = None) -> Network:

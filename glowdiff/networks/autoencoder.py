@@ -19,7 +19,9 @@ from glowdiff.networks.resample import upsample
 from glowdiff.sharding import Platform
 
 EPSILON = 1e-6  # of every GroupNorm
+FIRST_LOG_VARIANCE = -6.0  # of latents before training, whose means deviate by about 1
 _AXES = ("NHWC", "HWIO", "NHWC")
+_kernel = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
 class Decoded(NamedTuple):
@@ -71,7 +73,10 @@ class Autoencoder(nn.Module):
             "platform": self.platform, "dtype": self.dtype, "param_dtype": self.param_dtype,
         }  # fmt: skip
         of_z, of_latents = self.moments * self.z_channels, self.moments * self.latent_channels
-        self.encoder = Encoder(res_blocks=self.res_blocks, z_channels=of_z, out_channels=of_latents, **common)
+        self.encoder = Encoder(
+            res_blocks=self.res_blocks, z_channels=of_z, out_channels=of_latents, mean_channels=self.latent_channels,
+            **common,
+        )  # fmt: skip
         self.decoder = Decoder(
             res_blocks=self.res_blocks + 1, z_channels=self.z_channels, out_channels=self.image_channels, **common
         )
@@ -179,7 +184,13 @@ class _Half(nn.Module):
 
 
 class Encoder(_Half):
-    """The half that halves the image."""
+    """The half that halves the image.
+
+    Attributes:
+      mean_channels: of what leaves; behind them are log variances.
+    """
+
+    mean_channels: int = 0
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -190,14 +201,21 @@ class Encoder(_Half):
             if number < len(self.widths) - 1:
                 h = self.halve(f"level_{number}_down", h, width)
         _, h = self.leave(self.middle(h), self.z_channels)
-        return dense(self.out_channels, self.wide, self.param_dtype, "quant_conv")(h)
+        return nn.Dense(
+            self.out_channels, dtype=self.wide, param_dtype=self.param_dtype, kernel_init=_kernel,
+            bias_init=self.first_bias, name="quant_conv",
+        )(h)  # fmt: skip
+
+    def first_bias(self, key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+        """Of means and log variances: noise as large as the latents would hide them at first."""
+        del key
+        return jnp.where(jnp.arange(shape[0]) < self.mean_channels, 0, FIRST_LOG_VARIANCE).astype(dtype)
 
     def halve(self, name: str, h: jax.Array, width: int) -> jax.Array:
         """A convolution of stride 2, whose image is padded by one row below and one column on the right alone."""
         kernel = in_order(nn.Conv)(
             width, (3, 3), 2, padding=((0, 1), (0, 1)), conv_general_dilated=convolve, dtype=self.dtype,
-            param_dtype=self.param_dtype, kernel_init=nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"),
-            name=name,
+            param_dtype=self.param_dtype, kernel_init=_kernel, name=name,
         )  # fmt: skip
         return kernel(h)
 

@@ -88,6 +88,14 @@ class Tokenizer:
         """As `encode`, but long captions lose their end, as the originals cut them; also how many did."""
         return self._encode(captions, context, refuse=False)
 
+    def shortened(self, caption: str, context: int) -> str:
+        """A caption without the end that does not fit into `context` tokens, for which `encode` would refuse it."""
+        text, room = clean(self.kind, caption), self._room(context)
+        fits = True
+        while len((found := self._library.encode(text, add_special_tokens=False)).ids) > room:
+            text, fits = text[: found.offsets[room][0]].rstrip(), False
+        return caption if fits else text
+
     def encode_long(self, captions: Sequence[str], context: int) -> Tokens:
         """As `encode`, but a caption that is too long goes on in a context of its own, [N, k context].
 

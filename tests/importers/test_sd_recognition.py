@@ -83,9 +83,7 @@ def test_what_is_not_read_here(name):
 )  # fmt: skip
 def test_other_files_are_named(name, message, tmp_path):
     save_file({name: np.zeros(1, np.float32)}, tmp_path / "model.safetensors")
-    with pytest.raises(
-        WeightsError, match=rf"model\.safetensors, .*{message}"
-    ):
+    with pytest.raises(WeightsError, match=rf"model\.safetensors, .*{message}"):
         pieces(tmp_path / "model.safetensors")
 
 

@@ -132,6 +132,15 @@ def test_cutting_keeps_the_first_tokens_and_counts(each):
     assert each.encode_cut(captions, exact)[1] == 0
 
 
+@pytest.mark.parametrize("caption", ["the cat and the dog and a red cat", "红色的心" * 9, "catdog" * 9])
+def test_a_shortened_caption_fits_and_begins_alike(each, caption):
+    assert each.shortened(caption, 200) == caption
+    short = each.shortened(caption, 9)
+    assert caption.startswith(short)
+    assert 0 < len(short) < len(caption)
+    assert 5 < each.encode([short], 9).mask.sum() <= 9
+
+
 def test_a_context_has_room_for_a_token(each):
     least = 1 if each.kind == "gpt2" else 3
     with pytest.raises(ConfigError, match=f"The context is {least - 1} tokens; it must be at least {least}"):
