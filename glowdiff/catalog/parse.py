@@ -44,8 +44,7 @@ def defaults(method: str, **parts: str) -> Settings:
         known = [field for field in fields if "parts" in fields[field].metadata]
         require(key in known, f"a model of method {method} has no part {key}. {did_you_mean(key, known)}")
         require_choice(f"model.{key}.name", name, fields[key].metadata["parts"])
-    chosen = {key: fields[key].metadata["parts"][name](name) for key, name in parts.items()}
-    section = model(**chosen)
+    section = model(**{key: fields[key].metadata["parts"][name](name) for key, name in parts.items()})
     config = _to_settings(Config(method=method, model=section))
     config.update_from_flattened_dict(dict(section.starting()))
     return config
@@ -62,11 +61,13 @@ def variant(config: Settings, mode: str = "") -> Settings:
     Raises:
       ConfigError: there is no such mode.
     """
-    if mode not in ("", "smoke"):
-        raise ConfigError(f"this configuration has no variant {mode!r}; there is only :smoke.")
+    require(mode in ("", "smoke"), f"this configuration has no variant {mode!r}; there is only :smoke.")
     if mode == "smoke":
         config.train.update(steps=4, batch=8, log_every=1, checkpoint_every=2)
-        config.train.init_from = None  # the weights there are of the whole model
+        config.train.init_from = None  # the weights there are of the whole model, as are those of frozen ones
+        for key, part in {"codec": "pixels", "text": "clip"}.items():
+            if config.model.get(key, {}).get("workdir"):
+                override(config, f"model.{key}.name", part)
         config.eval.update(every=2, images=16, batch=8)
         config.pictures.update(every=2, images=4)
         config.optimizer.warmup_steps = min(config.optimizer.warmup_steps, 2)

@@ -13,7 +13,7 @@ from glowdiff.cli.main import command
 from glowdiff.errors import ConfigError, likely
 
 # Figures that papers report, as the docstrings write them, outside of parentheses.
-_FIGURES = re.compile(r"FID \d+\.\d+|\d+\.\d+ with (?:classifier )?guidance|(?:at most )?\d+\.\d+ bits/dim")
+_FIGURES = re.compile(r"r?FID \d+\.\d+|\d+\.\d+ with (?:classifier )?guidance|(?:at most )?\d+\.\d+ bits/dim")
 _PUBLISHED = re.compile(r"\([A-Z][^()]*(?:19|20)\d\d[^()]*\)")  # (Kingma & Dhariwal, 2018, table 2)
 
 
