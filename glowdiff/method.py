@@ -16,7 +16,8 @@ from glowdiff.spec import DataSpec
 PyTree = Any
 # {"params": trained, decayed and averaged, "frozen": of other models that serve this one, the rest: see `Aux.updates`}
 Variables = Mapping[str, PyTree]
-Batch = Mapping[str, Any]  # {"image": uint8 [B,H,W,C], "cond": {...}}, and "noise" where a test fixes it
+# {"image": uint8 [B,H,W,C], "cond": {...}}, "latents" instead of images where they were prepared (`Codec.posterior`),
+Batch = Mapping[str, Any]  # and "noise" where a test fixes it
 Cond = Mapping[str, jax.Array]  # conditions by name, arrays [B, ...]
 Latents = PyTree  # arrays with a leading axis [B]
 
@@ -237,6 +238,11 @@ def _as_given(array: jax.Array, dtype: Any) -> jax.Array:
 
 
 # ---- Keys and shapes.
+
+
+def size_of(batch: Batch) -> int:
+    """Images of a batch."""
+    return jax.tree.leaves(batch)[0].shape[0]
 
 
 def finite_rows(x: jax.Array) -> jax.Array:

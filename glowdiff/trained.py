@@ -105,7 +105,7 @@ def keep_parts(config: Config, workdir: epath.PathLike) -> None:
     """
     for name, source in config.model.frozen().items():
         if not _holds_model(part_folder(workdir, name)):
-            keep(_serving(restore(source)), part_folder(workdir, name))
+            keep(restore_serving(source), part_folder(workdir, name))
 
 
 def parts_of(config: Config, workdir: epath.PathLike | None) -> dict[str, Trained]:
@@ -113,12 +113,17 @@ def parts_of(config: Config, workdir: epath.PathLike | None) -> dict[str, Traine
     parts = {}
     for name, source in config.model.frozen().items():
         copied = workdir is not None and _holds_model(part_folder(workdir, name))
-        parts[name] = _serving(restore(part_folder(workdir, name) if copied and workdir else source))
+        parts[name] = restore_serving(part_folder(workdir, name) if copied and workdir else source)
     return parts
 
 
-def _serving(trained: Trained) -> Trained:
-    """A model without what only its own training needs: other parts, an autoencoder's discriminator."""
+def restore_serving(workdir: epath.PathLike) -> Trained:
+    """What a workdir holds, without what only its own training needs: other parts, an autoencoder's discriminator.
+
+    Raises:
+      ConfigError, CheckpointError: as `restore`.
+    """
+    trained = restore(workdir)
     model = trained.config.model.serving()
     if model == trained.config.model:
         return trained

@@ -76,7 +76,7 @@ def autoencoder_method(
     in `latents`.
 
     Samples are images of latents that are drawn, or reconstructions of `original` images; scores are the PSNR in dB of
-    rounded images, and their mean absolute error on the scale from -1 to 1.
+    rounded images, their mean absolute error on the scale from -1 to 1, and LPIPS where there is one.
 
     Args:
       config: the model.
@@ -225,7 +225,10 @@ def autoencoder_method(
         back = decoded(variables, encode(variables, None, images))
         square = (to_levels(back, spec.levels).astype(dtype) - images.astype(dtype)) ** 2
         psnr = 20 * jnp.log10(spec.levels - 1.0) - 10 * jnp.log10(jnp.maximum(square.mean(axes), _LEAST_ERROR))
-        return {"psnr": psnr, "l1": jnp.abs(back - scaled(images)).mean(axes)}
+        figures = {"psnr": psnr, "l1": jnp.abs(back - scaled(images)).mean(axes)}
+        if distance is not None:
+            figures["lpips"] = distance(variables["frozen"]["perceptual"], scaled(images), back)
+        return figures
 
     def image(batch: Batch, keys: jax.Array) -> jax.Array:
         del keys

@@ -45,14 +45,9 @@ def defaults(method: str, **parts: str) -> Settings:
         require(key in known, f"a model of method {method} has no part {key}. {did_you_mean(key, known)}")
         require_choice(f"model.{key}.name", name, fields[key].metadata["parts"])
     section = model(**{key: fields[key].metadata["parts"][name](name) for key, name in parts.items()})
-    config = _to_settings(Config(method=method, model=section))
+    config = settings_of(Config(method=method, model=section))
     config.update_from_flattened_dict(dict(section.starting()))
     return config
-
-
-def settings_of(config: Config) -> Settings:
-    """A whole configuration, such as that of a workdir, for a configuration file to change."""
-    return _to_settings(config)
 
 
 def variant(config: Settings, mode: str = "") -> Settings:
@@ -68,6 +63,8 @@ def variant(config: Settings, mode: str = "") -> Settings:
         for key, part in {"codec": "pixels", "text": "clip"}.items():
             if config.model.get(key, {}).get("workdir"):
                 override(config, f"model.{key}.name", part)
+        if "perceptual_weight" in config.model:  # whose weights the user has
+            config.model.update(perceptual=None, perceptual_weight=0.0)
         config.eval.update(every=2, images=16, batch=8)
         config.pictures.update(every=2, images=4)
         config.optimizer.warmup_steps = min(config.optimizer.warmup_steps, 2)
@@ -145,7 +142,7 @@ def override(settings: Settings, key: str, text: str) -> None:
     if table is not None:
         require_choice(key, text, table)
         part = table[text](text)
-        _section(settings, ".".join(sections[:-1]))[sections[-1]] = _to_settings(part)
+        _section(settings, ".".join(sections[:-1]))[sections[-1]] = settings_of(part)
         settings.update_from_flattened_dict(dict(part.settings))
         return
     values = _section(settings, ".".join(sections)) if sections else settings
@@ -184,7 +181,8 @@ def _plain(section: Any) -> dict[str, Any]:
     return {key: _plain(value) if dataclasses.is_dataclass(value) else value for key, value in values.items()}
 
 
-def _to_settings(section: Any) -> Settings:
+def settings_of(section: Any) -> Settings:
+    """A whole configuration, such as that of a workdir, or one of its sections, for a configuration file to change."""
     from ml_collections import ConfigDict, config_dict  # not needed where configurations come from JSON
 
     result = ConfigDict()
@@ -192,7 +190,7 @@ def _to_settings(section: Any) -> Settings:
     for field in _fields(section):
         value = getattr(section, field.name)
         if dataclasses.is_dataclass(value):
-            value = _to_settings(value)
+            value = settings_of(value)
         elif value is None:  # a typed hole
             value = config_dict.placeholder(_plain_types(hints[field.name])[0])
         result[field.name] = value

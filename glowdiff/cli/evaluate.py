@@ -77,6 +77,12 @@ def _bound_options(typed: Parsed, model: Model) -> SampleOptions | None:
     choices, draws = typed.options(BOUND), model.method.draws
     if not choices:
         return None
+    codec = model.method.codec
+    require(
+        codec is None or codec.bounded,
+        f"--{next(iter(choices))} is given, but a model that works in latents has no bound in pixels; its loss is that "
+        "of latents.",
+    )
     new = changed(model.config.sampling, draws.options if draws else (), choices)
     model.config.model.check_sampling(new, "")
     return as_float32(new)

@@ -16,6 +16,7 @@ from glowdiff.cli.paths import check_file, check_folder
 from glowdiff.cli.prompts import fitting, in_turns, of_test_set, read_prompts
 from glowdiff.cli.sweep import Sweep
 from glowdiff.config.sections import DataConfig
+from glowdiff.data import dataset as datasets
 from glowdiff.data.store import data_dir
 from glowdiff.errors import ConfigError, require
 from glowdiff.files import is_address
@@ -23,7 +24,7 @@ from glowdiff.importers.feature_network import find
 from glowdiff.importers.workdir import named_data
 from glowdiff.inference.checks import MOST
 from glowdiff.inference.model import load
-from glowdiff.method import context
+from glowdiff.method import context, row
 from glowdiff.metrics import images, reference
 from glowdiff.metrics.drawn import Stream, check_kept
 from glowdiff.metrics.figures import METRICS, chosen, reads_captions
@@ -32,6 +33,7 @@ from glowdiff.metrics.measurement import Figure, Measurement
 from glowdiff.metrics.reference import Reference
 
 USUAL = 50_000  # samples
+ORIGINAL = "original"  # the condition of autoencoders: images that they give back
 OWN = ["features", "prepare", "reference", "samples", "samples_file", "keep", "allow_nonfinite", "sweep", "plot"]
 
 
@@ -41,6 +43,7 @@ class Subject(NamedTuple):
     images: Images
     data: DataConfig | None = None  # of which the model has learnt, if one draws
     drawn: Stream | None = None
+    test: bool = False  # reconstructions of the test set, which is then what they are compared with
 
 
 def add(flags: Flags) -> None:
@@ -115,7 +118,12 @@ def _drawn(typed: Parsed, swept: Sweep | None, prompts: list[str], measurement: 
     if not prompts and ("clip" in typed.given or context(model.method.takes)):
         texts = of_test_set(model.trained, typed.workdir)
         what = what.prompted(fitting(texts, what.readers()))
-    spec, number = what.last.spec, typed.samples or USUAL
+    spec, number, original = what.last.spec, typed.samples or USUAL, row(model.method.takes, ORIGINAL)
+    if original is not None:
+        test = datasets.load(model.config.data).test
+        number = typed.samples or len(test)
+        require(number <= len(test), f"--samples is {number:,}, but the test set has {len(test):,} images to encode.")
+        what = what._replace(of_each={**what.of_each, ORIGINAL: images.Pixels(test)})
     images.check_channels(f"--workdir is {typed.workdir}, whose images", spec.shape[-1])
     captions = Captions("prompts" if prompts else f"{spec.name}_test", in_turns(texts, number)) if texts else None
     subjects = []
@@ -131,9 +139,10 @@ def _drawn(typed: Parsed, swept: Sweep | None, prompts: list[str], measurement: 
         said = [f"step {model.step}", *([] if typed.ema else ["raw parameters"])]
         said += [f"{name}={value}" for name, value in told_all.items()]
         said += [] if prompts or not texts else [f"prompts of the test set ({len(texts):,})"]
+        said += ["reconstructions of test images"] if original is not None else []
         about = f"{typed.workdir}, {', '.join(said)}"
         drawn = Images("samples", about, number, spec.shape[:2], stream.batches, captions=captions)
-        subjects.append(Subject(drawn, what.last.config.data, stream))
+        subjects.append(Subject(drawn, what.last.config.data, stream, original is not None))
     return subjects
 
 
@@ -174,7 +183,10 @@ def _reference(typed: Parsed, samples: Subject, measurement: Measurement) -> Ref
             config = DataConfig(**(section if size[0] == size[1] else {**section, "size": None}))
         if config is None:
             raise ConfigError("--reference is missing: an .npz file, a folder or a data set to compare samples with.")
-        found = reference.of_images(images.of_data(config, measurement.look.mesh, "--reference", whole=whole))
+        test = samples.test and text is None  # the same images that were given
+        limit = samples.images.number if test else None
+        mesh = measurement.look.mesh
+        found = reference.of_images(images.of_data(config, mesh, "--reference", whole=whole, test=test, limit=limit))
     measurement.check_reference(found, size)
     return found
 

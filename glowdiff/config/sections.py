@@ -38,6 +38,7 @@ class DataConfig:
     shift: int = 0  # training images are shifted at random by up to this many pixels, edges repeated
     max_bad: float = 0.5  # folder: the share of files that may be refused before preparing the set fails
     test_fraction: float = 0.1  # folder and arrays without a test set of their own: the share held out, by a fixed hash
+    latents: str | None = None  # a folder of `glowdiff prepare latents`, which training reads in place of images
     # Sets with captions: captions "a|b|..." whose pictures are kept out of training and added to the test set.
     hold_out: str = ""
 
@@ -214,6 +215,11 @@ class ModelConfig:
         """How captions are read, a `glowdiff.networks.captions.Captions`; None: they are not."""
         return None
 
+    @property
+    def latent(self) -> bool:
+        """Whether it works in an autoencoder's latents."""
+        return False
+
     def parts(self) -> Iterator[tuple[str, Part]]:
         """The sub-sections, by key."""
         for each in fields(self):
@@ -283,6 +289,11 @@ class Config:
             section.check()
         self.sampling.check()
         self.sampling.check_use(self.model.options)
+        require(
+            self.data.latents is None or self.model.latent,
+            f"data.latents is {self.data.latents}, but this model of method {self.method} sees pixels; models with "
+            "model.codec.name=autoencoder work in latents.",
+        )
         self.model.check_train(self.train)
         self.model.check_sampling(self.sampling)
         _check_finite(self)

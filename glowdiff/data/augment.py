@@ -19,7 +19,9 @@ class Augment(grain.transforms.RandomMap):
     shift: int
 
     def random_map(self, element: Example, rng: np.random.Generator) -> Example:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """`element` with its image, uint8 [H, W, C], changed."""
+        """`element` with its image, uint8 [H, W, C], changed; or of its `latents` [2, h, w, C] those that are meant."""
+        if "latents" in element:
+            return {**element, "latents": element["latents"][int(rng.random() < 0.5)]}
         image = element["image"]
         height, width, _ = image.shape
         mirrored = self.flip and rng.random() < 0.5

@@ -30,7 +30,7 @@ _TRAINING, _INITIAL = 0, 1  # streams of randomness, so that equal seeds do not 
 class Batch(TypedDict):
     """Examples to train on."""
 
-    image: np.ndarray  # uint8 [b, H, W, C]
+    image: np.ndarray  # uint8 [b, H, W, C]; where latents were prepared `latents` [b, h, w, C] instead
     # "label": int32 [b], of sets with labels; "tokens": int32 [b, L] and "mask": bool [b, L], of `captions.with_tokens`
     cond: dict[str, np.ndarray]
 
@@ -108,7 +108,7 @@ class _Pictures:
 
     def __getitem__(self, index: int) -> Batch:
         example = self._source[index]
-        return {"image": example["image"], "cond": example["cond"]}
+        return cast(Batch, {name: example[name] for name in ("image", "latents", "cond") if name in example})
 
 
 class _InOrder:

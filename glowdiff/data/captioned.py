@@ -22,18 +22,20 @@ class Captioned(NamedTuple):
     tokenizer: Tokenizer | None  # None: the model reads no captions
 
 
-def load(config: Config, *workdirs: epath.PathLike | None) -> Captioned:
+def load(config: Config, *workdirs: epath.PathLike | None, latents: bool = False) -> Captioned:
     """The data set of a configuration, its captions as tokens if the model reads them.
 
     Args:
       config: of the run.
       *workdirs: where to look for the tokenizer, first things first; a new one is made where none of them has one: of
         the training captions, or a published one.
+      latents: to train on: with prepared latents in place of training images, if `config.data` names any.
 
     Raises:
       ConfigError: the data cannot be read, have no captions, or the tokenizer has more entries than the model's table.
     """
     dataset = datasets.load(config.data)
+    dataset = datasets.with_latents(dataset, config.data) if latents else dataset
     captions = config.model.captions
     if captions is None:
         return Captioned(dataset, None)

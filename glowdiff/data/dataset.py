@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from glowdiff.config.sections import DataConfig
+from glowdiff.data.latents import Latents
 from glowdiff.data.sources import Source
 from glowdiff.data.unseen import keep_unseen
-from glowdiff.errors import ConfigError
+from glowdiff.errors import ConfigError, require
 from glowdiff.spec import DataSpec
 
 if TYPE_CHECKING:
@@ -41,6 +42,23 @@ def load(config: DataConfig) -> Dataset:
             "as they are; leave data.size out."
         )
     return Dataset(*keep_unseen(config.hold_out, *dataset)) if config.hold_out else dataset
+
+
+def with_latents(dataset: Dataset, config: DataConfig) -> Dataset:
+    """The data set with prepared latents in place of training images, where `config` names any.
+
+    Raises:
+      ConfigError: they are of other images, or cannot be read.
+    """
+    if config.latents is None:
+        return dataset
+    kept = Latents(config.latents, config)
+    require(
+        len(kept) == len(dataset.train),
+        f"data.latents is {config.latents}, which holds {len(kept):,} images; {config.name} has {len(dataset.train):,} "
+        "to train on. Prepare them anew.",
+    )
+    return dataset._replace(train=kept)
 
 
 def prepare(config: DataConfig) -> Path:

@@ -13,7 +13,18 @@ from glowdiff.diffusion.augmentation import Augment, level_row
 from glowdiff.diffusion.config import DiffusionConfig
 from glowdiff.diffusion.erase import known_masks
 from glowdiff.diffusion.scaling import shrink, to_unit
-from glowdiff.method import Batch, Codec, Cond, Condition, Variables, caption_rows, folded, label_row, made_of_images
+from glowdiff.method import (
+    Batch,
+    Codec,
+    Cond,
+    Condition,
+    Variables,
+    caption_rows,
+    folded,
+    label_row,
+    made_of_images,
+    size_of,
+)
 from glowdiff.samplers.levels import expand
 from glowdiff.spec import DataSpec
 
@@ -99,7 +110,7 @@ class Conditions(NamedTuple):
     ) -> dict[str, jax.Array]:
         """Those of real images; with keys [B] also what a model may be told and need not, such as known pixels."""
         made = [each for each in self.takes if each.needed or each.of_data or keys is not None]
-        n = batch["image"].shape[0]
+        n = size_of(batch)
         none = jnp.zeros(n, jnp.int32) if keys is None else keys  # what is needed is made without chance
         return self.prepare(made_of_images(made, batch, none), n, variables, keys)
 

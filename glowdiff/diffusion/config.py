@@ -134,6 +134,11 @@ class DiffusionConfig(ModelConfig):
         """Raise `ConfigError` if the data cannot be modelled so."""
         super().check_data(spec, data)
         height, width, _ = spec.shape
+        pixels = "model.inpaint is on" if self.inpaint else f"model.low_res is {self.low_res}"
+        require(
+            data.latents is None or not (self.inpaint or self.low_res),
+            f"data.latents is {data.latents}, but {pixels}, for which training needs the images themselves.",
+        )
         if not self.latent:  # latents' size is known where the autoencoder is
             self.network.check_shape(height, width)
         require(

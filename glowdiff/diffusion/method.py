@@ -27,6 +27,7 @@ from glowdiff.method import (
     example_keys,
     folded,
     image_keys,
+    size_of,
 )
 from glowdiff.samplers import SAMPLERS
 from glowdiff.samplers.ddim import invert
@@ -73,7 +74,7 @@ def diffusion_method(
     gamma = config.min_snr_gamma if config.weighting == "min_snr" else None
 
     def init(key: jax.Array, batch: Batch) -> Variables:
-        n = batch["image"].shape[0]
+        n = size_of(batch)
         x_0, t = jnp.zeros((n, *codec.shape), dtype), jnp.zeros(n, dtype)  # their values are no matter
         variables = network.init(key, x_0, t, conditions.of_batch(batch))
         if config.timestep_sampler == "loss_second_moment":
@@ -82,7 +83,7 @@ def diffusion_method(
 
     def loss(variables: Variables, key: jax.Array, batch: Batch) -> tuple[jax.Array, Aux]:
         t_key, noise_key, dropout_key, withheld_key = jax.random.split(key, 4)
-        keys = example_keys(key, batch["image"].shape[0])
+        keys = example_keys(key, size_of(batch))
         x_0 = encoded(variables, keys, batch)
         history, n = variables.get("timesteps"), x_0.shape[0]
         if history is None:
@@ -100,7 +101,10 @@ def diffusion_method(
 
     def encoded(variables: Variables, keys: jax.Array, batch: Batch) -> jax.Array:
         """The x_0 of images, each drawn with its own key."""
-        return codec.encode(variables, folded(keys, CODEC_STREAM), batch["image"])
+        keys = folded(keys, CODEC_STREAM)
+        if codec.draw is not None and "latents" in batch:
+            return codec.draw(variables, keys, batch["latents"])
+        return codec.encode(variables, keys, batch["image"])
 
     def losses_at(
         variables: Variables, x_0: jax.Array, t: jax.Array, noise: jax.Array, cond: Cond, dropout_key: jax.Array | None

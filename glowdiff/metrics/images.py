@@ -100,17 +100,19 @@ def of_data(
     key: str,
     *,
     whole: bool = False,
+    test: bool = False,
     captioned: bool = False,
     limit: int | None = None,
     loaded: Dataset | None = None,
 ) -> Images:
-    """The training split of a data set, not augmented; or all of its images.
+    """The training split of a data set, not augmented; or the test split, or all of its images.
 
     Args:
       config: names it.
       mesh: the devices that measure.
       key: the flag that names it, for messages.
       whole: the test split too.
+      test: the test split alone.
       captioned: with captions, if it has any.
       limit: only so many, the first ones.
       loaded: the data set, if it is in memory already; None: it is read.
@@ -118,16 +120,18 @@ def of_data(
     Raises:
       ConfigError: it cannot be read, or holds no pictures.
     """
-    spec, train, test = loaded or datasets.load(config)
+    spec, train, test_split = loaded or datasets.load(config)
     check_channels(f"{key} is {config.path or config.name}, which", spec.shape[-1])
-    source = _Both(train, test) if whole else train
+    source, what = (test_split, "test split") if test else (train, "training split")
+    if whole:
+        source, what = _Both(train, test_split), "all images"
     name = Path(config.path).expanduser().resolve().stem if config.path else config.name.replace("/", "_")
-    about = f"{config.path or config.name}, {'all images' if whole else 'training split'}"
-    images = _of_source(source, spec, mesh, name if whole else f"{name}_train", about, limit)
-    facts = dataclasses.asdict(dataclasses.replace(config, flip=False, shift=0, max_bad=0.0))
+    about = f"{config.path or config.name}, {what}"
+    images = _of_source(source, spec, mesh, name if whole else f"{name}_{'test' if test else 'train'}", about, limit)
+    facts = dataclasses.asdict(dataclasses.replace(config, flip=False, shift=0, max_bad=0.0, latents=None))
     captions = list(source.captions or ())[: images.number] if captioned and spec.captions else None
     return images._replace(
-        identity=[facts, _place(config), whole, images.number],
+        identity=[facts, _place(config), what, images.number],
         captions=Captions(images.name, captions) if captions else None,
     )
 
@@ -146,6 +150,20 @@ def _of_source(source: Source, spec: DataSpec, mesh: Mesh, name: str, about: str
             yield {**batch, "image": as_colours(batch["image"], spec.levels)}
 
     return Images(name, about, count, spec.shape[:2], batches)
+
+
+class Pixels(Sequence[np.ndarray]):
+    """The images of a split alone, read as they are asked for."""
+
+    def __init__(self, source: Source) -> None:
+        """Of any split."""
+        self._source = source
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._source[int(index)]["image"]
 
 
 class _Both:

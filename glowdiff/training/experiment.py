@@ -18,10 +18,14 @@ from glowdiff.catalog.methods import build_method
 from glowdiff.config.sections import Config
 from glowdiff.data import captioned
 from glowdiff.data.dataset import Dataset
+from glowdiff.data.latents import Header, read_header
+from glowdiff.diffusion.codec import CODEC
+from glowdiff.errors import require
 from glowdiff.method import Method, Variables, batch_shapes
 from glowdiff.sharding import batch_sharding, check_batch, make_mesh, platform_of, replicated, state_shardings
 from glowdiff.text.tokenizer import Tokenizer
 from glowdiff.trained import frozen, parts_of
+from glowdiff.training.latents import digest
 from glowdiff.training.optimizer import learning_rate, make_optimizer
 from glowdiff.training.state import TrainState, create_state
 from glowdiff.training.step import jit_train_step, make_train_step
@@ -38,10 +42,15 @@ class Experiment(NamedTuple):
     schedule: optax.Schedule
     tokenizer: Tokenizer | None = None  # of captions, where the model reads them
     frozen: Mapping[str, Variables] = MappingProxyType({})  # variables of models that serve this one, by name
+    latents: Header | None = None  # that are read in place of training images
 
     def example_batch(self, size: int) -> Any:
-        """Shapes of a batch of `size` images."""
-        return batch_shapes(self.dataset.spec, size, self.method.takes)
+        """Shapes of a batch of `size` images, or of their latents."""
+        shapes = batch_shapes(self.dataset.spec, size, self.method.takes)
+        if self.latents is None:
+            return shapes
+        kept = jax.ShapeDtypeStruct((size, *self.latents.shape), self.latents.dtype)
+        return {"latents": kept, "cond": shapes["cond"]}
 
     def abstract_state(self) -> TrainState:
         """Shapes, dtypes and shardings of the state, at no cost: JAX remembers what it has traced."""
@@ -95,12 +104,22 @@ def build(config: Config, workdir: epath.PathLike | None = None) -> Experiment:
     """
     mesh = make_mesh(config.mesh)
     check_batch("train.batch", config.train.batch, config.train.accumulate, mesh)
-    dataset, tokenizer = captioned.load(config, workdir, config.train.init_from, config.model.frozen().get("text"))
+    dataset, tokenizer = captioned.load(
+        config, workdir, config.train.init_from, config.model.frozen().get("text"), latents=True
+    )
     parts = parts_of(config, workdir)
+    latents = None
+    if config.data.latents is not None:
+        latents = read_header(config.data.latents)
+        require(
+            latents.codec == digest(parts[CODEC].variables),
+            f"data.latents is {config.data.latents}, which another autoencoder has encoded than that of "
+            "model.codec.workdir; prepare it anew.",
+        )
     method = build_method(config, dataset.spec, platform_of(mesh), frozen(parts))
     return Experiment(
         config, dataset, method, mesh, make_optimizer(config), learning_rate(config), tokenizer,
-        {name: part.variables for name, part in parts.items()},
+        {name: part.variables for name, part in parts.items()}, latents,
     )  # fmt: skip
 
 

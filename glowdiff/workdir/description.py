@@ -19,7 +19,7 @@ FORMAT = 2  # of that file; 1: before 0.1.0
 # What may change between two runs of a workdir: none of it alters, but for rounding, a step that both would take.
 FREE = (
     "train.steps", "train.log_every", "train.checkpoint_every", "mesh.", "eval.", "pictures.", "sampling.",
-    "model.memory", "model.unroll", "model.network.remat",
+    "model.memory", "model.unroll", "model.network.remat", "data.latents",
 )  # fmt: skip
 
 

@@ -123,6 +123,7 @@ def test_what_is_needed_is_asked_for():
 
 COMMANDS = {
     "train": train.flags, "sample": sample.flags, "evaluate": evaluate.flags, "prepare": prepare.flags,
+    "prepare latents": prepare.latent_flags,
     **{f"edit {name}": lambda name=name: edit_flags.flags(name) for name in edit_flags.COMMANDS},
     **{f"import {name}": lambda family=family: import_.flags(family) for name, family in import_.FAMILIES.items()},
 }  # fmt: skip

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
 from glowdiff.cli import evaluate, sample
+from glowdiff.data.dataset import load as load_data
 from glowdiff.inference.drawer import Drawer
+from glowdiff.inference.model import Model
 from glowdiff.metrics.figures import METRICS
 from glowdiff.metrics.frechet import frechet_distance, frechet_distance_of_features, frechet_infinity
 from glowdiff.metrics.images import as_colours
@@ -86,6 +89,20 @@ def test_figures_of_samples_are_those_of_the_samples_that_are_drawn(place):
     assert found["is"] == pytest.approx(inception_score(9 * seen).mean, rel=1e-4)
     assert found["precision"] == neighbourhoods(real, seen).precision
     assert found["coverage"] == neighbourhoods(real, seen, k=5, closed=False).coverage
+
+
+def test_autoencoders_are_measured_by_what_they_give_back(place, autoencoder_workdir):
+    """Reconstructions of the first test images, compared with these: rFID."""
+    result = place.measure(metrics="fid,prdc", workdir=autoencoder_workdir, samples=30)
+    found, model = figures(result), restore(autoencoder_workdir)
+    test = load_data(model.config.data).test
+    real = np.stack([test[row]["image"] for row in range(30)])
+    back = Model(model).sample(jax.random.key(0), 30, original=real)
+    expected = frechet_distance_of_features(place.features(back), place.features(real))
+    assert found["fid"] == pytest.approx(expected, rel=1e-3)
+    assert "reconstructions of test images" in result.out
+    assert "reference  digits, test split, 30 images" in result.out
+    assert "the test set has 360 images" in place.measure(workdir=autoencoder_workdir, samples=361).err
 
 
 def test_every_figure_says_what_it_is(place):
