@@ -9,7 +9,6 @@ metadata.csv (columns file_name and text). The model, its tokenizer and its way 
 from glowdiff.catalog.parse import Settings, settings_of
 from glowdiff.config.sections import DataConfig, MeshConfig
 from glowdiff.errors import ConfigError
-from glowdiff.trained import part_folder
 from glowdiff.workdir import description as workdir
 
 
@@ -22,9 +21,12 @@ def get_config(mode: str = "") -> Settings:
     config.mesh.update(vars(MeshConfig()))  # the devices are others
     config.train.update(steps=300, batch=4, accumulate=1, ema_decay=0.98, checkpoint_every=100, log_every=20)
     config.train.init_from = mode
-    for name in found.model.frozen():  # models that serve it, wherever they were once: the workdir has copies
-        copy = {name: str(part_folder(mode, name))} if isinstance(config.model[name], str) else {}
-        config.model.update(copy or {name: {"workdir": str(part_folder(mode, name))}})
+    for name in found.model.frozen():  # models that serve this one, of which the workdir has copies
+        copy = f"{mode}/parts/{name}"
+        if hasattr(config.model[name], "workdir"):
+            config.model[name].workdir = copy
+        else:
+            config.model[name] = copy
     config.optimizer.update(learning_rate=min(config.optimizer.learning_rate, 1e-4), warmup_steps=10, decay="constant")
     config.optimizer.decay_steps = None
     config.eval.update(every=100)
