@@ -74,11 +74,17 @@ def smooth_grid(steps: int, variance: str = "fixed_small") -> Step:
     return make_grid(angle / (np.pi / 2) * 1000, np.cos(angle) ** 2, variance)
 
 
+def stopping(grid: Step) -> Step:
+    """A grid without its last step, the one to data: it ends at its lowest level."""
+    bottom = float(grid.now.t[0]), float(grid.now.alpha_bar[0])
+    return make_grid(grid.now.t[1:], grid.now.alpha_bar[1:], end=bottom)
+
+
 def error(sampler: Sampler, data: Mixture, grid: Step, denoise: Denoiser | None = None) -> float:
     """The largest error of a deterministic sampler against the exact ODE, within two deviations; needs float64.
 
     Both ways end with the prediction of x_0 at the lowest level, so it is the error of the solver, not that of stopping
-    there.
+    there; or, of a grid that is `stopping`, at its end.
 
     Args:
       sampler: of `SAMPLERS`.
@@ -87,8 +93,12 @@ def error(sampler: Sampler, data: Mixture, grid: Step, denoise: Denoiser | None 
       denoise: what the sampler sees; default: of the data.
     """
     top, bottom = (jax.tree.map(lambda table, row=row: table[row], grid.now) for row in (-1, 0))
+    end = jax.tree.map(lambda table: table[0], grid.next)
     x = np.linspace(-2, 2, COUNT)[:, None]
-    exact = data.denoise(jnp.asarray(data.solve(x, top, bottom)), jax.tree.map(jnp.asarray, bottom)).x_0
+    if end.sigma > 0:
+        exact = jnp.asarray(data.solve(x, top, end))
+    else:
+        exact = data.denoise(jnp.asarray(data.solve(x, top, bottom)), jax.tree.map(jnp.asarray, bottom)).x_0
     keys = jax.random.split(jax.random.key(0), COUNT)
     found = jax.jit(lambda x: run(sampler, denoise or data.denoise, x, grid, keys)[0])(jnp.asarray(x))
     return float(jnp.abs(found - exact).max())

@@ -2,7 +2,8 @@
 
 Deterministic samplers on a mixture of two Gaussians, of which the denoiser and the ODE's solution are known exactly, in
 float64, on the continuous cosine schedule, with levels evenly spread in t or in log(alpha / sigma): the largest error
-of 41 paths by the number of evaluations of the denoiser. Euler's method is not shown, as it is DDIM. Writes
+of 41 paths by the number of evaluations of the denoiser. Euler's method is not shown, as it is DDIM. Paths end with the
+prediction at the lowest level; those of PLMS, whose last step mixes older ones into it, at that level itself. Writes
 `docs/images/sampler_orders.png` and `docs/data/sampler_orders.csv` (under --out), and prints the orders.
 """
 
@@ -18,7 +19,7 @@ from absl import flags
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.exact import CLEANEST, NOISIEST, TWO, error
+from benchmarks.exact import CLEANEST, NOISIEST, TWO, error, stopping
 from benchmarks.main import run_main
 from benchmarks.report import print_json, print_rows
 from benchmarks.studies.ablation import plots
@@ -28,7 +29,7 @@ from glowdiff.samplers.levels import Step, make_grid
 
 _OUT = flags.DEFINE_string("out", "docs", "Folder of images/ and data/.")
 
-NAMES = ("ddim", "heun", "dpmpp_2m", "unipc")
+NAMES = ("ddim", "heun", "plms", "dpmpp_2m", "unipc")
 SPACINGS = {"even": "levels evenly spread in t", "log_snr": "levels evenly spread in log(alpha / sigma)"}
 EVALUATIONS = (5, 7, 10, 14, 20, 28, 40, 56, 80, 112, 160, 224, 320)
 FITTED = 80  # evaluations from which on the order is read off
@@ -71,7 +72,7 @@ def grid(spacing: str, steps: int) -> Step:
 def measure(spacing: str, name: str, evaluations: int) -> Point:
     """The error with that many evaluations, or one less if the sampler needs an odd number."""
     steps = (evaluations + 1) // 2 if name == "heun" else evaluations
-    levels = grid(spacing, steps)
+    levels = stopping(grid(spacing, steps)) if name == "plms" else grid(spacing, steps)
     turns = SAMPLERS[name].plan(levels, np.float64).level.t.shape[0]
     return Point(spacing, name, turns, error(SAMPLERS[name], TWO, levels))
 

@@ -50,6 +50,9 @@ class Condition(NamedTuple):
     coded: bool = False  # of images: encoded as those that the model learns, where it works in latents
     derived: bool = False  # made of other conditions; nobody gives it
     channels: int = 0  # that the first convolution sees of it beside x; fine-tunes widen by them
+    instead: str = (
+        ""  # the row whose place it takes in what classifier-free guidance leads away from, where it is given
+    )
 
 
 @jax.tree_util.register_dataclass
@@ -120,14 +123,16 @@ class Guides(NamedTuple):
 
 
 class Features(NamedTuple):
-    """What a published network sees in pictures, and reads in captions: float32, for measuring."""
+    """What a network sees in pictures, and reads in captions: float32, for measuring."""
 
     # From uint8 [B, H, W, 3] to what the network takes, by the name of the way; the first one is the usual
     prepare: Mapping[str, Callable[[jax.Array], jax.Array]]
     images: Callable[[Variables, jax.Array], dict[str, jax.Array]]  # (variables, prepared) -> features by name [B, ...]
-    texts: Callable[[Variables, jax.Array], dict[str, jax.Array]] | None = (
-        None  # (variables, tokens [B, L]) -> likewise
-    )
+    # (variables, tokens [B, L], which of them are real, bool [B, L]) -> likewise
+    texts: Callable[[Variables, jax.Array, jax.Array], dict[str, jax.Array]] | None = None
+    main: str = ""  # the feature in which distances are measured
+    side: int = 0  # pixels of a side of what the network takes
+    resizes: bool = True  # whether `prepare` takes pictures of any size; else they must have that side
     # (variables, images, images [B, H, W, 3] from -1 to 1) -> how different they look [B]: LPIPS
     distance: Callable[[Variables, jax.Array, jax.Array], jax.Array] | None = None
 
@@ -145,6 +150,8 @@ class Method(NamedTuple):
     draws: Draws | None = None
     guides: Guides | None = None
     features: Features | None = None
+    # (variables, tokens [B, L], mask [B, L]) -> what captions say to denoisers: `text` [B, T, E]
+    text: Callable[[Variables, jax.Array, jax.Array], dict[str, jax.Array]] | None = None
     codec: Codec | None = None  # an autoencoder's own, or the one in whose latents a model works
     diagnostics: Callable[[Variables], dict[str, jax.Array]] | None = None  # scalars worth watching, at evaluations
 
@@ -165,8 +172,11 @@ def label_row(spec: DataSpec, *, withheld: float = 0.0) -> Condition:
     return Condition("label", (), jnp.int32, len(spec.classes), none, withheld, of_data=True)
 
 
-def caption_rows(context: int, vocabulary: int, *, withheld: float = 0.0) -> tuple[Condition, Condition]:
+def caption_rows(context: int, vocabulary: int, *, withheld: float = 0.0) -> tuple[Condition, ...]:
     """A caption: its tokens, and a mask of which are its own; with a mask of zeros it says nothing.
+
+    Where some are withheld in training, guidance leads away from no caption, or from another one that is given:
+    `negative_tokens` and `negative_mask`.
 
     Args:
       context: tokens that are read of it.
@@ -174,7 +184,11 @@ def caption_rows(context: int, vocabulary: int, *, withheld: float = 0.0) -> tup
       withheld: the share of captions that are withheld in training.
     """
     tokens = Condition("tokens", (context,), jnp.int32, vocabulary, of_data=True)
-    return tokens, Condition("mask", (context,), jnp.bool_, 2, 0, withheld, of_data=True)
+    mask = Condition("mask", (context,), jnp.bool_, 2, 0, withheld, of_data=True)
+    caption = (tokens, mask)
+    if not withheld:
+        return caption
+    return *caption, *(Condition(f"negative_{each.name}", *each[1:4], instead=each.name) for each in caption)
 
 
 def row(takes: Iterable[Condition], name: str) -> Condition | None:

@@ -88,7 +88,7 @@ def keep(trained: Trained, workdir: epath.PathLike) -> None:
         if trained.tokenizer is not None:
             trained.tokenizer.save(workdir)
     rest = {name: value for name, value in trained.variables.items() if name not in ("params", "frozen")}
-    with Checkpoints(workdir) as checkpoints:
+    with Checkpoints(workdir, spare=True) as checkpoints:
         checkpoints.save(trained.step, {"variables": rest, "ema": trained.variables["params"]}, {}, {})
 
 

@@ -27,7 +27,7 @@ from glowdiff.sharding import make_mesh
 from glowdiff.spec import DataSpec
 from glowdiff.text import tokenizer as tokenizers
 from glowdiff.text.tokenizer import Tokenizer
-from glowdiff.trained import Trained, keep
+from glowdiff.trained import Trained, frozen, keep, keep_parts, parts_of
 from glowdiff.training.experiment import build
 from glowdiff.workdir.checkpoint import Checkpoints
 from glowdiff.workdir.checksum import key_data, leaves_by_path
@@ -70,6 +70,8 @@ GUIDED = {
     "model.text.name": "glide", "model.caption_dropout": 0.2, "model.process.prediction": "v",
     "sampling.sampler": "ddim", "sampling.steps": "4", "sampling.guidance_scale": 3.0, "train.ema_decay": 0.9,
 }  # fmt: skip
+# What reads captions as Stable Diffusion does; the tokenizer is trained on them.
+CLIP_TEXT = {"model.text.name": "clip", "model.text.tokenizer": "bpe"}
 DIGITS = DataSpec("digits", (8, 8, 1), 17, 8, 8, classes=tuple("0123456789"))
 COLOURS = DataSpec("toy", (8, 8, 3), 256, 8, 8, captions=True)
 CAPTIONS = ("a red heart", "flag of Japan", "a blue circle", "waving hand: dark skin tone")
@@ -99,6 +101,17 @@ def classifier_config(**changes: Any) -> Config:
 def text_config(**changes: Any) -> Config:
     """A diffusion model that reads captions of colour pictures; its data are not there. Changes as of `glow_config`."""
     return config("diffusion", TINY | TINY_UNET | TINY_TEXT | GUIDED, changes)
+
+
+def sd_config(**changes: Any) -> Config:
+    """As `text_config`, with the network and the text encoder of Stable Diffusion, trained along."""
+    base = TINY | TINY_UNET | TINY_TEXT | GUIDED | CLIP_TEXT
+    return config("diffusion", base | {"model.network.name": "ldm", "model.network.heads": 2}, changes)
+
+
+def encoder_config(**changes: Any) -> Config:
+    """A text encoder for `sd_config`; changes as of `glow_config`."""
+    return config("text", TINY | TINY_TEXT | CLIP_TEXT, changes)
 
 
 def clip_config(**changes: Any) -> Config:
@@ -131,6 +144,7 @@ def untrained_workdir(path: Path, config: Config, spec: DataSpec | None = None, 
     else:
         captions = config.model.captions
         tokenizer = tokenizers.train(CAPTIONS, captions.vocab_size) if captions else None
+    keep_parts(config, path)
     keep(untrained(config, spec, tokenizer, deviation).trained, path)
     return path
 
@@ -169,8 +183,12 @@ def config(method: str, base: dict[str, Any], changes: dict[str, Any]) -> Config
 
 
 def untrained(config: Config, spec: DataSpec, tokenizer: Tokenizer | None = None, deviation: float = 0.1) -> Model:
-    """A model of images of `spec` with random parameters: none is zero, so all that it is told makes a difference."""
-    method = build_method(config, spec)
+    """A model of images of `spec` with random parameters: none is zero, so all that it is told makes a difference.
+
+    Models that serve it are as they are in the workdirs that the configuration names.
+    """
+    parts = parts_of(config, None)
+    method = build_method(config, spec, frozen=frozen(parts))
     shapes = jax.eval_shape(method.init, jax.random.key(0), batch_shapes(spec, 1, method.takes))
     rng = np.random.default_rng(0)
 
@@ -178,6 +196,8 @@ def untrained(config: Config, spec: DataSpec, tokenizer: Tokenizer | None = None
         return rng.normal(0, deviation, leaf.shape).astype(leaf.dtype)
 
     variables = jax.device_put(jax.tree.map(random, dict(shapes)))
+    if parts:
+        variables["frozen"] = {name: part.variables for name, part in parts.items()}
     return Model(Trained(method, variables, config, spec, make_mesh(MeshConfig()), 0, tokenizer))
 
 

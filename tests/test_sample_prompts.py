@@ -18,7 +18,7 @@ def drawn(cascaded, tmp_path_factory):
     (folder / "prompts.txt").write_text("a red heart\n\nflag of Japan\n")
     cascade = [f"--workdir={cascaded.base}", f"--upsampler={cascaded.upsampler}", "--upsampler_steps=3"]
     for line in (
-        [*cascade, f"--prompts={folder}/prompts.txt", f"--out={folder}/grid.png"],
+        [*cascade, f"--prompts={folder}/prompts.txt", "--negative_prompt=a blue circle", f"--out={folder}/grid.png"],
         [*cascade, "--prompt=a red heart", "--prompt=flag of Japan", "--guidance_scale=1", f"--out={folder}/two.npz"],
         [f"--workdir={cascaded.base}", "--prompt=a red heart", "--num=2", f"--clip={cascaded.clip}", "--clip_scale=2",
          f"--out={folder}/clip.npz"],
@@ -53,6 +53,8 @@ REFUSED = {
     "--upsampler is given, and --film: a cascade draws no films": ["--upsampler=UP", "--film=a.gif"],
     "the upsampler is no super-resolution model": ["--upsampler=BASE"],
     "this model needs --low_res=FILE: what a super-resolution model enlarges": ["--workdir=UP"],
+    "negative_prompt is given, but this model reads no captions": ["--workdir=PLAIN", "--negative_prompt=a"],
+    "negative_prompt is given, but guidance_scale is not": ["--negative_prompt=a", "--guidance_scale=none"],
     "a model of method diffusion, not clip": ["--prompt=a", "--clip=BASE"],
     "prompt is given, but this model reads no captions": ["--workdir=PLAIN", "--prompt=a"],
     "but the model reads 32": ["--prompt=" + "heart " * 40],

@@ -35,7 +35,7 @@ class ToyConfig(ModelConfig):
 class ToyData:
     """40 random pictures of 8x8 pixels and 17 levels, 32 of them to train on: four steps of eight see each once."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, write: bool = True) -> None:
         self.path = path
         rng = np.random.default_rng(0)
         for count in range(34, 60):  # the hash decides how many are held out
@@ -44,7 +44,8 @@ class ToyData:
                 break
         assert len(self.train) == 32
         self.images = rng.integers(1, 16, (count, 8, 8, 1), dtype=np.uint8)
-        self._write()
+        if write:
+            self._write()
 
     def fill(self, value: int) -> None:
         """Make one of the training pictures `value` all over."""

@@ -89,7 +89,7 @@ def main(batch: int, *, toy: bool) -> None:
     import numpy as np
     import torch  # pyright: ignore[reportMissingImports]
 
-    from benchmarks.peers.diffusers_unet import DiffusersUNet, build
+    from benchmarks.peers.diffusers_unet import build, diffusers_peer
     from benchmarks.synthetic import known_spec
     from glowdiff.diffusion.build import denoising_module
     from glowdiff.sharding import Platform
@@ -102,7 +102,7 @@ def main(batch: int, *, toy: bool) -> None:
     images = rng.integers(256, size=(batch, *spec.shape), dtype=np.uint8)
     labels = rng.integers(len(spec.classes), size=batch)
     train, start = config.train, time.perf_counter()
-    peer = DiffusersUNet(
+    peer = diffusers_peer(
         build(net, net.head_channels, spec.shape[-1]),
         images,
         labels,

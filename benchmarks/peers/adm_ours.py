@@ -65,7 +65,7 @@ class Ours:
 
     def peer(self, dtype: str, *, channels_last: bool, compiled: bool) -> Any:
         """The other one, with our weights."""
-        from benchmarks.peers.diffusers_unet import DiffusersUNet, build, weights
+        from benchmarks.peers.diffusers_unet import build, diffusers_peer, weights
 
         heads_of = self.net.head_channels
         assert heads_of is not None
@@ -74,7 +74,7 @@ class Ours:
         train = self.config.train
         rate = self.config.optimizer.learning_rate
         how = {"dtype": dtype, "channels_last": channels_last, "compiled": compiled}
-        return DiffusersUNet(model, self.images, self.labels, learning_rate=rate, decay=train.ema_decay, **how)
+        return diffusers_peer(model, self.images, self.labels, learning_rate=rate, decay=train.ema_decay, **how)
 
     def train(self, steps: int) -> None:
         """So many optimiser steps."""

@@ -39,8 +39,8 @@ def main(argv: list[str]) -> None:
     """Measure and print."""
     del argv
     initialize()
-    part = find("efficientnet_lite0")
-    look = Look(part, [part.config.model.network.main], None, 64)
+    part = find("efficientnet_lite0").part
+    look = Look(part, ["pool"], None, 64)
     tables = {"Emoji of 32x32 pixels": emoji(look)}
     if _GLOW.value:
         tables["Digits"] = digits(look, _GLOW.value)
@@ -75,7 +75,7 @@ def digits(look: Look, workdir: str) -> list[dict[str, Any]]:
 
 def compare(look: Look, reference: np.ndarray, sets: dict[str, np.ndarray]) -> list[dict[str, Any]]:
     """A row for each set of images [N, H, W, 3]."""
-    feature, wanted = look.network.main, needs(FIGURES, look.network.main)
+    feature, wanted = look.main, needs(FIGURES, look.main)
 
     def seen(name: str, images: np.ndarray) -> Any:
         def batches(size: int) -> Any:
@@ -102,7 +102,7 @@ def photographs() -> dict[str, int]:
     """The class that EfficientNet-Lite0 finds most probable in each."""
     from sklearn.datasets import load_sample_images
 
-    part, photos = find("efficientnet_lite0"), load_sample_images()
+    part, photos = find("efficientnet_lite0").part, load_sample_images()
     look = Look(part, ["logits"], None, 1)
     found = {}
     for path, photo in zip(photos.filenames, photos.images, strict=True):

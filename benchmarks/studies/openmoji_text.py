@@ -5,7 +5,8 @@ a base of configs/glide/openmoji32_cpu.py, and as a judge a CLIP of configs/glid
 seed than the one that guides (--clip, if that shall be measured too). Captions are of three kinds: training captions,
 the combinations of a drawing and a skin tone that were held out, and drawings of the test set. Measured are the place
 of a picture's caption among all captions, by the judge's cosine, and whether it has the skin tone that it was asked to
-have, by colour. Real pictures of the same captions show what both can tell, and wrong captions what chance does.
+have, by colour; likewise whether hearts, circles, squares, books and diamonds have the colour in their caption. Real
+pictures of the same captions show what both can tell, and wrong captions what chance does.
 Writes OUT.png, a grid, OUT.md and OUT.json.
 """
 
@@ -24,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import glowdiff
 from benchmarks.main import run_main
 from benchmarks.report import write_report
+from benchmarks.studies.colours import colour_accuracy, colour_of, palette
 from benchmarks.studies.emoji import HELD_OUT, TRAINING, UNSEEN, Emoji, emoji_of
 from benchmarks.studies.judge import Judge, agreement
 from benchmarks.studies.tones import tone_accuracy
@@ -37,6 +39,7 @@ _CLIP = flags.DEFINE_string("clip", None, "A run of the CLIP that guides.")
 _CLIP_SCALE = flags.DEFINE_float("clip_scale", 4.0, "How strongly.")
 _SCALE = flags.DEFINE_float("scale", 3.0, "Of classifier-free guidance.")
 _NUM = flags.DEFINE_integer("num", 144, "Pictures of each kind of caption.", lower_bound=1)
+_EACH = flags.DEFINE_integer("each", 4, "Pictures of each thing of one colour.", lower_bound=1)
 _BATCH = flags.DEFINE_integer("batch", 24, "Pictures at a time; 24 is the grid's number too.", lower_bound=1)
 _OUT = flags.DEFINE_string("out", "runs/openmoji_text", "Files to write, without their endings.")
 
@@ -77,8 +80,14 @@ def main(argv: list[str]) -> None:
     )
     # How far the colours are to be trusted: the palette is made of training pictures.
     trusted = tone_accuracy(emoji.pictures(unseen), unseen, emoji.colours())
-    tables = {title: rows, "Tones of all real test pictures that have one, by colour:": [trusted]}
-    write_report(out, tables, {"step": model.step, "captions": len(emoji.rows), "rows": rows, "tones": trusted})
+    coloured = colour_words(model, emoji, kinds)
+    tables = {
+        title: rows,
+        "Tones of all real test pictures that have one, by colour:": [trusted],
+        "Things of one colour that their caption names, by mean colour:": coloured,
+    }
+    figures = {"step": model.step, "captions": len(emoji.rows), "rows": rows, "tones": trusted, "colours": coloured}
+    write_report(out, tables, figures)
 
 
 def measure(
@@ -102,6 +111,19 @@ def measure(
             rows.append({"captions": group, "pictures": kind, **near, **tone_accuracy(images, captions, colours)})
         nothing = tone_accuracy(real[:0], [], colours)
         rows.append({"captions": group, "pictures": "real, wrong captions", **chance, **nothing})
+    return rows
+
+
+def colour_words(model: glowdiff.Model, emoji: Emoji, kinds: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """How often a thing of one colour has the one that its caption names, by kind of guidance."""
+    captions = [caption for caption in emoji.rows if colour_of(caption) is not None]
+    real = emoji.pictures(captions)
+    colours, asked = palette(real, captions), captions * _EACH.value
+    rows = [{"pictures": "real", "captions": len(captions), "right colour": colour_accuracy(real, captions, colours)}]
+    for kind, options in kinds.items():
+        images = model.sample(jax.random.key(2), len(asked), prompt=asked, batch=_BATCH.value, **options)
+        right = colour_accuracy(images, asked, colours)
+        rows.append({"pictures": kind, "captions": len(captions), "right colour": right})
     return rows
 
 

@@ -17,6 +17,7 @@ from glowdiff.flows.build import glow_method, nice_method, realnvp_method
 from glowdiff.flows.config import GlowConfig, NICEConfig, RealNVPConfig
 from glowdiff.method import Frozen, Method
 from glowdiff.networks.features import FeaturesConfig, features_method
+from glowdiff.networks.text_method import TextConfig, text_method
 from glowdiff.sharding import Platform, platform_of
 from glowdiff.spec import DataSpec
 
@@ -38,6 +39,7 @@ METHODS: dict[str, Entry] = {
     "clip": Entry(ClipConfig, build_clip),
     "autoencoder": Entry(AutoencoderConfig, build_autoencoder),
     "features": Entry(FeaturesConfig, features_method),
+    "text": Entry(TextConfig, text_method),
 }
 
 

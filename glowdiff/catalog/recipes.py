@@ -203,3 +203,47 @@ def _accelerated(config: Settings) -> None:
     config.eval.update(every=10_000, images=2_048)
     config.pictures.every = 10_000
     config.dtype = "bfloat16"
+
+
+def latent_model(config: Settings, start: float = 0.0015, end: float = 0.0195) -> None:
+    """The process of latent diffusion (Rombach et al., 2022): betas linear in their square root, nothing thresholded.
+
+    Args:
+      config: is changed; its codec is an autoencoder.
+      start: the first beta; the default is that of the unconditional and class-conditional models.
+      end: the last one.
+    """
+    config.model.process.update(schedule="scaled_linear", timesteps=1000, beta_start=start, beta_end=end)
+    config.sampling.threshold = "none"
+
+
+def latent_training(config: Settings, steps: int, batch: int, learning_rate: float) -> None:
+    """The training of latent diffusion's experiments: AdamW, a long average; samples by DDIM.
+
+    The original decays all weights by PyTorch's default, here kernels alone are.
+
+    Args:
+      config: is changed.
+      steps: how long.
+      batch: global batch.
+      learning_rate: constant; the original's is a base rate times the global batch.
+    """
+    config.train.update(steps=steps, batch=batch, ema_decay=0.9999, log_every=500, checkpoint_every=10_000)
+    config.optimizer.update(name="adamw", learning_rate=learning_rate, weight_decay=0.01)
+    config.sampling.update(sampler="ddim", steps="200", spacing="leading", final="first")
+    _accelerated(config)
+
+
+def stable_diffusion_training(config: Settings, steps: int, batch: int = 2048) -> None:
+    """The training of Stable Diffusion: AdamW at 1e-4 after a warm-up, a tenth of the captions withheld.
+
+    Args:
+      config: is changed; `model.process` must be set before.
+      steps: how long.
+      batch: global batch.
+    """
+    latent_training(config, steps, batch, learning_rate=1e-4)
+    config.optimizer.warmup_steps = 10_000
+    config.model.caption_dropout = 0.1
+    sampler, scale = ("ddim", 9.0) if config.model.process.prediction == "v" else ("plms", 7.5)
+    config.sampling.update(sampler=sampler, steps="50", guidance_scale=scale)

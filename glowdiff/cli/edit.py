@@ -26,6 +26,7 @@ from glowdiff.editing.selection import choose_rows, from_test_set
 from glowdiff.editing.vectors import AttributeVector
 from glowdiff.errors import printable, require
 from glowdiff.inference.model import Model, load
+from glowdiff.inference.request import check_negative
 from glowdiff.method import Method, classes, context, row
 from glowdiff.pictures import masks
 from glowdiff.pictures.files import write_png
@@ -94,7 +95,9 @@ def _by_noise(
     """The picture, and choices of `painting`'s functions; if it is not `painted` it makes its own small image."""
     takes, options = method.takes, typed.options(OPTIONS)
     assert method.draws is not None
-    config.model.check_sampling(changed(config.sampling, method.draws.options, options), "")
+    chosen = changed(config.sampling, method.draws.options, options)
+    config.model.check_sampling(chosen, "")
+    check_negative(takes, chosen, typed.negative_prompt)
     hint = " It knows classes: --label=CLASS." if classes(takes) else ""
     require(
         typed.prompt is None or context(takes) > 0,
@@ -106,7 +109,12 @@ def _by_noise(
             images[each.name] = from_samples(typed.image, spec, each.shape, "--image")
     told.check_images(list(images), takes, ", as a smaller model has painted it")
     choices = {name: pictures.images[0] for name, pictures in images.items()}
-    common = {"prompt": typed.prompt, "seed": typed.seed, "footer": spec.attribution}
+    common = {
+        "prompt": typed.prompt,
+        "negative_prompt": typed.negative_prompt,
+        "seed": typed.seed,
+        "footer": spec.attribution,
+    }
     common["allow_nonfinite"] = typed.allow_nonfinite
     return picture, {**options, **choices, **common, **_label(typed, method, spec)}
 

@@ -80,6 +80,7 @@ def _add_noise(flags: Flags, command: str) -> None:
     else:
         flags.add("strength", "Shares of noise, 0 to 1; also START:STOP:N.", default="0.2,0.4,0.6,0.8")
     flags.add("prompt", "The caption, of models that read any.")
+    flags.add("negative_prompt", "What guidance leads away from, in words.")
     told.add_images(flags)
 
 

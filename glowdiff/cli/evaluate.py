@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from glowdiff.cli import drawing, measure
+from glowdiff.cli import drawing, measure, sweep
 from glowdiff.cli.flags import Flags, Parsed
 from glowdiff.cli.main import command, initialize
 from glowdiff.config.options import SampleOptions, as_float32, changed
@@ -39,7 +39,7 @@ def flags() -> Flags:
     flags.add("ema", "Averaged parameters, or --noema: raw ones.", bool, default=True)
     measure.add(flags)
     drawing.add_options(flags, f"How they are drawn, else as configured ({' and '.join(BOUND)} also of the bound): ...")
-    flags.shorten(["step", "batch", "ema", "prepare", "keep", "allow_nonfinite"], "Also: ...")
+    flags.shorten(["step", "batch", "ema", "prepare", "keep", "allow_nonfinite", "plot"], "Also: ...")
     flags.shorten(["seed", *drawing.TOLD], "What samples are told, as of `glowdiff sample`: ...")
     return flags
 
@@ -47,11 +47,14 @@ def flags() -> Flags:
 @command
 def main(arguments: Sequence[str]) -> None:
     """Parse, and call the package."""
-    typed = flags().parse(arguments)
+    known = flags()
+    typed = known.parse(arguments)
     if typed.metrics is not None:
-        measure.check(typed)
+        swept = sweep.read(known, arguments, typed)
+        for point in swept.points if swept else [typed]:
+            measure.check(point)
         initialize()
-        measure.measure(typed)
+        measure.measure(typed, swept)
         return
     require("workdir" in typed.given, f"--workdir is missing: {_WORKDIR}")
     for name in (*measure.OWN, *drawing.DECIDING):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from glowdiff.catalog.methods import build_method
+from glowdiff.cli import import_sd
 from glowdiff.cli.flags import HELP, Flags, Parsed
 from glowdiff.cli.main import command
 from glowdiff.cli.paths import check_folder
@@ -63,7 +64,11 @@ def main(arguments: Sequence[str]) -> None:
     if arguments and arguments[0] in HELP:
         print(help_text())
         return
-    family = FAMILIES[first_word(arguments, "system", FAMILIES)]
+    system = first_word(arguments, "system", {**FAMILIES, import_sd.NAME: None})
+    if system == import_sd.NAME:
+        import_sd.run(arguments[1:])
+        return
+    family = FAMILIES[system]
     typed = flags(family).parse(arguments[1:])
     check_folder("--workdir", typed.workdir)
     release, values = _flags(family, typed)
@@ -86,7 +91,7 @@ def help_text() -> str:
     return overview(
         "glowdiff import SYSTEM --weights=FILE ... --workdir=DIR",
         "Makes a workdir of published weights. See docs/importing.md.",
-        {name: family.help for name, family in FAMILIES.items()},
+        {name: family.help for name, family in FAMILIES.items()} | {import_sd.NAME: import_sd.ABOUT},
         "Each system has --help.",
     )
 
@@ -115,10 +120,10 @@ def _use(workdir: str) -> str:
     method = build_method(config, spec)
     if method.features is not None and method.features.distance is not None:
         return f"model.perceptual={workdir} trains autoencoders on it."
-    if method.features is not None:
-        return f"evaluate.py --metrics=... --features={workdir} measures samples with it."
     if method.guides is not None:
         return f"sample.py --{config.method}={workdir} guides with it."
+    if method.features is not None:
+        return f"evaluate.py --metrics=... --features={workdir} measures samples with it."
     run = f"--workdir={workdir}" + (' --prompt="..."' if context(method.takes) else "")
     for each in method.takes:
         if each.needed and each.image:

@@ -3,38 +3,39 @@
 from __future__ import annotations
 
 import itertools
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-from jax.sharding import Mesh
+from etils import epath
 
-from glowdiff.cli import drawing, told
-from glowdiff.cli.drawn import Stream, check_kept
+from glowdiff.cli import drawing, printed, sweep, told
+from glowdiff.cli.drawing import Drawing
 from glowdiff.cli.flags import Flags, Parsed
-from glowdiff.cli.paths import check_folder
-from glowdiff.cli.prompts import read_prompts
+from glowdiff.cli.paths import check_file, check_folder
+from glowdiff.cli.prompts import fitting, in_turns, of_test_set, read_prompts
+from glowdiff.cli.sweep import Sweep
 from glowdiff.config.sections import DataConfig
 from glowdiff.data import dataset as datasets
 from glowdiff.data.store import data_dir
-from glowdiff.errors import ConfigError, printable, require
+from glowdiff.errors import ConfigError, require
 from glowdiff.files import is_address
-from glowdiff.importers.feature_network import find, named
+from glowdiff.importers.feature_network import find
 from glowdiff.importers.workdir import named_data
 from glowdiff.inference.checks import MOST
 from glowdiff.inference.model import load
-from glowdiff.method import row
-from glowdiff.metrics import figures, images, reference
-from glowdiff.metrics.figures import METRICS, Metric, Needs
-from glowdiff.metrics.images import Images
-from glowdiff.metrics.look import Look
+from glowdiff.method import context, row
+from glowdiff.metrics import images, reference
+from glowdiff.metrics.drawn import Stream, check_kept
+from glowdiff.metrics.figures import METRICS, chosen, reads_captions
+from glowdiff.metrics.images import Captions, Images
+from glowdiff.metrics.measurement import Figure, Measurement
 from glowdiff.metrics.reference import Reference
 
 USUAL = 50_000  # samples
 ORIGINAL = "original"  # the condition of autoencoders: images that they give back
-OWN = ["features", "prepare", "reference", "samples", "samples_file", "keep", "allow_nonfinite"]
+OWN = ["features", "prepare", "reference", "samples", "samples_file", "keep", "allow_nonfinite", "sweep", "plot"]
 
 
 class Subject(NamedTuple):
@@ -43,7 +44,7 @@ class Subject(NamedTuple):
     images: Images
     data: DataConfig | None = None  # of which the model has learnt, if one draws
     drawn: Stream | None = None
-    test: bool = False  # reconstructions of the test set, which is then what they are compared with
+    tested: bool = False  # reconstructions of the test set, which is then what they are compared with
 
 
 def add(flags: Flags) -> None:
@@ -56,6 +57,7 @@ def add(flags: Flags) -> None:
     flags.add("samples_file", "Of no model: an .npz file or a folder of samples.", Path)
     flags.add("keep", "Keep the samples here; typed again, it goes on.", Path, shown="DIR")
     flags.add("allow_nonfinite", told.ALLOW, bool, default=False)
+    sweep.add(flags)
     drawing.add(flags)
 
 
@@ -72,74 +74,111 @@ def check(typed: Parsed) -> None:
     if "samples_file" in given:
         for name in ("step", "ema", "keep", "allow_nonfinite", *drawing.DECIDING):
             require(name not in given, f"--{name} is given, but nothing is drawn: --samples_file holds the samples.")
-    drawing.check(typed)
+    drawing.check(typed, prompted=False)
 
 
-def measure(typed: Parsed) -> None:
-    """Draw or read, look, compare and print."""
-    metrics, prompts = figures.chosen(typed.metrics), read_prompts(typed.prompt, typed.prompts)
-    part = find(typed.features)
-    network = part.config.model.network
-    figures.check_network(metrics, network.name)
-    needed, wanted = (figures.needs(metrics, network.main, reference=which) for which in (False, True))
-    names = dict.fromkeys(name for needs in (needed, wanted) for kind in needs for name in kind)
-    look = Look(part, list(names), typed.prepare, typed.batch)
-    samples = _drawn(typed, prompts, look) if "workdir" in typed.given else _filed(typed, look.mesh)
-    figures.check_count(metrics, samples.images.number, "the samples")
-    compared = _reference(typed, metrics, wanted, samples, look) if any(wanted) else None
+def measure(typed: Parsed, swept: Sweep | None = None) -> None:
+    """Draw or read, look, compare and print; for every value of a sweep."""
+    prompts = read_prompts(typed.prompt, typed.prompts)
+    network = find(typed.features, captions=reads_captions(chosen(typed.metrics)))
+    measurement = Measurement(typed.metrics, network, prepare=typed.prepare, batch=typed.batch)
+    plot, drawn = _plot(typed, swept), "workdir" in typed.given
+    subjects = _drawn(typed, swept, prompts, measurement) if drawn else [_filed(typed, measurement)]
+    samples = subjects[0]
+    measurement.check(samples.images)
+    compared = _reference(typed, samples, measurement) if measurement.compares else None
     require(compared is not None or "reference" not in typed.given, "--reference is given, but no metric compares.")
     # Whatever is wrong with what is drawn is said before the reference is looked at, which may take long.
-    begun = _begun(look.batches(samples.images))
-    folder = data_dir(samples.data.dir if samples.data else None) / "statistics"
-    known = None if compared is None else reference.measured(compared, wanted, look, folder)
-    seen = look(samples.images, needed, "measuring samples", begun)
-    found = figures.figures(metrics, network.main, seen, known)
-    if jax.process_index() == 0:
-        _show(metrics, found, named(network), look.prepare, samples, compared)
-
-
-def _drawn(typed: Parsed, prompts: list[str], look: Look) -> Subject:
-    """Samples of the workdir's model."""
-    model = load(typed.workdir, step=typed.step, ema=typed.ema)
-    what = drawing.drawing(typed, model, prompts)
-    spec, number, original = what.last.spec, typed.samples or USUAL, row(model.method.takes, ORIGINAL)
-    if original is not None:
-        test = datasets.load(model.config.data).test
-        number = typed.samples or len(test)
-        require(number <= len(test), f"--samples is {number:,}, but the test set has {len(test):,} images to encode.")
-        what = what._replace(of_each={**what.of_each, ORIGINAL: images.Pixels(test)})
-    images.check_channels(f"--workdir is {typed.workdir}, whose images", spec.shape[-1])
-    told_all = {name: getattr(typed, name) for name in drawing.DECIDING if name in typed.given or name == "seed"}
-    keep = Path(typed.keep) if typed.keep else None
-    if keep is not None:
-        require(not is_address(typed.keep), f"--keep is {typed.keep}; it must be a folder that all processes see.")
+    begun = [_begun(measurement.look.batches(samples.images)), *[None] * (len(subjects) - 1)]
+    if compared is not None:
+        measurement.compare(compared, data_dir(samples.data.dir if samples.data else None) / "statistics")
+    found: list[list[Figure]] = []
+    for subject, batches in zip(subjects, begun, strict=True):
+        found.append(measurement(subject.images, batches))
         if jax.process_index() == 0:
-            check_folder("--keep", typed.keep)
-        workdir = str(Path(typed.workdir).absolute())
-        check_kept(keep, {"workdir": workdir, "step": model.step, "ema": typed.ema, "batch": look.batch, **told_all})
-    stream = Stream(what, typed.seed, number, allow_nonfinite=typed.allow_nonfinite, keep=keep)
-    chosen = ", ".join(f"{name}={value}" for name, value in told_all.items())
-    about = f"{typed.workdir}, step {model.step}{'' if typed.ema else ', raw parameters'}, {chosen}"
-    if original is not None:
-        about = f"{about}, reconstructions of test images"
-    seen = Images("samples", about, number, spec.shape[:2], stream.batches)
-    return Subject(seen, what.last.config.data, stream, original is not None)
+            _show(measurement, subject, found, compared, swept)
+    if swept and jax.process_index() == 0:
+        printed.print_sweep(swept, found)
+        sweep.draw(plot, swept, found)
 
 
-def _filed(typed: Parsed, mesh: Mesh) -> Subject:
-    """Samples that somebody has drawn."""
-    path, key = typed.samples_file, "--samples_file"
+def _plot(typed: Parsed, swept: Sweep | None) -> str:
+    """The file of a sweep's plot, which could be written now."""
+    if swept is None:
+        return ""
+    path = typed.plot or str(epath.Path(typed.workdir) / "sweeps" / f"{swept.name}.png")
+    if jax.process_index() == 0:
+        check_file("--plot", path)
+    return path
+
+
+def _drawn(typed: Parsed, swept: Sweep | None, prompts: list[str], measurement: Measurement) -> list[Subject]:
+    """Samples of the workdir's model, for every value of a sweep."""
+    model = load(typed.workdir, step=typed.step, ema=typed.ema)
+    what, texts = drawing.drawing(typed, model, prompts), prompts
+    if not prompts and ("clip" in typed.given or context(model.method.takes)):
+        texts = of_test_set(model.trained, typed.workdir)
+        what = what.prompted(fitting(texts, what.readers()))
+    back = row(model.method.takes, ORIGINAL) is not None
+    what, number = _given_back(typed, what) if back else (what, typed.samples or USUAL)
+    spec = what.last.spec
+    images.check_channels(f"--workdir is {typed.workdir}, whose images", spec.shape[-1])
+    captions = Captions("prompts" if prompts else f"{spec.name}_test", in_turns(texts, number)) if texts else None
+    subjects = []
+    for point in swept.points if swept else [typed]:
+        each = what.asked(point)
+        each.check()
+        told_all = {name: getattr(point, name) for name in drawing.DECIDING if name in point.given or name == "seed"}
+        keep = _kept(typed, swept, point, {"step": model.step, "batch": measurement.look.batch, **told_all})
+        stream = Stream(
+            each.samples, spec, typed.seed, number, allow_nonfinite=typed.allow_nonfinite, keep=keep,
+            prompts=captions.texts if captions else (),
+        )  # fmt: skip
+        said = [f"step {model.step}", *([] if typed.ema else ["raw parameters"])]
+        said += [f"{name}={value}" for name, value in told_all.items()]
+        said += [] if prompts or not texts else [f"prompts of the test set ({len(texts):,})"]
+        said += ["reconstructions of test images"] if back else []
+        about = f"{typed.workdir}, {', '.join(said)}"
+        drawn = Images("samples", about, number, spec.shape[:2], stream.batches, captions=captions)
+        subjects.append(Subject(drawn, what.last.config.data, stream, back))
+    return subjects
+
+
+def _given_back(typed: Parsed, what: Drawing) -> tuple[Drawing, int]:
+    """An autoencoder drawing what it gives back of test images, and how many of them."""
+    test = datasets.load(what.last.config.data).test
+    number = typed.samples or len(test)
+    require(number <= len(test), f"--samples is {number:,}, but the test set has {len(test):,} images to encode.")
+    return what._replace(of_each={**what.of_each, ORIGINAL: images.Pixels(test)}), number
+
+
+def _kept(typed: Parsed, swept: Sweep | None, point: Parsed, facts: dict[str, Any]) -> Path | None:
+    """The folder in which samples are kept, which holds none that depend on other facts."""
+    if not typed.keep:
+        return None
+    require(not is_address(typed.keep), f"--keep is {typed.keep}; it must be a folder that all processes see.")
+    if jax.process_index() == 0:
+        check_folder("--keep", typed.keep)
+    folder = Path(typed.keep) / (f"{swept.name}={getattr(point, swept.name)}" if swept else "")
+    check_kept(folder, {"workdir": str(Path(typed.workdir).absolute()), "ema": typed.ema, **facts})
+    return folder
+
+
+def _filed(typed: Parsed, measurement: Measurement) -> Subject:
+    """Samples that somebody has drawn, with their captions if these are needed."""
+    path, mesh = typed.samples_file, measurement.look.mesh
+    common = {"limit": typed.samples, "captioned": measurement.needed.captions}
     if Path(path).is_dir():
         data = DataConfig(name="folder", path=path)
-        return Subject(images.of_data(data, mesh, key, whole=True, limit=typed.samples))
-    return Subject(images.of_file(Path(path), mesh, key, typed.samples))
+        return Subject(images.of_data(data, mesh, "--samples_file", whole=True, **common))
+    return Subject(images.of_file(Path(path), mesh, "--samples_file", **common))
 
 
-def _reference(typed: Parsed, metrics: Mapping[str, Metric], wanted: Needs, samples: Subject, look: Look) -> Reference:
+def _reference(typed: Parsed, samples: Subject, measurement: Measurement) -> Reference:
     """What the samples are compared with, of which a file's statistics are read."""
     text, size = typed.reference, samples.images.shape
     if text is not None and text.endswith(".npz"):
-        found = reference.of_file(Path(text).expanduser(), wanted, look)
+        found = reference.of_file(Path(text).expanduser(), measurement.wanted, measurement.look)
     else:
         config, whole = samples.data, False
         if text is not None:
@@ -150,18 +189,11 @@ def _reference(typed: Parsed, metrics: Mapping[str, Metric], wanted: Needs, samp
             config = DataConfig(**(section if size[0] == size[1] else {**section, "size": None}))
         if config is None:
             raise ConfigError("--reference is missing: an .npz file, a folder or a data set to compare samples with.")
-        test = samples.test and text is None  # the same images that were given
-        limit = samples.images.number if test else None
-        data = images.of_data(config, look.mesh, "--reference", whole=whole, test=test, limit=limit)
-        found = Reference(data.name, data, {}, f"{data.about}, {data.number:,} images")
-    if found.images is not None:
-        shape, number = found.images.shape, found.images.number
-        require(
-            shape == size,
-            f"the reference {found.images.about} has images of {shape[0]}x{shape[1]} pixels, but the samples have "
-            f"{size[0]}x{size[1]}; resizing would be measured too.",
-        )
-        figures.check_count(metrics, number, "the reference's images", reference=True)
+        tested = samples.tested and text is None  # the very images that were encoded
+        limit, mesh = samples.images.number if tested else None, measurement.look.mesh
+        data = images.of_data(config, mesh, "--reference", whole=whole, tested=tested, limit=limit)
+        found = reference.of_images(data)
+    measurement.check_reference(found, size)
     return found
 
 
@@ -171,29 +203,23 @@ def _begun(batches: Iterator[Any]) -> Iterator[Any]:
 
 
 def _show(
-    metrics: Mapping[str, Metric],
-    found: Mapping[str, Mapping[str, float]],
-    network: str,
-    prepare: str,
-    samples: Subject,
+    measurement: Measurement,
+    subject: Subject,
+    found: Sequence[Sequence[Figure]],
     compared: Reference | None,
+    swept: Sweep | None,
 ) -> None:
-    """Print every figure with its convention, for people and as a line of JSON."""
-    number, lost = samples.images.number, samples.drawn.lost if samples.drawn else 0
-    of = samples.images.about + (f"; {lost:,} of them not finite" if lost else "")
-    lines, values = [], {}
-    for name, metric in metrics.items():
-        for figure, value in found[name].items():
-            against = compared.name if compared and metric.compares else None
-            full = figures.full_name(figure, network, prepare, number, against)
-            values[full] = value
-            lines.append((full, f"{value:.6g}", metric.conventions[figure]))
-    print(f"network    {network}, images prepared the way {prepare}")
-    print(printable(f"samples    {number:,} of {of}"))
-    if compared is not None:
-        print(printable(f"reference  {compared.about}"))
-    widths = [max(len(line[column]) for line in lines) for column in (0, 1)]
-    for full, value, convention in lines:
-        print(printable(f"{full:{widths[0]}}  {value:>{widths[1]}}  {convention}"))
-    about = {"network": network, "prepare": prepare, "samples": number, "of": of, "not_finite": lost}
-    print(json.dumps(about | {"reference": compared.about if compared else None, "figures": values}))
+    """Print what has been found last, and above the first what it is of."""
+    number, lost = subject.images.number, subject.drawn.lost if subject.drawn else 0
+    of = subject.images.about + (f"; {lost:,} of them not finite" if lost else "")
+    value = {swept.name: getattr(swept.points[len(found) - 1], swept.name)} if swept else {}
+    if len(found) == 1:
+        head = of
+        if swept:
+            head = of.replace(f"{swept.name}={value[swept.name]}", f"{swept.name}={', '.join(swept.values)}")
+        printed.print_head(measurement, f"{number:,} of {head}", compared)
+    if not swept:
+        printed.print_figures(found[0])
+    about = {"network": measurement.network, "prepare": measurement.look.prepare, "samples": number, "of": of}
+    against = {"not_finite": lost, "reference": compared.about if compared else None}
+    printed.print_json(about | against | value, found[-1])

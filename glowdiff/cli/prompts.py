@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import jax
+
+from glowdiff.data import dataset as datasets
 from glowdiff.errors import ConfigError, require
 from glowdiff.files import read_text
+from glowdiff.method import context
+from glowdiff.metrics.drawn import shuffled
+from glowdiff.trained import Trained
 
 
 def read_prompts(given: Sequence[str] | None, file: str | None) -> list[str]:
@@ -28,6 +35,45 @@ def in_turns(prompts: Sequence[str], n: int) -> list[str]:
     ['a red heart', 'flag of Japan', 'a red heart']
     """
     return [prompts[i % len(prompts)] for i in range(n if prompts else 0)]
+
+
+def of_test_set(model: Trained, workdir: str) -> list[str]:
+    """The captions of what a model was tested on, shuffled.
+
+    Args:
+      model: of the workdir,
+      workdir: as typed, for messages.
+
+    Raises:
+      ConfigError: the data set is not here, or has no captions.
+    """
+    instead = "Give --prompts=FILE, or --prompt."
+    try:
+        test = datasets.load(model.config.data).test
+    except ConfigError as error:
+        raise ConfigError(
+            f"--workdir is {workdir}, of whose test set the captions are to be prompts, but it cannot be read: "
+            f"{error} {instead}"
+        ) from error
+    captions = list(test.captions or ())
+    require(bool(captions), f"--workdir is {workdir}, whose test set has no captions that could be prompts. {instead}")
+    return [captions[row] for row in shuffled(len(captions))]
+
+
+def fitting(prompts: Sequence[str], readers: Iterable[Trained]) -> list[str]:
+    """Captions of a data set, cut as in training where they are too long for one of those that read them."""
+    found = list(prompts)
+    for reader in readers:
+        length = context(reader.method.takes)
+        if length and reader.tokenizer is not None:
+            found = [reader.tokenizer.shortened(prompt, length) for prompt in found]
+    cut = sum(one != other for one, other in zip(found, prompts, strict=True))
+    if cut and jax.process_index() == 0:
+        print(
+            f"{cut:,} of the {len(found):,} captions are longer than what the model reads, and were cut.",
+            file=sys.stderr,
+        )
+    return found
 
 
 def _lines(file: str) -> list[str]:

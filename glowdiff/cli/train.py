@@ -9,6 +9,10 @@ from glowdiff.cli.configurations import configuration
 from glowdiff.cli.flags import Flags
 from glowdiff.cli.main import command, initialize
 from glowdiff.cli.paths import check_folder
+from glowdiff.config.sections import Config
+from glowdiff.importers.feature_network import find
+from glowdiff.metrics.figures import chosen, reads_captions
+from glowdiff.metrics.look import Network
 from glowdiff.metrics.scores import describe
 from glowdiff.profiling.span import read_span
 from glowdiff.training.compilation import EFFORTS
@@ -44,7 +48,16 @@ def main(arguments: Sequence[str]) -> None:
     config = configuration(typed.config, typed.keys)
     check_folder("--workdir", typed.workdir)
     initialize(typed.workdir)
-    metrics = train(config, typed.workdir, dry_run=typed.dry_run, profile=profile, effort=typed.effort)
+    network = _network(config)
+    metrics = train(config, typed.workdir, dry_run=typed.dry_run, profile=profile, effort=typed.effort, network=network)
     for name, value in metrics.items():
         if name.startswith("test_"):
             print(f"{describe(name)}: {value:.4f}")
+
+
+def _network(config: Config) -> Network | None:
+    """What measures samples while training, if anything is to."""
+    if not config.eval.metrics:
+        return None
+    captions = reads_captions(chosen(config.eval.metrics, "eval.metrics"))
+    return find(config.eval.features, "eval.features", captions=captions)

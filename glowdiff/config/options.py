@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from types import EllipsisType
 from typing import Any
 
 import jax
@@ -27,7 +28,7 @@ def option(
     low: float | None = None,
     above: float | None = None,
     high: float | None = None,
-    only: tuple[str, Any] | None = None,
+    only: tuple[str, tuple[str, ...] | EllipsisType] | None = None,
     call: bool = False,
 ) -> Any:
     """A field of `SampleOptions`.
@@ -40,7 +41,7 @@ def option(
       low: the least that a number may be,
       above: or what it must exceed,
       high: and the most.
-      only: the name of another option, and its value with which alone this one matters; ...: any but None.
+      only: the name of another option, and its values with which alone this one matters; ...: any but None.
       call: whether it belongs to a call alone, and to no configuration.
     """
     limits = {"choices": choices, "low": low, "above": above, "high": high, "only": only}
@@ -57,11 +58,18 @@ class SampleOptions:
     """
 
     temperature: float = option(1.0, "Standard deviation of the latents.", low=0, high=HOTTEST)
-    sampler: str = option("ancestral", "ancestral, ddim, euler, heun, dpmpp_2m, dpmpp_2m_sde or unipc.", static=True)
+    sampler: str = option("ancestral", "ancestral, ddim, plms, euler, euler_ancestral, heun, dpmpp_2m ...", static=True)
     steps: str = option("250", 'Of the sampler: a number; also "10,10,5", "ddim50", "fast27".', static=True)
-    spacing: str = option("even", "Of the steps: even, trailing, log_snr or karras.", static=True)
+    spacing: str = option("even", "Of the steps: even, trailing, leading, log_snr, karras ...", static=True)
+    final: str = option(
+        "data",
+        "Where ddim and plms end: data, or first: the first timestep.",
+        static=True,
+        choices=("data", "first"),
+        only=("sampler", ("ddim", "plms")),
+    )
     eta: float = option(
-        0.0, "Noise that ddim adds: 0 none, 1 as much as ancestral.", low=0, high=1, only=("sampler", "ddim")
+        0.0, "Noise that ddim adds: 0 none, 1 as much as ancestral.", low=0, high=1, only=("sampler", ("ddim",))
     )
     # s of u + s (c - u), Ho & Salimans (2021)
     guidance_scale: float | None = option(
@@ -81,7 +89,7 @@ class SampleOptions:
         "clip", "Of predictions of the data: clip, dynamic or none.", static=True, choices=("clip", "dynamic", "none")
     )
     percentile: float = option(
-        99.5, "Of dynamic thresholds, up to 100.", above=0, high=100, only=("threshold", "dynamic")
+        99.5, "Of dynamic thresholds, up to 100.", above=0, high=100, only=("threshold", ("dynamic",))
     )
     strength: float = option(
         1.0, "SDEdit: the share of noise that the source is given.", static=True, above=0, high=1, call=True
@@ -111,15 +119,18 @@ class SampleOptions:
             if value == each.default:
                 continue
             require(each.name in used, f"{name} is {value!r}, {_unused(used, prefix)}")
-            if each.metadata["only"] is not None:
+            if not _matters(self, each):
                 other, needed = each.metadata["only"]
                 actual = getattr(self, other)
-                require(
-                    actual is not None if needed is ... else actual == needed,
+                raise ConfigError(
                     f"{name} is {value}, but {prefix}{other} is "
                     + ("not given" if actual is None else repr(actual))
-                    + (", so there is nothing for it to change. " if needed is ... else f", not {needed}. ")
-                    + f"Leave it at {each.default}.",
+                    + (
+                        ", so there is nothing for it to change. "
+                        if needed is ...
+                        else f", not {' or '.join(needed)}. "
+                    )
+                    + f"Leave it at {each.default}."
                 )
 
 
@@ -153,6 +164,8 @@ def check_value(name: str, value: Any, field: dataclasses.Field[Any]) -> None:
 def changed(options: SampleOptions, used: Collection[str], changes: dict[str, Any]) -> SampleOptions:
     """The options with changes, checked but for what the model itself has to say of them.
 
+    What is configured and matters with another sampler, threshold or guidance alone goes with that.
+
     Args:
       options: as configured.
       used: see `SampleOptions.check_use`.
@@ -169,6 +182,9 @@ def changed(options: SampleOptions, used: Collection[str], changes: dict[str, An
     if type(values.get("steps")) is int:
         values["steps"] = str(values["steps"])
     new = dataclasses.replace(options, **values)
+    for each in dataclasses.fields(SampleOptions):
+        if each.name not in values and not _matters(new, each) and each.metadata["only"][0] in values:
+            new = dataclasses.replace(new, **{each.name: each.default})
     new.check("")
     new.check_use(used, "")
     return new
@@ -178,6 +194,15 @@ def as_float32(options: Any) -> Any:
     """Options with numbers, Python's and NumPy's, as arrays: an int and a float would compile twice."""
     number = (int, float, np.number)
     return jax.tree.map(lambda leaf: jnp.float32(leaf) if isinstance(leaf, number) else leaf, options)
+
+
+def _matters(options: SampleOptions, each: dataclasses.Field[Any]) -> bool:
+    """Whether an option that depends on another one has something to change."""
+    if each.metadata["only"] is None:
+        return True
+    other, needed = each.metadata["only"]
+    actual = getattr(options, other)
+    return actual is not None if needed is ... else actual in needed
 
 
 def _unused(used: Collection[str], prefix: str) -> str:

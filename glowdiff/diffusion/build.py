@@ -10,11 +10,13 @@ import jax.numpy as jnp
 
 from glowdiff.diffusion.classifier import classifier_method
 from glowdiff.diffusion.clip import Towers, clip_method
+from glowdiff.diffusion.clip_features import clip_features
 from glowdiff.diffusion.codec import Pixels
 from glowdiff.diffusion.conditions import rows
 from glowdiff.diffusion.config import ClassifierConfig, ClipConfig, DiffusionConfig
 from glowdiff.diffusion.guided import Network
 from glowdiff.diffusion.method import diffusion_method
+from glowdiff.diffusion.reading import Reader, reader
 from glowdiff.method import Frozen, Method, caption_rows
 from glowdiff.networks.classifier import Classifier
 from glowdiff.networks.clip import CLIP
@@ -59,7 +61,8 @@ def build_diffusion(
     frozen: Mapping[str, Frozen] | None = None,
 ) -> Method:
     """The `Method` of a diffusion model of images of `spec`; `frozen` are the models that `config.frozen` names."""
-    net = network(denoising_module(config, spec, dtype, platform=platform, frozen=frozen), dtype)
+    module = denoising_module(config, spec, dtype, platform=platform, frozen=frozen)
+    net = network(module, dtype, reader(config.text, frozen or {}))
     codec = config.codec.codec(spec, net.dtype, frozen)
     return diffusion_method(config, net, config.process.process(), codec, rows(config, spec, codec.shape), spec)
 
@@ -75,26 +78,38 @@ def build_clip(config: ClipConfig, spec: DataSpec, dtype: str, *, platform: Plat
     module = towers(clip_module(config, spec, dtype, platform=platform))
     takes = caption_rows(config.text.context, config.text.vocab_size)
     codec = Pixels("pixels").codec(spec, module.dtype)
-    return clip_method(module, config.process.process(), codec, takes, noised=config.noised)
+    method = clip_method(module, config.process.process(), codec, takes, noised=config.noised)
+    return method._replace(features=clip_features(module, spec.shape[0]))
 
 
-def network(module: Any, dtype: str) -> Network:
-    """A module `(x, t, cond, train)` as pure functions; it sees its parameters and no other collection."""
+def network(module: Any, dtype: str, captions: Reader | None = None) -> Network:
+    """A module `(x, t, cond, train)` as pure functions; it sees its parameters and no other collection.
+
+    Args:
+      module: what denoises, or classifies.
+      dtype: of its arithmetic.
+      captions: what reads them for it; None: it reads them itself, if there are any.
+    """
 
     def init(key: jax.Array, x: jax.Array, t: jax.Array, cond: Any) -> Any:
-        return module.init(key, x, t, cond)
+        return module.init(key, x, t, captions.blank(cond) if captions and "tokens" in cond else cond)
 
     def apply(variables: Any, x: jax.Array, t: jax.Array, cond: Any) -> jax.Array:
-        return module.apply({"params": variables["params"]}, x, t, cond)
+        return module.apply({"params": variables["params"]}, x, t, given(variables, cond))
+
+    def given(variables: Any, cond: Any) -> Any:
+        """Conditions as the module takes them."""
+        return captions.read(variables, cond) if captions else cond
 
     def read(variables: Any, cond: Any) -> Any:
         """Captions encoded, where the network reads any."""
-        if "tokens" not in cond:
-            return cond
+        if captions or "tokens" not in cond:
+            return given(variables, cond)
         encoded = module.apply({"params": variables["params"]}, cond["tokens"], cond["mask"], method="encode_text")
         return {name: value for name, value in cond.items() if name not in ("tokens", "mask")} | encoded
 
     def train(variables: Any, x: jax.Array, t: jax.Array, cond: Any, key: jax.Array) -> jax.Array:
+        cond = given(variables, cond)
         return module.apply({"params": variables["params"]}, x, t, cond, train=True, rngs={"dropout": key})
 
     return Network(init, apply, train, jnp.promote_types(dtype, jnp.float32), read)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from glowdiff.diffusion.augmentation import Augment, level_row
 from glowdiff.diffusion.config import DiffusionConfig
 from glowdiff.diffusion.erase import known_masks
 from glowdiff.diffusion.scaling import shrink, to_unit
@@ -28,6 +30,7 @@ from glowdiff.spec import DataSpec
 
 # Images that commands read from files, by the name of their row, and what they are.
 FILES = {"low_res": "what a super-resolution model enlarges: a picture, or samples (.npz)"}
+NOTHING: Cond = MappingProxyType({})
 ERASE_STREAM = 2**30 + 1  # folded into a key for the regions that are erased of an image,
 CODEC_STREAM = 2**30 + 2  # and for what its latents are drawn with
 HOLE, SURROUNDINGS = "hole", "surroundings"  # what a network for inpainting in latents sees
@@ -77,6 +80,8 @@ def rows(config: DiffusionConfig, spec: DataSpec, latents: tuple[int, int, int])
         takes.append(
             Condition("low_res", shape, jnp.uint8, levels, of_images=small, needed=True, image=True, channels=channels)
         )
+        if config.noise_levels:
+            takes.append(level_row(config.noise_levels, config.max_noise_level))
     takes.append(Condition("source", spec.shape, jnp.uint8, levels, image=True, coded=True))
     return tuple(takes)
 
@@ -88,6 +93,7 @@ class Conditions(NamedTuple):
     levels: int
     dtype: Any
     codec: Codec
+    augment: Augment | None = None  # what is enlarged is given noise
 
     @property
     def can_withhold(self) -> bool:
@@ -121,17 +127,28 @@ class Conditions(NamedTuple):
         """
         ready: dict[str, jax.Array] = {}
         for each in self.takes:
+            if each.instead:
+                continue
             if each.name in cond:
                 ready[each.name] = self._scaled(each, cond, variables, keys)
             elif each.needed or each.of_data:
                 raise ValueError(f"cond must hold {each.name!r}; it holds {', '.join(cond) or 'nothing'}.")
             elif each.channels:
                 ready[each.name] = jnp.zeros((n, *each.shape), self.dtype)
+        if self.augment is not None:
+            ready = self.augment(ready, keys)
         return self._inpainting(ready, n, variables, keys) if SURROUNDINGS in ready else ready
 
-    def withhold(self, cond: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-        """Prepared conditions without those that may be withheld, for classifier-free guidance."""
-        return {**cond, **{each.name: jnp.full_like(cond[each.name], each.none or 0) for each in self._optional}}
+    def withhold(self, cond: Mapping[str, jax.Array], given: Cond = NOTHING) -> dict[str, jax.Array]:
+        """Prepared conditions without those that may be withheld, for classifier-free guidance.
+
+        Args:
+          cond: prepared.
+          given: as callers give them; what is meant `instead` of one of them, a negative prompt, takes its place.
+        """
+        free = {**cond, **{each.name: jnp.full_like(cond[each.name], each.none or 0) for each in self._optional}}
+        others = (each for each in self.takes if each.instead and each.name in given)
+        return free | {each.instead: self._scaled(each, given, None, None) for each in others}
 
     def drop(self, key: jax.Array, cond: dict[str, jax.Array]) -> dict[str, jax.Array]:
         """Prepared conditions of which every example may lack some, each row at its own rate."""

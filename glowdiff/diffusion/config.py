@@ -13,11 +13,12 @@ from glowdiff.diffusion.codec import CODECS
 from glowdiff.diffusion.losses import LOSSES
 from glowdiff.diffusion.process import CLIP_NOISES, NOISES, PROCESSES
 from glowdiff.errors import ConfigError, require, require_choice
-from glowdiff.networks.adm import CLASSIFIERS, DENOISERS
+from glowdiff.networks.adm import CLASSIFIERS
 from glowdiff.networks.captions import CLIP_TEXTS, TEXTS, Captions
+from glowdiff.networks.denoisers import DENOISERS
 from glowdiff.networks.towers import TOWERS
 from glowdiff.samplers import SAMPLERS
-from glowdiff.samplers.spacing import SPACINGS, grid
+from glowdiff.samplers.spacing import EARLY, SPACINGS, grid
 from glowdiff.spec import DataSpec
 
 WEIGHTINGS = ("none", "min_snr")
@@ -44,6 +45,8 @@ class DiffusionConfig(ModelConfig):
     label_dropout: float = 0.0  # share of labels withheld in training, which classifier-free guidance needs
     caption_dropout: float = 0.0  # share of captions withheld in training, likewise
     low_res: int | None = None  # super-resolution: the side, in pixels, of the images that are given
+    noise_levels: int = 0  # that these may be noised at, of the process, of which the network is told; 0: never noised
+    max_noise_level: int = 350  # of them in training
     inpaint: bool = False  # it is given the known pixels of images of which regions are erased
 
     # Improved DDPM's and ADM's: a long average, no decay.
@@ -86,6 +89,22 @@ class DiffusionConfig(ModelConfig):
             require(0 <= value < 1, f"model.{key} is {value}; it is a share below 1.")
             require(value == 0 or there, f"model.{key} is {value}, but {what} to withhold.")
         require(self.low_res is None or self.low_res > 0, f"model.low_res is {self.low_res}; it must be positive.")
+        self._check_noise_levels()
+
+    def _check_noise_levels(self) -> None:
+        levels, most = self.noise_levels, self.max_noise_level
+        if levels == 0:
+            return
+        require(self.low_res is not None, f"model.noise_levels is {levels}, but model.low_res is off.")
+        require(
+            self.network.name == "ldm",
+            f"model.noise_levels is {levels}, of which networks of name {self.network.name} cannot be told; ldm can.",
+        )
+        require(
+            0 <= most < levels <= self.process.timesteps,
+            f"model.noise_levels is {levels} and model.max_noise_level {most}; the first must be at most "
+            f"model.process.timesteps={self.process.timesteps}, and the second below it.",
+        )
 
     def check_sampling(self, options: SampleOptions, prefix: str = "sampling.") -> None:
         """Raise `ConfigError` for a sampler, steps or guidance that cannot be."""
@@ -96,9 +115,9 @@ class DiffusionConfig(ModelConfig):
             f"{prefix}threshold is {options.threshold!r}, which keeps pixels between black and white, but this model "
             f"works in latents (model.codec.name={self.codec.name}), which have no such bounds; it must be none.",
         )
-        noisiest = grid(self.process.alpha_bars(), options.steps, options.spacing).now
+        noisiest = grid(self.process.alpha_bars(), options.steps, options.spacing, final=options.final).now
         require(
-            not self.process.zero_terminal_snr or options.spacing != "even" or noisiest.alpha_bar[-1] == 0,
+            not self.process.zero_terminal_snr or options.spacing not in EARLY or noisiest.alpha_bar[-1] == 0,
             f"{prefix}steps is {options.steps!r}, which leaves out the last timestep, the pure noise that samples "
             f"start from (model.process.zero_terminal_snr is on); use {prefix}spacing=trailing.",
         )

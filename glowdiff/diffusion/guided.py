@@ -41,8 +41,8 @@ def guided(
     variables: Variables,
     cond: Mapping[str, jax.Array],
     options: SampleOptions,
-    withhold: Callable[[Mapping[str, jax.Array]], Mapping[str, jax.Array]] | None,
-    guide_cond: Mapping[str, jax.Array],
+    withhold: Callable[[Mapping[str, jax.Array], Mapping[str, jax.Array]], Mapping[str, jax.Array]] | None,
+    given: Mapping[str, jax.Array],
 ) -> Denoiser:
     """The network as a `Denoiser`, with all the guidance that the options ask for.
 
@@ -55,8 +55,8 @@ def guided(
       variables: of the network.
       cond: conditions as the network takes them, rows [B]. Where there are `known` pixels, they stay.
       options: see `SampleOptions`.
-      withhold: takes label or caption out of conditions, for classifier-free guidance.
-      guide_cond: conditions as the guides take them.
+      withhold: takes label or caption out of conditions, for classifier-free guidance, or puts what is given instead.
+      given: conditions as callers give them and the guides take them.
     """
     known = (cond["known"], cond["known_mask"]) if "known" in cond else None
 
@@ -73,7 +73,7 @@ def guided(
         denoise = plain(cond)
     else:
         assert withhold is not None, "classifier-free guidance needs a model that can do without its condition"
-        free = withhold(cond)
+        free = withhold(cond, given)
         both = {name: pairs(value, free[name]) for name, value in cond.items()}
         low, high = (share * (process.timesteps - 1) for share in (options.guidance_from, options.guidance_to))
         denoise = classifier_free(
@@ -86,7 +86,7 @@ def guided(
     if known is not None:
         denoise = known_pixels(denoise, *known)
     for guide in options.guides:
-        ready = guide.embed(guide.variables, guide_cond) if guide.embed else guide_cond
+        ready = guide.embed(guide.variables, given) if guide.embed else given
 
         def log_prob(x_t: jax.Array, level: Level, guide: Any = guide, ready: Any = ready) -> jax.Array:
             return guide.log_prob(guide.variables, x_t, jnp.broadcast_to(level.t, x_t.shape[:1]), ready)

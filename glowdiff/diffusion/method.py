@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from glowdiff.config.options import SampleOptions
 from glowdiff.diffusion import timesteps
+from glowdiff.diffusion.augmentation import augmentation
 from glowdiff.diffusion.bound import bound
 from glowdiff.diffusion.conditions import CODEC_STREAM, Conditions
 from glowdiff.diffusion.config import DiffusionConfig
@@ -38,8 +39,8 @@ NOISE_STREAM = 2**30  # folded into an example's key for the noise of its steps,
 
 # What decides the map from noise to image, for going back: the probability flow itself, not pulled towards [-1, 1].
 INVERSE = {
-    "sampler": "ddim", "eta": 0.0, "threshold": "none", "percentile": SampleOptions.percentile, "temperature": 1.0,
-    "guidance_scale": None, "guidance_from": 0.0, "guidance_to": 1.0, "guidance_rescale": 0.0,
+    "sampler": "ddim", "final": "data", "eta": 0.0, "threshold": "none", "percentile": SampleOptions.percentile,
+    "temperature": 1.0, "guidance_scale": None, "guidance_from": 0.0, "guidance_to": 1.0, "guidance_rescale": 0.0,
 }  # fmt: skip
 
 
@@ -66,7 +67,8 @@ def diffusion_method(
       spec: of the data.
     """
     dtype = network.dtype
-    conditions = Conditions(takes, spec.levels, dtype, codec)
+    augment = augmentation(process, config.noise_levels, dtype) if config.noise_levels else None
+    conditions = Conditions(takes, spec.levels, dtype, codec, augment)
     withhold = conditions.withhold if conditions.can_withhold else None
     training = as_dtype(process.training_grid(), dtype)
     gamma = config.min_snr_gamma if config.weighting == "min_snr" else None
@@ -132,7 +134,8 @@ def diffusion_method(
         ready = conditions.prepare(cond, latents.shape[0], variables, keys)
         source = ready.pop("source", None)
         denoise = guided(network, process, variables, ready, options, withhold, cond)
-        grid, x = process.grid(options.steps, options.spacing, options.strength), latents * options.temperature
+        grid = process.grid(options.steps, options.spacing, options.strength, options.final)
+        x = latents * options.temperature
         if source is not None:  # SDEdit (Meng et al., 2021): from the source with noise on it
             noisiest = as_dtype(jax.tree.map(lambda table: table[-1], grid.now), dtype)
             x = process.q_sample(source, noisiest, x)

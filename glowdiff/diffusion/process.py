@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from glowdiff.config.parts import Part
-from glowdiff.diffusion.schedules import SCHEDULES, alpha_bars
+from glowdiff.diffusion.schedules import ENDS, SCHEDULES, alpha_bars, betas
 from glowdiff.errors import require, require_choice
 from glowdiff.samplers import spacing
 from glowdiff.samplers.levels import FIXED, Array, Level, Step, expand, make_grid, up_to
@@ -23,8 +23,10 @@ VARIANCES = (*FIXED, "learned")
 class Noise(Part):
     """The `process` section of all networks that see x_t: how noise is added."""
 
-    schedule: str = "linear"  # linear | cosine (squaredcos_cap_v2 is another name of it)
+    schedule: str = "linear"  # linear | scaled_linear (in sqrt(beta)) | cosine (also called squaredcos_cap_v2)
     timesteps: int = 1000  # T
+    beta_start: float | None = None  # of the linear ones; None: 1e-4, scaled_linear 0.00085, times 1000 / T
+    beta_end: float | None = None  # likewise; None: 0.02, scaled_linear 0.012, times 1000 / T
     zero_terminal_snr: bool = False  # the last timestep is pure noise (Lin et al., 2023)
     rescale_timesteps: bool = False  # the network is given t * 1000 / T
 
@@ -32,10 +34,25 @@ class Noise(Part):
         """Raise `ConfigError` for impossible values."""
         require_choice(f"{key}.schedule", self.schedule, SCHEDULES)
         require(self.timesteps > 1, f"{key}.timesteps is {self.timesteps}; it must be at least 2.")
+        for name, beta in (("beta_start", self.beta_start), ("beta_end", self.beta_end)):
+            require(
+                beta is None or self.schedule in ENDS,
+                f"{key}.{name} is {beta}, but {key}.schedule is {self.schedule!r}, which has no ends to choose; "
+                f"{' and '.join(ENDS)} have.",
+            )
+            require(beta is None or 0 < beta < 1, f"{key}.{name} is {beta}; it must be between 0 and 1.")
+        if self.beta_start is not None or self.beta_end is not None:
+            table = betas(self.schedule, self.timesteps, self.beta_start, self.beta_end)
+            require(
+                table[0] < table[-1],
+                f"{key}.beta_start is {table[0]:g}, which is not below {key}.beta_end={table[-1]:g}.",
+            )
 
     def alpha_bars(self) -> np.ndarray:
         """Float64 [T]."""
-        return alpha_bars(self.schedule, self.timesteps, zero_terminal_snr=self.zero_terminal_snr)
+        return alpha_bars(
+            self.schedule, self.timesteps, self.zero_terminal_snr, start=self.beta_start, end=self.beta_end
+        )
 
     def process(self) -> Process:
         """The process; guides predict nothing of it, and v suits zero terminal SNR as well."""
@@ -44,7 +61,7 @@ class Noise(Part):
     def difference(self, other: Noise) -> str | None:
         """What of the noise differs from another's, in words; None: nothing."""
         same = {"squaredcos_cap_v2": "cosine"}  # two names of one schedule
-        for key in ("schedule", "timesteps", "zero_terminal_snr"):
+        for key in ("schedule", "timesteps", "beta_start", "beta_end", "zero_terminal_snr"):
             mine, theirs = getattr(self, key), getattr(other, key)
             if same.get(mine, mine) != same.get(theirs, theirs):
                 return f"model.process.{key} is {mine!r} and the guide's is {theirs!r}"
@@ -115,9 +132,9 @@ class Process:
         """All T timesteps, row t that of t: float64 tables."""
         return make_grid(np.arange(self.timesteps), self.alpha_bars, self._fixed)
 
-    def grid(self, steps: str, spaced: str = "even", strength: float = 1.0) -> Step:
+    def grid(self, steps: str, spaced: str = "even", strength: float = 1.0, final: str = "data") -> Step:
         """Some of them, see `glowdiff.samplers.spacing.grid`; with a strength below 1, from that share of T on."""
-        whole = spacing.grid(self.alpha_bars, steps, spaced, self._fixed)
+        whole = spacing.grid(self.alpha_bars, steps, spaced, self._fixed, final)
         start = round(strength * (self.timesteps - 1))
         return whole if strength == 1 else up_to(whole, start, self.alpha_bars[start], self._fixed)
 

@@ -14,10 +14,10 @@ from glowdiff.editing.latents import add_direction, linear, scale, spherical
 from glowdiff.editing.reconstruction import round_trip, told
 from glowdiff.editing.vectors import AttributeVector
 from glowdiff.errors import require, require_choice
-from glowdiff.inference.cascade import enlarged
 from glowdiff.inference.checks import check_count, check_model, seed_key
 from glowdiff.inference.model import Model
 from glowdiff.inference.request import check
+from glowdiff.inference.stages import enlarged
 from glowdiff.method import Latents, Method, row
 from glowdiff.pictures.files import check_cells, to_display
 from glowdiff.pictures.inputs import Pictures

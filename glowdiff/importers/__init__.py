@@ -11,6 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import jax.numpy as jnp
+
+from glowdiff.importers import clip_text as clip_texts
+from glowdiff.importers import latent_unet as latent_unets
 from glowdiff.importers.adm import ADM, enlarging
 from glowdiff.importers.clip import CLIP
 from glowdiff.importers.clip_vit import CLIP_VIT
@@ -23,7 +27,10 @@ from glowdiff.importers.inception import INCEPTION
 from glowdiff.importers.lpips import LPIPS
 from glowdiff.importers.mapping import Arrays
 
-__all__ = ["adm", "clip", "clip_vit", "dinov2", "efficientnet_lite0", "glide", "glow", "inception", "lpips"]
+__all__ = [
+    "adm", "clip", "clip_text", "clip_vit", "dinov2", "efficientnet_lite0", "glide", "glow", "inception", "latent_unet",
+    "lpips",
+]  # fmt: skip
 Loaded = tuple[Any, dict[str, Any]]  # module, variables
 
 
@@ -65,6 +72,19 @@ def dinov2(weights: Arrays, flags: Mapping[str, Any]) -> Loaded:
 def efficientnet_lite0(weights: Arrays, flags: Mapping[str, Any] | None = None) -> Loaded:
     """EfficientNet-Lite0, for `(x)`."""
     return load(EFFICIENTNET, EFFICIENTNET.parse(flags or {}), {"weights": weights})
+
+
+def latent_unet(weights: Arrays, flags: Mapping[str, Any]) -> Loaded:
+    """The UNet of latent diffusion or Stable Diffusion, in the original's layout or diffusers', for `(x, t, cond)`."""
+    latent = latent_unets.parse(flags)
+    return latent.module(), latent_unets.variables(latent, weights)
+
+
+def clip_text(weights: Arrays, flags: Mapping[str, Any], clip_skip: int = 1) -> Loaded:
+    """A text encoder of Stable Diffusion, for `(tokens, mask)`; see `glowdiff.importers.clip_text.parse`."""
+    section = clip_texts.parse(flags, clip_skip)
+    module = section.encoder(None, remat=False, dtype=jnp.float32, param_dtype=jnp.float32)
+    return module, clip_texts.variables(section, weights)
 
 
 def lpips(weights: Arrays, linear: Arrays) -> Loaded:

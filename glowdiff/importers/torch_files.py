@@ -41,6 +41,13 @@ class Stranger(NamedTuple):
     name: str
 
 
+class Later(NamedTuple):
+    """An array that is still in its file."""
+
+    shape: tuple[int, ...]
+    read: Callable[[], np.ndarray]
+
+
 class _Module(dict[str, Any]):
     """A module of a TorchScript program: its attributes by name."""
 
@@ -50,6 +57,9 @@ class _Array(NamedTuple):
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]  # in numbers
+
+
+Numbers = Callable[[str, np.dtype, int], np.ndarray]  # (key, type, number of its numbers) -> a storage
 
 
 def read(path: Path) -> Any:
@@ -62,25 +72,39 @@ def read(path: Path) -> Any:
       Damaged: it is cut off, or does not make sense.
     """
     with path.open("rb") as file:
-        start = file.read(2)
-        file.seek(0)
-        if start == b"PK":
-            return _guarded(_zipped, file)
-        if start == b"\x80\x02":
-            return _guarded(_in_a_row, file)
+        return _content(file, _place)
+
+
+def index(path: Path) -> Any:
+    """As `read`, but arrays are `Later`: in files by PyTorch since 1.6 they stay until they are asked for.
+
+    Raises:
+      Unknown, Damaged: as of `read`; `Later.read` raises `Damaged` too.
+    """
+    file = path.open("rb")  # which the arrays keep open
+    return _content(file, lambda array, numbers: Later(array.shape, lambda: _guarded(lambda: _place(array, numbers))))
+
+
+def _content(file: IO[bytes], each: Callable[[_Array, Numbers], Any]) -> Any:
+    start = file.read(2)
+    file.seek(0)
+    if start == b"PK":
+        return _guarded(lambda: _zipped(file, each))
+    if start == b"\x80\x02":
+        return _guarded(lambda: _in_a_row(file, each))
     raise Unknown("it does not begin as PyTorch's files do")
 
 
-def _guarded(reader: Callable[[IO[bytes]], Any], file: IO[bytes]) -> Any:
+def _guarded(reader: Callable[[], Any]) -> Any:
     try:
-        return reader(file)
+        return reader()
     except (Unknown, Damaged):
         raise
     except Exception as error:  # of what is cut off or made up, nearly anything
         raise Damaged(f"{type(error).__name__}: {error}") from error
 
 
-def _zipped(file: IO[bytes]) -> Any:
+def _zipped(file: IO[bytes], each: Callable[[_Array, Numbers], Any]) -> Any:
     """Since PyTorch 1.6, and of programs: an archive of `data.pkl` and a member for every storage."""
     try:
         archive = zipfile.ZipFile(file)
@@ -98,10 +122,10 @@ def _zipped(file: IO[bytes]) -> Any:
 
     with archive.open(f"{root}data.pkl") as pickled:
         content = _obeyed(pickled)
-    return _filled(_state(content, "") if isinstance(content, _Module) else content, numbers)
+    return _filled(_state(content, "") if isinstance(content, _Module) else content, numbers, each)
 
 
-def _in_a_row(file: IO[bytes]) -> Any:
+def _in_a_row(file: IO[bytes], each: Callable[[_Array, Numbers], Any]) -> Any:
     """Before: five pickles (a number, a version, the machine, the content, keys of storages) and then these."""
     if _obeyed(file) != _MAGIC:
         raise Unknown("it is a pickle of something else")
@@ -114,7 +138,7 @@ def _in_a_row(file: IO[bytes]) -> Any:
         if len(data) != count * types[key].itemsize:
             raise Damaged(f"it is cut off: {len(storages):,} of {len(keys):,} arrays are whole")
         storages[key] = np.frombuffer(data, types[key])
-    return _filled(content, lambda key, *_: storages[key])
+    return _filled(content, lambda key, *_: storages[key], each)
 
 
 def _state(module: _Module, prefix: str) -> dict[str, _Array]:
@@ -135,21 +159,26 @@ def _arrays(content: Any) -> list[_Array]:
     return [array for each in inner for array in _arrays(each)]
 
 
-def _filled(content: Any, numbers: Callable[[str, np.dtype, int], np.ndarray]) -> Any:
-    """The content with its arrays in their places."""
+def _filled(content: Any, numbers: Numbers, each: Callable[[_Array, Numbers], Any]) -> Any:
+    """The content with what `each` makes of its arrays."""
     if isinstance(content, _Array):
-        flat = numbers(*content.storage)
-        last = content.offset + sum((n - 1) * step for n, step in zip(content.shape, content.strides, strict=True))
-        empty = math.prod(content.shape) == 0
-        if min((content.offset, *content.shape, *content.strides)) < 0 or (last >= len(flat) and not empty):
-            raise Damaged(f"an array {list(content.shape)} reaches beyond the {len(flat):,} numbers of its storage")
-        if empty:
-            return np.zeros(content.shape, flat.dtype)
-        strides = [step * flat.itemsize for step in content.strides]
-        return np.lib.stride_tricks.as_strided(flat[content.offset :], content.shape, strides).copy()
+        return each(content, numbers)
     if isinstance(content, dict):
-        return {name: _filled(each, numbers) for name, each in content.items()}
-    return [_filled(each, numbers) for each in content] if isinstance(content, list) else content
+        return {name: _filled(value, numbers, each) for name, value in content.items()}
+    return [_filled(value, numbers, each) for value in content] if isinstance(content, list) else content
+
+
+def _place(array: _Array, numbers: Numbers) -> np.ndarray:
+    """The numbers of an array in their places."""
+    flat = numbers(*array.storage)
+    last = array.offset + sum((n - 1) * step for n, step in zip(array.shape, array.strides, strict=True))
+    empty = math.prod(array.shape) == 0
+    if min((array.offset, *array.shape, *array.strides)) < 0 or (last >= len(flat) and not empty):
+        raise Damaged(f"an array {list(array.shape)} reaches beyond the {len(flat):,} numbers of its storage")
+    if empty:
+        return np.zeros(array.shape, flat.dtype)
+    strides = [step * flat.itemsize for step in array.strides]
+    return np.lib.stride_tricks.as_strided(flat[array.offset :], array.shape, strides).copy()
 
 
 # ---- The pickle's language, as far as it is obeyed.

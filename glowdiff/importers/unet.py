@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from glowdiff.catalog.parse import Settings
@@ -80,7 +80,7 @@ def constructed(kind: str, read: Mapping[str, Any], *, halvings: bool, classes: 
     require_positive(read, "image_size", "model_channels", "out_channels", "num_res_blocks")
     process = Process(**{name: read[name] for name in Process._fields if name in read})
     require_choice("--flags: noise_schedule", process.noise_schedule, SCHEDULES)
-    network = _network(read, halvings) | more.pop("network", {})
+    network = network_section(read, halvings) | more.pop("network", {})
     flags = Flags(
         kind, read["image_size"], read["in_channels"], read["out_channels"], classes, network, process, **more
     )
@@ -150,12 +150,22 @@ def respace(config: Settings, flags: Flags) -> None:
         config.sampling.update(steps=steps, sampler="ddim" if steps.startswith("ddim") else "ancestral")
 
 
-def sources(paths: list[Path], ends: Mapping[str, str]) -> dict[Path, Source]:
-    """Where the arrays of `glowdiff.networks.blocks` come from; `ends` names the layers behind the last block."""
+def _same(layer: str) -> str:
+    return layer
+
+
+def sources(paths: list[Path], ends: Mapping[str, str], attention: Callable[[str], str] = _same) -> dict[Path, Source]:
+    """Where the arrays of a UNet come from.
+
+    Args:
+      paths: of our arrays.
+      ends: the original's names of the layers behind the last block.
+      attention: (a layer of an attention block) -> the original's name of it.
+    """
     layers = {path[:-1] for path in paths}
     found: dict[Path, Source] = {}
     for path in paths:
-        key = _key(".".join(path[1:-1]), ends, layers)
+        key = _key(".".join(path[1:-1]), ends, layers, attention)
         if path[-1] == "kernel":
             found[path] = Source((f"{key}.weight",), conv if _is_conv(path) else matrix)
         else:
@@ -163,8 +173,11 @@ def sources(paths: list[Path], ends: Mapping[str, str]) -> dict[Path, Source]:
     return found
 
 
-def _network(read: Mapping[str, Any], halvings: bool) -> dict[str, Any]:
-    """The `network` section; like the originals, ask in vain for attention where there is no level."""
+def network_section(read: Mapping[str, Any], halvings: bool) -> dict[str, Any]:
+    """The `network` section of what a constructor is given, all of `CONSTRUCTOR` and `use_new_attention_order`.
+
+    Like the originals, ask in vain for attention where there is no level; `halvings` as of `constructed`.
+    """
     require(
         read["resblock_updown"] or read["conv_resample"],
         "--flags has conv_resample=False; networks here halve images by residual blocks or convolutions.",
@@ -192,19 +205,19 @@ def _network(read: Mapping[str, Any], halvings: bool) -> dict[str, Any]:
     }
 
 
-def _key(name: str, ends: Mapping[str, str], layers: set[Path]) -> str:
+def _key(name: str, ends: Mapping[str, str], layers: set[Path], attention: Callable[[str], str]) -> str:
     """The original's name of one of our layers, `block.layer`."""
     fixed = {**_START, **ends}
     if name in fixed:
         return fixed[name]
     block, _, layer = name.partition(".")
-    layer = _RESIDUAL.get(layer, layer) if not block.endswith("_attention") else layer
+    layer = attention(layer) if block.endswith("_attention") else _RESIDUAL.get(layer, layer)
     if block in _MIDDLE:
         return f"{_MIDDLE[block]}.{layer}"
     half, rest = block.split("_blocks_")
     number, part = rest.split("_")
     where = {"res": 0, "attention": 1, "down": 0, "up": 1}[part]
-    if part == "up" and any(path[1] == f"output_blocks_{number}_attention" for path in layers):
+    if part == "up" and any(path[1] == f"output_blocks_{number}_attention" for path in layers if len(path) > 1):
         where = 2
     return f"{half}_blocks.{number}.{where}.{layer or {'down': 'op', 'up': 'conv'}[part]}"
 

@@ -41,7 +41,7 @@ def read(path: Path, key: str = "--weights", unread: str = "") -> dict[str, np.n
         raise ConfigError(f"{key} is {path}, which cannot be read ({error.strerror or error}).") from error
     arrays = {name: array for name, array in stored.items() if not re.fullmatch(unread, name)}
     require(bool(arrays), f"{key} is {path}, which holds no weights.")
-    return {name: _numbers(path, key, name, array) for name, array in arrays.items()}
+    return {name: numbers(f"{key} is {path}", name, array) for name, array in arrays.items()}
 
 
 def _npz(path: Path, key: str, unread: str) -> dict[str, np.ndarray]:
@@ -82,12 +82,16 @@ def _torch(path: Path, key: str) -> dict[str, np.ndarray]:
     except torch_files.Damaged as error:
         raise ConfigError(f"{key} is {path}, a damaged file ({error}).") from error
     except torch_files.Unknown as error:
-        return _by_torch(path, key, str(error))
+        return by_torch(path, key, str(error))
     return _state_dict(path, key, state, np.ndarray)
 
 
-def _by_torch(path: Path, key: str, why: str) -> dict[str, np.ndarray]:
-    """Of the kinds of files that `torch_files` does not know."""
+def by_torch(path: Path, key: str, why: str, *, within: bool = False) -> dict[str, np.ndarray]:
+    """The state dict in a file of a kind that `torch_files` does not know; `within`: or the `state_dict` in that.
+
+    Raises:
+      ConfigError: PyTorch is not there, or does not read the file as weights alone.
+    """
     try:
         import torch  # pyright: ignore[reportMissingImports]
     except ImportError:
@@ -101,6 +105,8 @@ def _by_torch(path: Path, key: str, why: str) -> dict[str, np.ndarray]:
     except Exception as error:  # of PyTorch's own unpickler, which refuses everything but arrays
         said = str(error).partition("\n")[0]
         raise ConfigError(f"{key} is {path}, which PyTorch does not read as weights alone ({said}).") from error
+    if within and isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
     tensors = _state_dict(path, key, state, torch.Tensor)
     half = torch.bfloat16  # of which NumPy has none
     return {name: (tensor.float() if tensor.dtype == half else tensor).numpy() for name, tensor in tensors.items()}
@@ -117,14 +123,24 @@ def _state_dict(path: Path, key: str, state: Any, kind: type) -> dict[str, Any]:
     return state
 
 
-def _numbers(path: Path, key: str, name: str, array: np.ndarray) -> np.ndarray:
+def numbers(origin: str, name: str, array: np.ndarray) -> np.ndarray:
+    """An array of a file: floating point ones in float32.
+
+    Args:
+      origin: what messages begin with, such as "--weights is FILE".
+      name: of the array.
+      array: as it was read.
+
+    Raises:
+      ConfigError: it holds anything but finite numbers.
+    """
     if np.issubdtype(array.dtype, np.integer):
         return array
     # ml_dtypes' bfloat16 is no np.floating.
     floating = np.issubdtype(array.dtype, np.floating) or array.dtype.name == "bfloat16"
-    require(floating, f"{key} is {path}, whose {name} is {array.dtype}; weights must be numbers.")
+    require(floating, f"{origin}, whose {name} is {array.dtype}; weights must be numbers.")
     array = array.astype(np.float32, copy=False)
-    require(bool(np.isfinite(array).all()), f"{key} is {path}, whose {name} holds values that are not finite.")
+    require(bool(np.isfinite(array).all()), f"{origin}, whose {name} holds values that are not finite.")
     return array
 
 

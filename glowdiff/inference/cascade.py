@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -15,12 +15,11 @@ from glowdiff.config.options import SampleOptions
 from glowdiff.errors import require, shown
 from glowdiff.inference.checks import check_count, check_key, check_model, check_texts
 from glowdiff.inference.drawer import Chain, Drawer, Samples
-from glowdiff.inference.guide import guide_pairs
 from glowdiff.inference.model import Model, load
 from glowdiff.inference.request import request
+from glowdiff.inference.stages import check_fit, check_own, enlarged, guided, leads_away, stage_name
 from glowdiff.method import (
     Cond,
-    Condition,
     Drawn,
     Draws,
     Latents,
@@ -85,15 +84,10 @@ def chain(methods: Sequence[Method]) -> Chain:
     labels = [label for method in methods if (label := row(method.takes, "label"))]
     # "none" is shared only where every stage knows it
     label = next((each for each in labels if each.none is None), labels[0] if labels else None)
-    names = tuple(_name(number, len(methods)) for number in range(len(methods)))
+    names = tuple(stage_name(number, len(methods)) for number in range(len(methods)))
     options = stages[0][0].options if stages[0][0] else ()
     draws = Draws(latents, sample, options=options)  # pyright: ignore[reportArgumentType]
     return Chain(draws, (label,) if label else (), names)
-
-
-def enlarged(takes: Sequence[Condition]) -> Condition | None:
-    """The row of the small image that a model cannot do without; None: it is no upsampler."""
-    return next((each for each in takes if each.needed and each.image), None)
 
 
 class Cascade:
@@ -119,19 +113,19 @@ class Cascade:
         require(bool(upsamplers), "a cascade needs an upsampler: a super-resolution model.")
         stages = (base, *upsamplers)
         for number, stage in enumerate(stages):
-            check_model(_name(number, len(stages)), stage)
+            check_model(stage_name(number, len(stages)), stage)
         require(
             enlarged(base.method.takes) is None,
             "the base enlarges images itself; a cascade begins with a model that needs no image.",
         )
         for number, stage in enumerate(stages):
-            name = _name(number, len(stages))
+            name = stage_name(number, len(stages))
             require(
                 stage.method.draws is not None,
                 f"{name} is of method {stage.config.method}, which draws no samples: it is a guide for others.",
             )
             if number:
-                _check_fit(name, stages[number - 1], stage)
+                check_fit(name, stages[number - 1], stage)
         known = {classes(stage.method.takes) for stage in stages} - {0}
         require(len(known) < 2, f"the stages know different numbers of classes: {', '.join(map(str, sorted(known)))}.")
         self.base, self.upsamplers, self.spec = base, upsamplers, upsamplers[-1].spec
@@ -159,6 +153,7 @@ class Cascade:
         prompt: str | Sequence[str] | None = None,
         n: int | None = None,
         *,
+        negative_prompt: str | Sequence[str] | None = None,
         label: Any = None,
         batch: int | None = None,
         allow_nonfinite: bool = False,
@@ -172,6 +167,7 @@ class Cascade:
           key: a `jax.random.key`.
           prompt: captions, one for each image or one for all, which every stage reads that reads captions; None: none.
           n: how many; None: one for each prompt, or one.
+          negative_prompt: what stages lead away from that read captions and have a `guidance_scale`; as prompt.
           label: as of `Model.draw`, for all stages that take one.
           batch: images at a time; None: all at once. A new number compiles once.
           allow_nonfinite: as of `Model.draw`; of every stage.
@@ -186,24 +182,31 @@ class Cascade:
         texts = [] if prompt is None else check_texts("prompt", prompt)
         count = check_count("n", len(texts) or 1 if n is None else n, self.spec.shape)
         own = (choices, *self._choices(upsampler))  # of each stage
-        reads = [bool(context(stage.method.takes)) or _guided(each, context) for stage, each in self._with(own)]
+        reads = [bool(context(stage.method.takes)) or guided(each, context) for stage, each in self._with(own)]
         require(
             prompt is None or any(reads),
             "prompt is given, but no stage of this cascade reads captions (model.text.name is none).",
         )
-        knows = [bool(classes(stage.method.takes)) or _guided(each, classes) for stage, each in self._with(own)]
+        knows = [bool(classes(stage.method.takes)) or guided(each, classes) for stage, each in self._with(own)]
         require(
-            not any(_guided(each, classes) for each in own[1:])
+            not any(guided(each, classes) for each in own[1:])
             or knows[0]
             or any(classes(stage.method.takes) for stage in self.stages),
             "a classifier guides an upsampler, but nothing before it knows of classes: let it guide the base too.",
         )
         require(label is None or any(knows), "label is given, but no stage was trained with labels.")
+        away = [leads_away(stage, each) for stage, each in self._with(own)]
+        require(
+            negative_prompt is None or any(away),
+            "negative_prompt is given, but no stage of this cascade reads captions and is guided away from others: one "
+            "needs model.caption_dropout and a guidance_scale.",
+        )
         cond: dict[str, np.ndarray] = {}
         options: list[SampleOptions] = []
         for number, (stage, each) in enumerate(self._with(own)):
-            _check_own(_name(number, len(own)), each, enlarged(stage.method.takes))
+            check_own(stage_name(number, len(own)), each, enlarged(stage.method.takes))
             shared = {"prompt": prompt} if reads[number] else {}
+            shared |= {"negative_prompt": negative_prompt} if away[number] else {}
             shared |= {"label": label} if label is not None and knows[number] else {}
             conditions, chosen = request(stage.trained, count, {**shared, **each}, whole=False)
             cond |= {key if key == "label" else f"{number}/{key}": value for key, value in conditions.items()}
@@ -259,42 +262,3 @@ def load_cascade(
     """
     first = load(base, step=step, ema=ema, devices=devices)
     return Cascade(first, *(load(workdir, ema=ema, devices=devices) for workdir in upsamplers))
-
-
-def _check_fit(name: str, before: Model, after: Model) -> None:
-    """Raise `ConfigError` unless a stage, called `name`, enlarges what the one before it draws."""
-    small = enlarged(after.method.takes)
-    require(small is not None, f"{name} is no super-resolution model: it is given no small image.")
-    assert small is not None
-    require(
-        (small.shape, small.values) == (before.spec.shape, before.spec.levels),
-        f"{name} enlarges images of {_described(small.shape, small.values)}; those drawn before it are "
-        f"{_described(before.spec.shape, before.spec.levels)}.",
-    )
-    require(before.mesh == after.mesh, f"{name} is on other devices than the stage before it; load both on the same.")
-
-
-def _check_own(name: str, choices: Mapping[str, Any], small: Condition | None) -> None:
-    """Raise `ConfigError` for what is not a stage's own to choose."""
-    reasons = {"frames": "a cascade draws no films", "label": "it is the same for all stages"}
-    reasons["batch"] = reasons["label"]
-    if small is not None:
-        reasons[small.name] = "it is what the stage before draws"
-    for key, reason in reasons.items():
-        require(key not in choices, f"{key} is given for {name}; {reason}.")
-
-
-def _guided(choices: Mapping[str, Any], by: Callable[[Any], int]) -> bool:
-    """Whether a guide among the choices reads captions (by `context`), or knows classes (by `classes`)."""
-    return any(by(guide.method.takes) for guide, _ in guide_pairs(choices.get("guides", ())))
-
-
-def _described(shape: tuple[int, ...], levels: int) -> str:
-    return f"{'x'.join(map(str, shape))} with {levels} levels"
-
-
-def _name(number: int, stages: int) -> str:
-    """What a stage is called in messages."""
-    if not number:
-        return "the base"
-    return "the upsampler" if stages == 2 else f"upsampler {number}"

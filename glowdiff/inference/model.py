@@ -28,13 +28,15 @@ class Model:
     `model.method` holds pure functions for a `jit` or `vmap` of your own; they take `model.variables`. Images are uint8
     [N, H, W, C] with values 0 ... `model.spec.levels` - 1.
 
-    Choices of a call are keywords: `prompt` (a caption for all, or one for each), the conditions that the model takes,
-    and options of samples. Conditions are `label` (one class for all, int [n], or "none" for models that can do
-    without; left out: drawn), images to enlarge, `image` and `mask` to inpaint (what is not 0 is painted anew; any
-    diffusion model can, those trained for it better), and `source` with `strength` to vary an image (SDEdit): integers
-    [n, H, W, C], or one for all. Options are the fields of `glowdiff.config.options.SampleOptions`, as in the
-    configuration's `sampling` section; left out: as configured; names and steps compile once each, numbers never.
-    `guides` are pairs of a classifier or CLIP and how strongly it pulls the samples towards their label or prompt.
+    Choices of a call are keywords: `prompt` (a caption for all, or one for each), `negative_prompt` (likewise: what
+    `guidance_scale` leads away from), `long_prompts` (whether those beyond the context are read in chunks of it), the
+    conditions that the model takes, and options of samples. Conditions are `label` (one class for all, int [n], or
+    "none" for models that can do without; left out: drawn), images to enlarge, `image` and `mask` to inpaint (what is
+    not 0 is painted anew; any diffusion model can, those trained for it better), and `source` with `strength` to vary
+    an image (SDEdit): integers [n, H, W, C], or one for all. Options are the fields of
+    `glowdiff.config.options.SampleOptions`, as in the configuration's `sampling` section; left out: as configured;
+    names and steps compile once each, numbers never. `guides` are pairs of a classifier or CLIP and how strongly it
+    pulls the samples towards their label or prompt.
 
     Attributes:
       method: the pure functions.

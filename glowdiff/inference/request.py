@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from glowdiff.config.options import SampleOptions, changed
 from glowdiff.errors import ConfigError, did_you_mean, require, shown
-from glowdiff.inference.checks import as_array, check_texts
+from glowdiff.inference.checks import as_array, check_switch, check_texts
 from glowdiff.inference.guide import as_guide, guide_pairs
 from glowdiff.method import Condition, context, row
-from glowdiff.text.tokenizer import Tokenizer
+from glowdiff.text.tokenizer import Tokenizer, TooLongError
 from glowdiff.trained import Trained
 
 # Words of callers that become conditions: captions are read, and a mask says what is painted anew, not what is known.
-WORDS = ("prompt", "image", "mask")
+WORDS = ("prompt", "negative_prompt", "long_prompts", "image", "mask")
 _CALLED = {"known": "image", "known_mask": "mask"}  # conditions, as callers know them
 
 
@@ -33,8 +34,8 @@ def request(model: Trained, n: int, choices: Mapping[str, Any], *, drawn: bool =
     Args:
       model: of which they are asked.
       n: how many images.
-      choices: by name: `prompt`, `image` and `mask`, the conditions that the model takes, `guides` (pairs of a model
-        and its scale), and options of samples.
+      choices: by name: `prompt` and `negative_prompt`, `long_prompts`, `image` and `mask`, the conditions that the
+        model takes, `guides` (pairs of a model and its scale), and options of samples.
       drawn: a label that is not given is drawn; else a class-conditional model must be given one.
       whole: what the model cannot do without must be given; else it is made of images.
 
@@ -47,7 +48,9 @@ def request(model: Trained, n: int, choices: Mapping[str, Any], *, drawn: bool =
     # A label is taken for what guides towards it, too.
     takes = tuple(each for each in model.method.takes if not each.derived)
     takes += tuple(each for guide in guides for each in guide.takes if not each.shape and not row(takes, each.name))
-    captions = _captions(model, [guide for guide, _ in guiding], values.pop("prompt", None), n)
+    long = _long(model, values.pop("long_prompts", False))
+    captions = _captions(model, [guide for guide, _ in guiding], values.pop("prompt", None), n, long)
+    negative = values.pop("negative_prompt", None)
     values |= _known(values, n) | ({"guides": guides} if guides else {})
     conditions = {each: values.pop(each.name) for each in takes if each.name in values}
     used = model.method.draws.options if model.method.draws else ()
@@ -59,7 +62,8 @@ def request(model: Trained, n: int, choices: Mapping[str, Any], *, drawn: bool =
     _check_together(cond, values, guides, takes, drawn)
     options = changed(model.config.sampling, used, values)
     model.config.model.check_sampling(options, "")
-    return Request(cond, options)
+    cond |= _negative(model, negative, options, n, long)
+    return Request(_as_long(cond) if long else cond, options)
 
 
 def check(each: Condition, value: Any, n: int) -> np.ndarray:
@@ -102,22 +106,51 @@ def check(each: Condition, value: Any, n: int) -> np.ndarray:
     return array.astype(each.dtype)
 
 
+def check_negative(takes: Sequence[Condition], options: SampleOptions, prompt: Any) -> None:
+    """Raise `ConfigError` for a negative prompt that nothing would look at.
+
+    Args:
+      takes: what the model is told.
+      options: of the samples.
+      prompt: the negative one; None: there is none.
+    """
+    if prompt is None:
+        return
+    given = "negative_prompt is given, but"
+    require(context(takes) > 0, f"{given} this model reads no captions (model.text.name is none).")
+    require(
+        row(takes, "negative_tokens") is not None,
+        f"{given} this model has never been without captions (model.caption_dropout is 0), so there is no guidance "
+        "that could lead away from one.",
+    )
+    require(
+        options.guidance_scale is not None,
+        f"{given} guidance_scale is not: guidance leads away from the one, to the prompt. Give a scale above 1.",
+    )
+
+
 def read_captions(
-    tokenizer: Tokenizer, prompt: str | Sequence[str] | None, n: int, length: int
+    tokenizer: Tokenizer,
+    prompt: str | Sequence[str] | None,
+    n: int,
+    length: int,
+    name: str = "prompt",
+    *,
+    long: bool = False,
 ) -> dict[str, np.ndarray]:
-    """`tokens` and `mask` [n, length] of one prompt for all, n of them, or none at all.
+    """`tokens` and `mask` [n, length] of one prompt for all, n of them, or none at all; of `long` ones [n, k length].
 
     Raises:
       ConfigError: there is another number of them, one is no text, or too long.
     """
-    prompts = check_texts("prompt", "" if prompt is None else prompt)
+    prompts = check_texts(name, "" if prompt is None else prompt)
     prompts = prompts * n if prompt is None or isinstance(prompt, str) else prompts
-    require(len(prompts) == n, f"prompt holds {len(prompts)} captions for {n} images.")
-    tokens, mask = tokenizer.encode(prompts, length)
+    require(len(prompts) == n, f"{name} holds {len(prompts)} captions for {n} images.")
+    tokens, mask = (tokenizer.encode_long if long else tokenizer.encode)(prompts, length)
     return {"tokens": tokens, "mask": mask & np.array([bool(text.strip()) for text in prompts])[:, None]}
 
 
-def _captions(model: Trained, guides: Iterable[Trained], prompt: Any, n: int) -> dict[str, np.ndarray]:
+def _captions(model: Trained, guides: Iterable[Trained], prompt: Any, n: int, long: bool) -> dict[str, np.ndarray]:
     """Captions as the model and its guides read them; those of guides under names of their own."""
     cond: dict[str, np.ndarray] = {}
     for reader, prefix in ((model, ""), *((guide, f"{guide.config.method}_") for guide in guides)):
@@ -125,12 +158,59 @@ def _captions(model: Trained, guides: Iterable[Trained], prompt: Any, n: int) ->
         if length:
             require(prompt is not None or not prefix, f"a {reader.config.method} guides towards a prompt: give one.")
             assert reader.tokenizer is not None
-            captions = read_captions(reader.tokenizer, prompt, n, length)
+            with _hinting(reader, prefix):
+                captions = read_captions(reader.tokenizer, prompt, n, length, long=long and not prefix)
             cond |= {f"{prefix}{name}": array for name, array in captions.items()}
     require(
         prompt is None or bool(cond), "prompt is given, but this model reads no captions (model.text.name is none)."
     )
     return cond
+
+
+def _negative(model: Trained, prompt: Any, options: SampleOptions, n: int, long: bool) -> dict[str, np.ndarray]:
+    """What classifier-free guidance leads away from in words, if there is any; without a prompt, from no caption.
+
+    That is told too, so that a negative prompt compiles nothing.
+    """
+    takes = model.method.takes
+    check_negative(takes, options, prompt)
+    if options.guidance_scale is None or row(takes, "negative_tokens") is None:
+        return {}
+    assert model.tokenizer is not None
+    with _hinting(model):
+        captions = read_captions(model.tokenizer, prompt, n, context(takes), "negative_prompt", long=long)
+    return {f"negative_{name}": array for name, array in captions.items()}
+
+
+@contextlib.contextmanager
+def _hinting(reader: Trained, prefix: str = "") -> Iterator[None]:
+    """Says of a prompt that is too long that it may be read in chunks, if it may."""
+    try:
+        yield
+    except TooLongError as error:
+        if prefix or not reader.config.model.captions.chunks:
+            raise
+        raise ConfigError(f"{error} Or have it read in chunks: long_prompts (--long_prompts).") from error
+
+
+def _long(model: Trained, value: Any) -> bool:
+    """Whether prompts may go on beyond the context; a `ConfigError` if the model cannot read them."""
+    check_switch("long_prompts", value)
+    captions = model.config.model.captions
+    require(
+        not value or (captions is not None and captions.chunks),
+        "long_prompts is on, but this model reads one context of tokens at most; those whose model.text.name is clip "
+        "read several.",
+    )
+    return bool(value)
+
+
+def _as_long(cond: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Conditions whose prompts and negative prompts are of as many chunks: the last ones of the shorter are empty."""
+    names = [f"{prefix}{name}" for prefix in ("", "negative_") for name in ("tokens", "mask")]
+    length = max(cond[name].shape[1] for name in names if name in cond)
+    filled = {name: [(0, 0), (0, length - cond[name].shape[1])] for name in names if name in cond}
+    return {**cond, **{name: np.pad(cond[name], widths) for name, widths in filled.items()}}
 
 
 def _known(values: dict[str, Any], n: int) -> dict[str, Any]:

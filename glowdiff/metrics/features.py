@@ -70,27 +70,30 @@ def observer(network: Features, mesh: Mesh, names: Sequence[str], prepare: str |
     def seen(variables: Variables, images: jax.Array) -> dict[str, jax.Array]:
         return network.images(variables, network.prepare[prepare](images))
 
-    return _observer(seen, "image", mesh, names)
+    return _observer(seen, ("image",), mesh, names)
 
 
 def reader(network: Features, mesh: Mesh, names: Sequence[str] = ("text",)) -> Observer:
-    """As `observer`, of captions, by a network that reads them; batches hold "tokens", int32 [b, L].
+    """As `observer`, of captions, by a network that reads them.
+
+    Batches hold "tokens", int32 [b, L], and "tokens_mask", bool [b, L], in place of images.
 
     Raises:
       ConfigError: the network reads none.
     """
     if network.texts is None:
         raise ConfigError("this network reads no captions; CLIP does (glowdiff.importers.clip_vit).")
-    return _observer(network.texts, "tokens", mesh, names)
+    return _observer(network.texts, ("tokens", "tokens_mask"), mesh, names)
 
 
 def _observer(
-    function: Callable[[Variables, jax.Array], dict[str, jax.Array]], key: str, mesh: Mesh, names: Sequence[str]
+    function: Callable[..., dict[str, jax.Array]], keys: Sequence[str], mesh: Mesh, names: Sequence[str]
 ) -> Observer:
-    """Of what batches hold under `key`."""
+    """Of what batches hold under `keys`, the arguments of the function behind the variables."""
 
     def run(variables: Variables, batch: Mapping[str, jax.Array]) -> tuple[dict[str, jax.Array], Any]:
-        found = function(jax.lax.with_sharding_constraint(variables, replicated(mesh)), batch[key])
+        arguments = (batch[key] for key in keys)
+        found = function(jax.lax.with_sharding_constraint(variables, replicated(mesh)), *arguments)
         for name in names:
             require_choice("feature", name, found)
         chosen = {name: found[name] for name in names}
@@ -101,7 +104,7 @@ def _observer(
 
     def observe(variables: Variables, batches: Batches) -> Iterator[Seen]:
         lost, count = [np.zeros(0, int)], 0
-        kept = ({name: np.asarray(batch[name]) for name in (key, "index", "mask")} for batch in batches)
+        kept = ({name: np.asarray(batch[name]) for name in (*keys, "index", "mask")} for batch in batches)
         for batch, (features, (wrong, real)) in _one_ahead(
             lambda each: compiled(variables, put_batch(each, mesh)), kept
         ):

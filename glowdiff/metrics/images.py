@@ -15,6 +15,7 @@ from glowdiff.archives import Archive, open_npz
 from glowdiff.config.sections import DataConfig
 from glowdiff.data import dataset as datasets
 from glowdiff.data.batches import eval_batches
+from glowdiff.data.dataset import Dataset
 from glowdiff.data.sources import Memory, Source
 from glowdiff.errors import require, shown
 from glowdiff.metrics.features import array_batches
@@ -28,6 +29,13 @@ _GRAY, _COLOURS = 1, 3  # channels
 Batch = Mapping[str, Any]  # {"image": uint8 [b, H, W, 3], "index", "mask"}, this process's rows
 
 
+class Captions(NamedTuple):
+    """What images were to show, in words."""
+
+    name: str  # in the names of figures
+    texts: Sequence[str]  # of each image, in order
+
+
 class Images(NamedTuple):
     """Any number of images of one size."""
 
@@ -37,6 +45,7 @@ class Images(NamedTuple):
     shape: tuple[int, int]  # height and width
     batches: Callable[[int], Iterator[Batch]]  # (images of a batch) -> all of them, once, the last batch filled up
     identity: Any = None  # JSON that is another one for other images; None: nobody knows
+    captions: Captions | None = None
 
 
 def as_colours(images: np.ndarray, levels: int) -> np.ndarray:
@@ -50,7 +59,7 @@ def check_channels(what: str, channels: int) -> None:
     require(channels in (_GRAY, _COLOURS), f"{what} has {channels} channels; pictures are measured, of 1 or 3.")
 
 
-def of_file(path: Path, mesh: Mesh, key: str, limit: int | None = None) -> Images:
+def of_file(path: Path, mesh: Mesh, key: str, limit: int | None = None, *, captioned: bool = False) -> Images:
     """The images `arr_0` of an .npz file, with `levels` if they are not 256; what else it holds does not matter.
 
     Args:
@@ -58,6 +67,7 @@ def of_file(path: Path, mesh: Mesh, key: str, limit: int | None = None) -> Image
       mesh: the devices that measure.
       key: the flag that names the file, for messages.
       limit: only so many, the first ones.
+      captioned: with `prompts` for captions, as `sample.py` writes them, if there are any.
 
     Raises:
       ConfigError: the file cannot be read, or holds no such images.
@@ -71,12 +81,17 @@ def of_file(path: Path, mesh: Mesh, key: str, limit: int | None = None) -> Image
         )
         check_channels(f"{key} is {path}, whose arr_0", header.shape[-1])
         levels, images = _levels(path, arrays, key), arrays["arr_0"]
+        prompts = arrays["prompts"] if captioned and "prompts" in arrays else np.zeros(0)
     require(images.max() < levels, f"{key} is {path}, whose levels are {levels}, but a pixel is {images.max()}.")
     count, height, width, _ = images.shape
     spec = DataSpec(path.stem, (height, width, images.shape[-1]), levels, 0, count)
     status = path.stat()
     found = _of_source(Memory(images), spec, mesh, path.stem, str(path), limit)
-    return found._replace(identity=[str(path.resolve()), status.st_size, status.st_mtime_ns, found.number])
+    there = prompts.shape == (count,) and prompts.dtype.kind == "U"
+    return found._replace(
+        identity=[str(path.resolve()), status.st_size, status.st_mtime_ns, found.number],
+        captions=Captions(path.stem, [str(prompt) for prompt in prompts[: found.number]]) if there else None,
+    )
 
 
 def of_data(
@@ -85,8 +100,10 @@ def of_data(
     key: str,
     *,
     whole: bool = False,
-    test: bool = False,
+    tested: bool = False,
+    captioned: bool = False,
     limit: int | None = None,
+    loaded: Dataset | None = None,
 ) -> Images:
     """The training split of a data set, not augmented; or the test split, or all of its images.
 
@@ -95,22 +112,29 @@ def of_data(
       mesh: the devices that measure.
       key: the flag that names it, for messages.
       whole: the test split too.
-      test: the test split alone.
+      tested: the test split alone.
+      captioned: with captions, if it has any.
       limit: only so many, the first ones.
+      loaded: the data set, if it is in memory already; None: it is read.
 
     Raises:
       ConfigError: it cannot be read, or holds no pictures.
     """
-    spec, train, test_split = datasets.load(config)
+    spec, train, test = loaded or datasets.load(config)
     check_channels(f"{key} is {config.path or config.name}, which", spec.shape[-1])
-    source, what = (test_split, "test split") if test else (train, "training split")
+    source, what = (test, "test split") if tested else (train, "training split")
     if whole:
-        source, what = _Both(train, test_split), "all images"
+        source, what = _Both(train, test), "all images"
     name = Path(config.path).expanduser().resolve().stem if config.path else config.name.replace("/", "_")
     about = f"{config.path or config.name}, {what}"
-    images = _of_source(source, spec, mesh, name if whole else f"{name}_{'test' if test else 'train'}", about, limit)
+    named = name if whole else f"{name}_{'test' if tested else 'train'}"
+    images = _of_source(source, spec, mesh, named, about, limit)
     facts = dataclasses.asdict(dataclasses.replace(config, flip=False, shift=0, max_bad=0.0, latents=None))
-    return images._replace(identity=[facts, _place(config), what, images.number])
+    captions = list(source.captions or ())[: images.number] if captioned and spec.captions else None
+    return images._replace(
+        identity=[facts, _place(config), what, images.number],
+        captions=Captions(images.name, captions) if captions else None,
+    )
 
 
 def _of_source(source: Source, spec: DataSpec, mesh: Mesh, name: str, about: str, limit: int | None) -> Images:
@@ -122,7 +146,7 @@ def _of_source(source: Source, spec: DataSpec, mesh: Mesh, name: str, about: str
             found = array_batches(size, mesh, image=source.images[:count])
         else:
             shares = {"process_index": jax.process_index(), "process_count": jax.process_count()}
-            found = eval_batches(datasets.Dataset(spec, source, source), batch=size, limit=count, **shares)
+            found = eval_batches(Dataset(spec, source, source), batch=size, limit=count, **shares)
         for batch in found:
             yield {**batch, "image": as_colours(batch["image"], spec.levels)}
 
@@ -146,10 +170,12 @@ class Pixels(Sequence[np.ndarray]):
 class _Both:
     """Two splits, one after the other."""
 
-    captions = None
-
     def __init__(self, first: Source, second: Source) -> None:
         self._first, self._second = first, second
+
+    @property
+    def captions(self) -> list[str]:
+        return [*(self._first.captions or ()), *(self._second.captions or ())]
 
     def __len__(self) -> int:
         return len(self._first) + len(self._second)

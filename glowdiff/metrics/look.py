@@ -3,34 +3,41 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from glowdiff.data.progress import counted
-from glowdiff.metrics.features import Batches, collected, observer
+from glowdiff.errors import ConfigError, require
+from glowdiff.metrics.features import Batches, array_batches, collected, gathered, observer, reader
 from glowdiff.metrics.figures import Measured, Needs
 from glowdiff.metrics.images import Images
-from glowdiff.networks.feature_networks import FeatureNetwork
 from glowdiff.trained import Trained
 
 KEPT = 50_000  # images of a set of which features are kept; mean and covariance are of all
+
+
+class Network(NamedTuple):
+    """A network that measures."""
+
+    part: Trained
+    name: str  # in the names of figures
 
 
 class Look:
     """A network that looks at images, compiled once for all sets of one size.
 
     Attributes:
-      network: the section that describes it.
       prepare: how images become what it takes.
       mesh: the devices.
       batch: images at a time, a multiple of the devices.
     """
 
     def __init__(self, part: Trained, names: Sequence[str], prepare: str | None, batch: int) -> None:
-        """Of a feature network.
+        """Of a network with `features`.
 
         Args:
           part: the network.
@@ -43,38 +50,71 @@ class Look:
         """
         features = part.method.features
         assert features is not None
-        self.network: FeatureNetwork = part.config.model.network
         self.prepare, self.mesh = prepare or next(iter(features.prepare)), part.mesh
-        self._features, self._part, self.batch = features, part, -(-batch // part.mesh.size) * part.mesh.size
+        self.batch = -(-batch // part.mesh.size) * part.mesh.size
+        self._features, self._part = features, part
         self._observe = observer(features, part.mesh, names, self.prepare)
+        self._read: dict[tuple[str, ...], np.ndarray] = {}  # what was read last, by captions
+
+    @property
+    def main(self) -> str:
+        """The feature in which distances are measured."""
+        return self._features.main
 
     def __call__(self, images: Images, needs: Needs, what: str, batches: Batches | None = None) -> Measured:
         """What is seen; every process must call it.
 
         Args:
-          images: the set.
+          images: the set; with captions, if these are to be read.
           needs: what is wanted.
           what: said of it to the person who waits.
           batches: of the set, if they have been begun.
 
         Raises:
-          ConfigError: some features are not finite.
+          ConfigError: some features are not finite, or the network does not take images of that size.
         """
+        self.check_size(images)
         batches = self.batches(images) if batches is None else batches
         if jax.process_index() == 0:
             batches = counted(batches, f"{what}, in batches of {self.batch}", -(-images.number // self.batch))
         seen = self._observe(self._part.variables, batches)
         found = collected(seen, needs.gaussians, needs.features, lambda numbers: evenly(numbers, images.number))
         features = {name: rows.reshape(len(rows), -1) for name, rows in found.features.items()}
-        return Measured({name: total.gaussian() for name, total in found.moments.items()}, features)
+        captions = None
+        if needs.captions:
+            assert images.captions is not None
+            captions = self.read(images.captions.texts)[evenly(np.arange(images.number), images.number)]
+        return Measured({name: total.gaussian() for name, total in found.moments.items()}, features, captions)
 
     def batches(self, images: Images) -> Iterator[Any]:
         """The batches of a set."""
         return images.batches(self.batch)
 
+    def read(self, captions: Sequence[str]) -> np.ndarray:
+        """What the network reads in captions, [N, E], each of them once; every process must call it.
+
+        Raises:
+          ConfigError: it has no vocabulary.
+        """
+        different = tuple(dict.fromkeys(captions))
+        if different not in self._read:
+            self._read = {different: self._texts(different)}
+        rows = {caption: row for row, caption in enumerate(different)}
+        return self._read[different][[rows[caption] for caption in captions]]
+
+    def check_size(self, images: Images) -> None:
+        """Raise `ConfigError` if the network takes images of one size alone, and these have another one."""
+        side = self._features.side
+        height, width = images.shape
+        require(
+            self._features.resizes or images.shape == (side, side),
+            f"{images.about} has images of {height}x{width} pixels, but the network takes images of {side}x{side} "
+            "alone; it was trained on these, and resizing would be measured too.",
+        )
+
     def width(self, name: str) -> int:
         """Numbers of a feature of one image."""
-        picture = jax.ShapeDtypeStruct((1, self.network.side, self.network.side, 3), np.uint8)
+        picture = jax.ShapeDtypeStruct((1, self._features.side, self._features.side, 3), np.uint8)
 
         def seen(variables: Any, images: jax.Array) -> dict[str, jax.Array]:
             return self._features.images(variables, self._features.prepare[self.prepare](images))
@@ -83,10 +123,30 @@ class Look:
 
     def identity(self) -> list[Any]:
         """JSON that is another one for other weights, or another way to prepare images."""
-        digest = hashlib.sha256()
-        for leaf in jax.tree.leaves(self._part.variables):
-            digest.update(np.asarray(leaf).tobytes())
-        return [vars(self.network), self.prepare, digest.hexdigest()]
+        return [vars(self._part.config.model.network), self.prepare, digest(self._part)]
+
+    def _texts(self, captions: Sequence[str]) -> np.ndarray:
+        section, tokenizer = self._part.config.model.captions, self._part.tokenizer
+        if section is None or tokenizer is None:
+            raise ConfigError("the network that measures reads no captions; CLIP does.")
+        (tokens, mask), cut = tokenizer.encode_cut(captions, section.context)
+        if cut and jax.process_index() == 0:
+            print(
+                f"{cut:,} of the {len(captions):,} captions have more than {section.context} tokens; of these no more "
+                "is read.",
+                file=sys.stderr,
+            )
+        batch = min(self.batch, -(-len(captions) // self.mesh.size) * self.mesh.size)
+        batches = array_batches(batch, self.mesh, tokens=tokens, tokens_mask=mask)
+        return gathered(reader(self._features, self.mesh)(self._part.variables, batches))["text"]
+
+
+def digest(part: Trained) -> str:
+    """Of a network's weights: another one for other weights."""
+    found = hashlib.sha256()
+    for leaf in jax.tree.leaves(part.variables):
+        found.update(np.asarray(leaf).tobytes())
+    return found.hexdigest()
 
 
 def evenly(numbers: np.ndarray, count: int, most: int = KEPT) -> np.ndarray:

@@ -144,7 +144,7 @@ def _shift(features: np.ndarray) -> np.ndarray:
 
 
 def _points(features: np.ndarray, shift: np.ndarray, radii: np.ndarray | None = None) -> _Points:
-    features = features.astype(np.float32) - shift
+    features = np.subtract(features, shift, dtype=np.float32)
     squares = np.einsum("nd,nd->n", features, features)
     return _Points(features, squares, np.zeros(len(features), np.float32) if radii is None else radii)
 

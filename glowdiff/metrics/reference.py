@@ -11,17 +11,17 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 
 from glowdiff.archives import open_npz
 from glowdiff.errors import ConfigError, require
 from glowdiff.files import write_whole
 from glowdiff.metrics import images as image_sets
 from glowdiff.metrics import statistics
-from glowdiff.metrics.figures import Measured, Needs
+from glowdiff.metrics.figures import FEATURES, GAUSSIAN, Measured, Needs
 from glowdiff.metrics.images import Images
 from glowdiff.metrics.look import Look
 from glowdiff.metrics.moments import Gaussian
+from glowdiff.workdir.agreement import everywhere
 
 SUFFIXES = {"spatial": "_s"}  # behind `mu` and `sigma` in files; of other features none
 _CONTENT = "an .npz file of images (arr_0) or of statistics (mu, sigma)"
@@ -67,6 +67,11 @@ def of_file(path: Path, needs: Needs, look: Look) -> Reference:
     return Reference(path.stem, images, gaussians, f"{path}, {' and '.join(what)}")
 
 
+def of_images(images: Images) -> Reference:
+    """A reference of which the images are all that is known."""
+    return Reference(images.name, images, {}, f"{images.about}, {images.number:,} images")
+
+
 def measured(reference: Reference, needs: Needs, look: Look, folder: Path) -> Measured:
     """What is needed of a reference: read, or looked at and kept in `folder`; every process must call it.
 
@@ -76,8 +81,8 @@ def measured(reference: Reference, needs: Needs, look: Look, folder: Path) -> Me
     Raises:
       ConfigError: features of some images are not finite.
     """
-    asked = [("gaussian", name) for name in needs.gaussians if name not in reference.gaussians]
-    asked += [("features", name) for name in needs.features]
+    asked = [(GAUSSIAN, name) for name in needs.gaussians if name not in reference.gaussians]
+    asked += [(FEATURES, name) for name in needs.features]
     if not asked:
         return Measured(reference.gaussians, {})
     assert reference.images is not None
@@ -85,17 +90,17 @@ def measured(reference: Reference, needs: Needs, look: Look, folder: Path) -> Me
     key = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
     files = {each: folder / key / f"{each[1]}_{each[0]}.npz" for each in asked}
     kept = {each: _read(file, each[0], look.width(each[1])) for each, file in files.items()}
-    if not _everywhere(all(found is not None for found in kept.values())):
-        rest = Needs(*(tuple(name for kind, name in asked if kind == wanted) for wanted in ("gaussian", "features")))
-        seen = look(reference.images, rest, "looking at the reference")
-        kept = {each: (seen.gaussians if each[0] == "gaussian" else seen.features)[each[1]] for each in asked}
+    if not everywhere(all(found is not None for found in kept.values())):
+        gaussians, features = (tuple(name for kind, name in asked if kind == wanted) for wanted in (GAUSSIAN, FEATURES))
+        seen = look(reference.images, Needs(gaussians, features), "looking at the reference")
+        kept = {each: (seen.gaussians if each[0] == GAUSSIAN else seen.features)[each[1]] for each in asked}
         if jax.process_index() == 0:
             for each, file in files.items():
                 _WRITE[each[0]](file, kept[each])
-    found: dict[str, dict[str, Any]] = {"gaussian": dict(reference.gaussians), "features": {}}
+    found: dict[str, dict[str, Any]] = {GAUSSIAN: dict(reference.gaussians), FEATURES: {}}
     for (kind, name), value in kept.items():
         found[kind][name] = value
-    return Measured(found["gaussian"], found["features"])
+    return Measured(found[GAUSSIAN], found[FEATURES])
 
 
 def _read(file: Path, kind: str, width: int) -> Any:
@@ -103,7 +108,7 @@ def _read(file: Path, kind: str, width: int) -> Any:
     if not file.exists():
         return None
     try:
-        if kind == "gaussian":
+        if kind == GAUSSIAN:
             return statistics.read(file, width)
         with open_npz(file, "what is kept of the reference", "features", "it") as arrays:
             return arrays["features"]
@@ -117,11 +122,4 @@ def _write_features(file: Path, features: np.ndarray) -> None:
     write_whole(file, content.getvalue())
 
 
-_WRITE: dict[str, Callable[[Path, Any], None]] = {"gaussian": statistics.write, "features": _write_features}
-
-
-def _everywhere(here: bool) -> bool:
-    """Whether it is so in all processes."""
-    if jax.process_count() == 1:
-        return here
-    return bool(np.asarray(multihost_utils.process_allgather(np.asarray(here))).all())
+_WRITE: dict[str, Callable[[Path, Any], None]] = {GAUSSIAN: statistics.write, FEATURES: _write_features}

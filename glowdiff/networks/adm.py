@@ -12,7 +12,7 @@ from glowdiff.config.numbers import listed
 from glowdiff.config.parts import Part
 from glowdiff.errors import require, require_choice
 from glowdiff.method import Condition, row
-from glowdiff.networks.captions import Captions
+from glowdiff.networks.captions import Captions, CLIPText
 from glowdiff.networks.classifier import POOLS, Classifier
 from glowdiff.networks.plan import check_sides, check_unet, default_channel_mult
 from glowdiff.networks.text_unet import TextUNet
@@ -112,8 +112,16 @@ class ADM(Levels):
           text: how captions are read.
           dtype: of its arithmetic.
           platform: what it is compiled for; None: anything.
+
+        Raises:
+          ConfigError: captions are not read as GLIDE reads them.
         """
         takes = tuple(takes)
+        require(
+            not isinstance(text, CLIPText),
+            f"model.network.name is {self.name!r}, which reads captions by model.text.name=glide; model.network.name="
+            "ldm reads them by clip as well.",
+        )
         label = row(takes, "label")
         shape = {
             "out_channels": out_channels,
@@ -154,5 +162,4 @@ class ADMClassifier(Levels):
         return Classifier(out_channels=len(spec.classes), pool=self.pool, **arguments)
 
 
-DENOISERS = {"adm": ADM}
 CLASSIFIERS = {"adm": ADMClassifier}

@@ -87,7 +87,7 @@ class Backbone(nn.Module):
                 name = f"input_blocks_{len(seen)}"
                 h = self.residual(f"{name}_res", h, emb, train, channels)
                 if attention:
-                    h = self.attend(f"{name}_attention", h, context)
+                    h = self.attend(f"{name}_attention", h, context, level)
                 seen.append(h)
             if level < len(levels) - 1:
                 h = self.halve(f"input_blocks_{len(seen)}_down", h, emb, train)
@@ -114,8 +114,9 @@ class Backbone(nn.Module):
         kinds = (self.dtype, self.param_dtype)
         return block(channels, self.adagn, self.dropout, resample, *kinds, name=name)(h, emb, train)
 
-    def attend(self, name: str, h: jax.Array, context: jax.Array | None = None) -> jax.Array:
-        """An attention block."""
+    def attend(self, name: str, h: jax.Array, context: jax.Array | None = None, level: int | None = None) -> jax.Array:
+        """An attention block; `level` is its number, None that of the middle, and no matter here."""
+        del level
         heads = h.shape[-1] // self.head_channels if self.head_channels else self.heads
         block = in_order(remat(AttentionBlock, self.remat))
         return block(heads, self.new_order, self.platform, self.dtype, self.param_dtype, name=name)(h, context)

@@ -27,10 +27,10 @@ def group_norm(dtype: Any, param_dtype: Any, name: str, epsilon: float = 1e-5) -
     return GroupNorm(GROUPS, epsilon, dtype=wide, param_dtype=param_dtype, name=name)
 
 
-def dense(features: int, dtype: Any, param_dtype: Any, name: str, zero: bool = False) -> nn.Dense:
+def dense(features: int, dtype: Any, param_dtype: Any, name: str, zero: bool = False, bias: bool = True) -> nn.Dense:
     """A linear layer."""
     init = _zeros if zero else _kernel
-    return nn.Dense(features, dtype=dtype, param_dtype=param_dtype, kernel_init=init, name=name)
+    return nn.Dense(features, use_bias=bias, dtype=dtype, param_dtype=param_dtype, kernel_init=init, name=name)
 
 
 def conv3x3(

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from glowdiff.networks.clip_text import TextStates
 from glowdiff.networks.transformer import Transformer, layer_norm
 
 _KINDS = {"dtype": jnp.float32, "param_dtype": jnp.float32}
@@ -50,8 +51,8 @@ class CLIPViT(nn.Module):
             self.activation,
         )  # fmt: skip
         self.text_tower = _TextTower(
-            self.context, self.vocab_size, self.text_width, self.text_layers, self.text_heads, self.embedding,
-            self.activation,
+            self.context, self.vocab_size, self.text_width, self.text_layers, self.text_heads, self.activation,
+            embedding=self.embedding,
         )  # fmt: skip
         self.log_scale = self.param("log_scale", nn.initializers.constant(-math.log(0.07)), ())
 
@@ -111,25 +112,15 @@ class _ImageTower(nn.Module):
         return nn.Dense(self.embedding, use_bias=False, kernel_init=init, name="out")(h)
 
 
-class _TextTower(nn.Module):
-    """Tokens of a caption, each of which sees those before it; the end token speaks for all."""
+class _TextTower(TextStates):
+    """A caption; the end token speaks for all."""
 
-    context: int
-    vocab_size: int
-    width: int
-    layers: int
-    heads: int
-    embedding: int
-    activation: str
+    embedding: int = 0
 
     @nn.compact
     def __call__(self, tokens: jax.Array) -> dict[str, jax.Array]:
         """See `CLIPViT.text`."""
-        table = self.param("tokens", nn.initializers.normal(0.02), (self.vocab_size, self.width))
-        positions = self.param("positions", nn.initializers.normal(0.01), (self.context, self.width))
-        h = table[tokens] + positions[None]
-        h = Transformer(self.layers, self.heads, causal=True, activation=self.activation, name="transformer")(h)
-        h = layer_norm(**_KINDS, name="norm_out")(h)
+        h = self.states(tokens)
         end = jnp.take_along_axis(h, tokens.argmax(1)[:, None, None], axis=1)[:, 0]
         init = nn.initializers.normal(self.width**-0.5)
         return {

@@ -59,7 +59,8 @@ def features_method(config: FeaturesConfig, spec: DataSpec, dtype: str, *, platf
         with jax.default_matmul_precision("highest"):
             return module.apply({"params": variables["params"]}, prepared)
 
-    def texts(variables: Variables, tokens: jax.Array) -> dict[str, jax.Array]:
+    def texts(variables: Variables, tokens: jax.Array, mask: jax.Array | None = None) -> dict[str, jax.Array]:
+        del mask  # the end token says where a caption ends
         with jax.default_matmul_precision("highest"):
             return module.apply({"params": variables["params"]}, tokens, method="text")
 
@@ -71,6 +72,8 @@ def features_method(config: FeaturesConfig, spec: DataSpec, dtype: str, *, platf
             f"{config.network.name} measures images as it was published; it is imported, and not trained here."
         )
 
-    compares = distance if network.compares else None
-    features = Features(network.prepare(), images, texts if config.captions else None, compares)
+    features = Features(
+        network.prepare(), images, texts if config.captions else None, network.main, network.side,
+        distance=distance if network.compares else None,
+    )  # fmt: skip
     return Method(init, loss, features=features)

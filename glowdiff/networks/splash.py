@@ -19,6 +19,7 @@ from glowdiff.sharding import BATCH
 _LANES = 128  # of a TPU's registers: blocks of tokens are multiples of them
 _BLOCK = 512  # tokens by which weights are computed at a time: 1 MiB in float32
 _RESIDENT = 2048  # keys and values on the chip at a time
+_SUBLANES = 16  # of a tile in bfloat16: channels of a head are multiples of them, or padded to be
 
 
 def takes(query: jax.Array, key: jax.Array, mesh: Mesh) -> bool:
@@ -28,7 +29,6 @@ def takes(query: jax.Array, key: jax.Array, mesh: Mesh) -> bool:
         query.dtype == jnp.bfloat16
         and tokens % _LANES == 0
         and key.shape[1] % _LANES == 0
-        and channels % 16 == 0  # sublanes of a tile in bfloat16
         and channels <= _LANES
         and batch % mesh.size == 0
     )
@@ -43,10 +43,14 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array, mesh: Mesh) -> ja
       value: likewise.
       mesh: over which the batch is split.
     """
-    kernel = _kernel(query.shape[2], query.shape[1], key.shape[1])
+    kernel, channels = _kernel(query.shape[2], query.shape[1], key.shape[1]), query.shape[-1]
+
+    def padded(array: jax.Array) -> jax.Array:
+        """[B, T, heads, C] -> [B, heads, T, C or a few more]: zeros add nothing to any product."""
+        return jnp.pad(jnp.swapaxes(array, 1, 2), [(0, 0)] * 3 + [(0, -channels % _SUBLANES)])
 
     def on_one_device(*arrays: jax.Array) -> jax.Array:
-        return jnp.swapaxes(jax.vmap(kernel)(*(jnp.swapaxes(array, 1, 2) for array in arrays)), 1, 2)
+        return jnp.swapaxes(jax.vmap(kernel)(*map(padded, arrays))[..., :channels], 1, 2)
 
     # The kernels do not say over which axes their results vary, so that cannot be checked.
     on_all = jax.shard_map(on_one_device, mesh=mesh, in_specs=BATCH, out_specs=BATCH, check_vma=False)

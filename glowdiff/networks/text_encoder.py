@@ -16,7 +16,7 @@ class TextEncoder(nn.Module):
     """Reads captions. Nothing is masked in its attention: padding has embeddings of its own.
 
     Attributes:
-      features: of the one vector that stands for a caption.
+      features: of the one vector that stands for a caption; None: there is none.
       vocab: tokens that there are.
       context: tokens of a caption, padding included.
       width: channels of a token.
@@ -26,7 +26,7 @@ class TextEncoder(nn.Module):
       dtype: of the matrix products. Embeddings, norms, softmax and the last layer are float32, or wider.
     """
 
-    features: int
+    features: int | None
     vocab: int
     context: int
     width: int
@@ -67,5 +67,7 @@ class TextEncoder(nn.Module):
             name="transformer",
         )(h)  # fmt: skip
         text = layer_norm(*kinds, name="norm_out")(h)
+        if self.features is None:
+            return {"text": text}
         emb = dense(self.features, wide, self.param_dtype, "proj_out")(text[:, -1])
         return {"text_emb": emb, "text": text}

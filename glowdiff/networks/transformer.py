@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from glowdiff.networks.attention import attend
 from glowdiff.networks.recomputation import remat
 
 
@@ -55,7 +56,7 @@ class Block(nn.Module):
             dense(c, c**-0.5, name, bias)(h).reshape(b, t, self.heads, -1)
             for name, bias in (("query", True), ("key", self.key_bias), ("value", True))
         )
-        h = jax.nn.dot_product_attention(query, key, value, is_causal=self.causal).reshape(b, t, c)
+        h = attend(query, key, value, causal=self.causal).reshape(b, t, c)
         x = x + dense(c, (2 * c * self.layers) ** -0.5, "proj_out")(h)
         h = layer_norm(**kinds, name="norm_mlp")(x).astype(self.dtype)
         h = ACTIVATIONS[self.activation](dense(4 * c, (2 * c) ** -0.5, "mlp_in")(h))

@@ -104,7 +104,7 @@ class UNet(Backbone):
                     f"{name}_res", parts if in_shards() else jnp.concatenate(parts, -1), emb, train, channels
                 )
                 if attention:
-                    h = self.attend(f"{name}_attention", h, context)
+                    h = self.attend(f"{name}_attention", h, context, level)
                 if level and i == self.res_blocks:
                     h = self.double(f"{name}_up", h, emb, train)
                 block += 1

@@ -16,6 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from glowdiff.config.numbers import CELLS
 from glowdiff.errors import require
+from glowdiff.files import write_whole
 
 ATTRIBUTION_FILE = "ATTRIBUTION.txt"
 PIXELS = 2**28  # of a picture that people look at
@@ -127,8 +128,7 @@ def _enlarged(picture: np.ndarray, least: int) -> Image.Image:
 
 def _write(target: epath.Path, content: bytes, attribution: str) -> None:
     """Write a file, and add `attribution` to the text beside it unless it is there already."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(content)
+    write_whole(target, content)
     if attribution:
         beside = target.parent / ATTRIBUTION_FILE
         text = beside.read_text(encoding="utf-8") if beside.exists() else ""

@@ -14,6 +14,7 @@ import numpy as np
 
 Array = Any  # float64 numpy while tables are made, jax arrays inside a program
 
+DATA = (-1.0, 1.0)  # t and alpha_bar of data without noise
 FIXED = ("fixed_small", "fixed_large")  # variances of p(x_s | x_t) that no network predicts
 
 
@@ -32,8 +33,9 @@ class Level(NamedTuple):
 class Step(NamedTuple):
     """From one level to the next lower one; a `Step` of arrays [K] is a grid.
 
-    Row k of a grid goes from level k to level k - 1, row 0 to data without noise: rows ascend in noise, as timesteps
-    do, and samplers walk them from the last to the first. The posterior is q(x_next | x_now, x_0) (Ho et al., eq. 7).
+    Row k of a grid goes from level k to level k - 1, row 0 to data without noise (unless `make_grid` was given another
+    end): rows ascend in noise, as timesteps do, and samplers walk them from the last to the first. The posterior is
+    q(x_next | x_now, x_0) (Ho et al., eq. 7).
     """
 
     now: Level
@@ -59,17 +61,20 @@ def make_level(t: np.ndarray, alpha_bar: np.ndarray) -> Level:
     )
 
 
-def make_grid(t: np.ndarray, alpha_bar: np.ndarray, variance: str = "fixed_large") -> Step:
+def make_grid(
+    t: np.ndarray, alpha_bar: np.ndarray, variance: str = "fixed_large", end: tuple[float, float] = DATA
+) -> Step:
     """The float64 grid through levels `t` [K], ascending, with the given alpha_bar [K], descending.
 
     Args:
       t: timesteps of training.
       alpha_bar: of each.
       variance: `fixed_small` (that of the posterior) or `fixed_large` (beta, its first entry the posterior's second).
+      end: t and alpha_bar of the level where row 0 leads.
     """
     alpha_bar = np.asarray(alpha_bar, np.float64)
     now = make_level(t, alpha_bar)
-    after = make_level(np.append(-1.0, now.t[:-1]), np.append(1.0, alpha_bar[:-1]))
+    after = make_level(np.append(end[0], now.t[:-1]), np.append(end[1], alpha_bar[:-1]))
     beta = 1 - alpha_bar / after.alpha_bar
     posterior_variance = beta * (1 - after.alpha_bar) / (1 - alpha_bar)
     second = posterior_variance[min(1, len(beta) - 1)] or beta[0]  # a grid of one step has no second entry
@@ -91,8 +96,9 @@ def make_grid(t: np.ndarray, alpha_bar: np.ndarray, variance: str = "fixed_large
 
 def up_to(grid: Step, t: float, alpha_bar: float, variance: str = "fixed_large") -> Step:
     """The float64 grid from timestep `t`, of the given alpha_bar, down along those levels of `grid` that are below."""
-    below = grid.now.t < t
-    return make_grid(np.append(grid.now.t[below], t), np.append(grid.now.alpha_bar[below], alpha_bar), variance)
+    below, end = grid.now.t < t, (float(grid.next.t[0]), float(grid.next.alpha_bar[0]))
+    levels = np.append(grid.now.t[below], t), np.append(grid.now.alpha_bar[below], alpha_bar)
+    return make_grid(*levels, variance, end if end[0] < t else DATA)
 
 
 def as_dtype(tables: Any, dtype: Any) -> Any:

@@ -49,6 +49,10 @@ _LAYOUTS = {
 }
 
 
+class TooLongError(ConfigError):
+    """A caption has more tokens than are read of one."""
+
+
 class Tokens(NamedTuple):
     """N captions in a context of L tokens."""
 
@@ -76,7 +80,7 @@ class Tokenizer:
         """The tokens of captions, int32 in [0, size), and their mask, both [N, context].
 
         Raises:
-          ConfigError: a caption has more tokens than `context`; the message says which words would be lost.
+          TooLongError: a caption has more tokens than `context`; the message says which words would be lost.
         """
         return self._encode(captions, context, refuse=True)[0]
 
@@ -84,9 +88,43 @@ class Tokenizer:
         """As `encode`, but long captions lose their end, as the originals cut them; also how many did."""
         return self._encode(captions, context, refuse=False)
 
-    def _encode(self, captions: Sequence[str], context: int, refuse: bool) -> tuple[Tokens, int]:
+    def shortened(self, caption: str, context: int) -> str:
+        """A caption without the end that does not fit into `context` tokens, for which `encode` would refuse it."""
+        text, room = clean(self.kind, caption), self._room(context)
+        fits = True
+        while len((found := self._library.encode(text, add_special_tokens=False)).ids) > room:
+            text, fits = text[: found.offsets[room][0]].rstrip(), False
+        return caption if fits else text
+
+    def encode_long(self, captions: Sequence[str], context: int) -> Tokens:
+        """As `encode`, but a caption that is too long goes on in a context of its own, [N, k context].
+
+        Each chunk has a start and an end; k is what the longest caption asks for, and the last chunks of shorter ones
+        hold no token.
+        """
+        room = self._room(context)
+        encodings = self._library.encode_batch([clean(self.kind, each) for each in captions], add_special_tokens=False)
+        ids = [encoding.ids for encoding in encodings]
+        chunks = max(1, *(-(-len(each) // room) for each in ids))
+        tokens = np.full((len(captions), chunks, context), self._padding, np.int32)
+        mask = np.zeros(tokens.shape, bool)
+        for row, all_of_it in enumerate(ids):
+            for chunk in range(max(-(-len(all_of_it) // room), int(self._layout.blank_is_framed))):
+                part = self._framed(all_of_it[chunk * room : (chunk + 1) * room])
+                tokens[row, chunk, : len(part)] = part
+                mask[row, chunk, : len(part)] = True
+        return Tokens(tokens.reshape(len(captions), -1), mask.reshape(len(captions), -1))
+
+    def _room(self, context: int) -> int:
         room = context - len(self._frame)
         require(room > 0, f"The context is {context} tokens; it must be at least {len(self._frame) + 1}.")
+        return room
+
+    def _framed(self, ids: list[int]) -> list[int]:
+        return [self._frame[0], *ids, self._frame[1]] if self._frame else ids
+
+    def _encode(self, captions: Sequence[str], context: int, refuse: bool) -> tuple[Tokens, int]:
+        room = self._room(context)
         tokens = np.full((len(captions), context), self._padding, np.int32)
         mask = np.zeros((len(captions), context), bool)
         texts = [clean(self.kind, caption) for caption in captions]
@@ -96,11 +134,11 @@ class Tokenizer:
             if len(ids) > room:
                 if refuse:
                     lost = _words_from(texts[row], encoding.offsets[room][0])
-                    raise ConfigError(self._too_long(captions[row], len(ids), context, lost))
+                    raise TooLongError(self._too_long(captions[row], len(ids), context, lost))
                 cut += 1
                 ids = ids[:room]
-            if self._frame and (ids or self._layout.blank_is_framed):
-                ids = [self._frame[0], *ids, self._frame[1]]
+            if ids or self._layout.blank_is_framed:
+                ids = self._framed(ids)
             tokens[row, : len(ids)] = ids
             mask[row, : len(ids)] = True
         return Tokens(tokens, mask), cut

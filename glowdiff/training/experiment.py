@@ -96,15 +96,16 @@ class Experiment(NamedTuple):
 def build(config: Config, workdir: epath.PathLike | None = None) -> Experiment:
     """Check `config` against its data and the devices, and build what it names.
 
-    A tokenizer that `workdir` or `train.init_from` holds already is the one that reads captions; likewise the
-    copies of frozen models.
+    A tokenizer that `workdir`, `train.init_from` or a frozen text encoder holds already is the one that reads captions;
+    likewise the copies of frozen models.
 
     Raises:
       ConfigError: in the user's words.
     """
     mesh = make_mesh(config.mesh)
     check_batch("train.batch", config.train.batch, config.train.accumulate, mesh)
-    dataset, tokenizer = captioned.load(config, workdir, config.train.init_from, latents=True)
+    text = config.model.frozen().get("text")
+    dataset, tokenizer = captioned.load(config, workdir, config.train.init_from, text, latents=True)
     parts = parts_of(config, workdir)
     latents = None
     if config.data.latents is not None:

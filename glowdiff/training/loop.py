@@ -15,6 +15,7 @@ from glowdiff.data.batches import TrainIterator, eval_batches, train_batches
 from glowdiff.errors import require_choice
 from glowdiff.inference.drawer import Drawer
 from glowdiff.method import conditions_of
+from glowdiff.metrics.look import Network
 from glowdiff.metrics.scores import make_scorer
 from glowdiff.profiling.profiler import Profiler
 from glowdiff.profiling.span import Span
@@ -23,6 +24,7 @@ from glowdiff.training.compilation import EFFORTS, compiled
 from glowdiff.training.experiment import Experiment, build
 from glowdiff.training.feed import Feed
 from glowdiff.training.fine_tune import check_source, start_from
+from glowdiff.training.measuring import Measuring
 from glowdiff.training.optimizer import learning_rate
 from glowdiff.training.preemption import Preemption
 from glowdiff.training.report import Reporter, as_floats, print_table
@@ -43,6 +45,7 @@ def train(
     dry_run: bool = False,
     profile: Span | None = None,
     effort: str | None = None,
+    network: Network | None = None,
 ) -> dict[str, float]:
     """Train `config` in `workdir`, going on where an earlier run of it stopped.
 
@@ -54,6 +57,7 @@ def train(
       dry_run: check everything, print the table, and train nothing.
       profile: steps of which a trace goes to `workdir`/profile, and a table of the heaviest operations to the terminal.
       effort: of the compiler for a fast train step, from O0, which compiles soonest, to O3; None: its default.
+      network: that of `eval.features`, see `glowdiff.importers.feature_network.find`, if there are `eval.metrics`.
 
     Returns:
       The metrics of the last step that was evaluated.
@@ -75,6 +79,7 @@ def train(
             check_source(config.train.init_from)
         experiment = build(config, workdir)
         earlier = workdirs.check_rerun(workdir, config, experiment.dataset.spec)
+        measuring = Measuring(experiment, network) if config.eval.metrics else None
         with contextlib.closing(_batches(experiment)) as batches:
             print_table(experiment, experiment.abstract_state())
             if dry_run:
@@ -87,7 +92,7 @@ def train(
                     experiment.tokenizer.save(workdir)
             keep_parts(config, workdir)
             run = _Run(experiment, workdir, checkpoints, preemption, batches, lock)
-            run.effort = effort
+            run.effort, run.measuring = effort, measuring
             run.say_rates(earlier)
             if profile is None:
                 return run.run()
@@ -123,6 +128,7 @@ class _Run:
         self.checkpoints, self.preemption, self.batches, self.lock = checkpoints, preemption, batches, lock
         self.profiler: Profiler | None = None
         self.effort: str | None = None
+        self.measuring: Measuring | None = None
         self.due: dict[str, float] | None = None  # metrics of the last step, if it was saved before all was shown
         restored = checkpoints.restore_latest(experiment.abstract_state()._asdict())
         if restored is None:
@@ -149,6 +155,8 @@ class _Run:
         """Train; see `train`."""
         last = self.config.train.steps
         try:
+            if self.measuring and (self.due is not None or self.start < last):
+                self.measuring.look_at_reference()
             if self.due is not None:
                 self._show(self.start, self.due)
             if self.start >= last:
@@ -210,7 +218,8 @@ class _Run:
         """What is due after a step. Its line is written before its checkpoint, so that no line is ever missing."""
         config = self.config
         save = stop or final or step % config.train.checkpoint_every == 0
-        shown = self._due(config.eval.every, step) or self._due(config.pictures.every, step)
+        measures = config.eval.metrics_every if self.measuring else None
+        shown = any(self._due(each, step) for each in (config.eval.every, config.pictures.every, measures))
         if not (save or shown or self._due(config.train.log_every, step)):
             return
         values = as_floats(metrics)
@@ -233,7 +242,7 @@ class _Run:
 
     def _show(self, step: int, values: dict[str, float]) -> dict[str, float]:
         """Evaluate, draw and log what is due after `step`; return its metrics."""
-        config, experiment = self.config, self.experiment
+        config, experiment, logged = self.config, self.experiment, values.keys()
         variables = experiment.variables(self.state.variables)
         if config.train.ema_decay:
             variables = {**variables, "params": self.state.ema}
@@ -256,7 +265,12 @@ class _Run:
             if experiment.method.draws and (above := experiment.method.draws.above):
                 drawn = drawn._replace(images=np.concatenate([cond[above], drawn.images], 1))
             self.reporter.picture(step, drawn, experiment.dataset.spec)
-        if any(name.startswith("test_") for name in values) or self._due(config.train.log_every, step):
+        if self.measuring and self.drawer and self._due(config.eval.metrics_every, step):
+            found, lost = self.measuring(self.drawer, variables)
+            self.reporter.figures(step, found, lost)
+            values = values | {figure.name: figure.value for figure in found}
+            self.metrics = self.metrics | values
+        if values.keys() != logged or self._due(config.train.log_every, step):
             waited, self.feed.waited = self.feed.waited, 0.0
             self.reporter.scalars(step, values, waited)
         return values
@@ -270,5 +284,6 @@ class _Run:
         first = next(eval_batches(self.experiment.dataset, batch=number, limit=number))
         return {name: np.asarray(array) for name, array in conditions_of(takes, first).items()}
 
-    def _due(self, every: int, step: int) -> bool:
-        return step == self.config.train.steps or (every > 0 and step % every == 0)
+    def _due(self, every: int | None, step: int) -> bool:
+        """Whether it is time for what is done every so many steps; 0: at the end alone; None: never."""
+        return every is not None and (step == self.config.train.steps or (every > 0 and step % every == 0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -16,6 +17,7 @@ from tensorboardX import SummaryWriter
 from glowdiff.files import is_address
 from glowdiff.inference.drawer import Samples
 from glowdiff.inference.finite import not_finite
+from glowdiff.metrics.measurement import Figure
 from glowdiff.metrics.scores import describe
 from glowdiff.pictures.files import grid, write_png
 from glowdiff.spec import DataSpec
@@ -119,6 +121,15 @@ class Reporter:
             self._events.add_image("samples", picture, step, dataformats="HWC")
             if spec.attribution:
                 self._events.add_text("samples/attribution", spec.attribution, step)
+
+    def figures(self, step: int, found: Sequence[Figure], lost: int) -> None:
+        """Say what samples measure, or that `lost` of them are none."""
+        if lost:
+            self.say(f"Warning: after step {step}, {lost:,} samples are not finite, so nothing is measured of them.")
+        for convention in dict.fromkeys(figure.name.removeprefix(f"{figure.short}_") for figure in found):
+            own = (each for each in found if each.name == f"{each.short}_{convention}")
+            figures = "  ".join(f"{each.short} {each.value:.5g}" for each in own)
+            self.say(f"step {step}  {figures}  ({convention})")
 
     def close(self) -> None:
         """Flush everything."""

@@ -11,6 +11,7 @@ import numpy as np
 from absl import logging
 from jax.experimental import multihost_utils
 
+from glowdiff.errors import ConfigError
 from glowdiff.workdir.faults import DamagedError, UnreadableError, first_line, is_unreadable
 
 PAUSES = (1.0, 5.0)  # seconds between the tries at what cannot be read
@@ -48,6 +49,29 @@ def together(read: Callable[[], T]) -> T:
         logging.warning("%s. Trying again in %g s.", problem, pause)
         time.sleep(pause)
     raise AssertionError
+
+
+def everywhere(here: bool) -> bool:
+    """Whether it is so in all processes; every process must call it."""
+    if jax.process_count() == 1:
+        return here
+    return bool(np.asarray(multihost_utils.process_allgather(np.asarray(here))).all())
+
+
+def first_alone(check: Callable[[], None]) -> None:
+    """Run `check` in the first process, which the others wait for; every process must call it.
+
+    Raises:
+      ConfigError: `check` did, of which the others know no more.
+    """
+    error: ConfigError | None = None
+    if jax.process_index() == 0:
+        try:
+            check()
+        except ConfigError as found:
+            error = found
+    if not everywhere(error is None):
+        raise error or ConfigError("the first process has refused what was asked for; it says why.")
 
 
 def from_first_process(steps: list[int]) -> list[int]:

@@ -24,10 +24,11 @@ from glowdiff.workdir.checksum import as_array, key_data, leaves_by_path
 from glowdiff.workdir.faults import CheckpointError, DamagedError, UnreadableError, first_line, not_read
 from glowdiff.workdir.quiet import hush_others, hush_saves, unhush_saves
 from glowdiff.workdir.retention import Retention
-from glowdiff.workdir.step_files import check_path, read_arrays, read_json
+from glowdiff.workdir.step_files import check_path, read_arrays, read_json, sparing
 
 PyTree = Any
 
+_BEST = ("test_bits_per_dim", "test_loss")
 _AT_ONCE = 2**28  # bytes that are read back together
 
 
@@ -51,14 +52,16 @@ class Checkpoints:
       workdir: the run's folder; local or `gs://`.
       best: metrics of which the lowest value of the first that a run has marks the best step; it is kept besides the
         newest two.
+      spare: arrays are written few at a time, so that saving takes hardly more memory than they do.
     """
 
-    def __init__(self, workdir: epath.PathLike, *, best: Sequence[str] = ("test_bits_per_dim", "test_loss")) -> None:
+    def __init__(self, workdir: epath.PathLike, *, best: Sequence[str] = _BEST, spare: bool = False) -> None:
         root = epath.Path(workdir) / "checkpoints"
         self._root = root if root.is_absolute() else root.resolve()
         self._retention = Retention(lambda step: read_json(self._root / str(step))[0]["metrics"], best)
         self._manager: ocp.CheckpointManager | None = None
         self._saving: int | None = None
+        self._spare = spare
         hush_saves()
 
     def __enter__(self) -> Checkpoints:
@@ -119,13 +122,10 @@ class Checkpoints:
         tree = manifests.nested({path: key_data(array) for path, array in arrays.items() if array.size})
         with self._blaming(step):
             self._saving = step
-            self._open().save(
-                step,
-                args=ocp.args.Composite(
-                    state=ocp.args.PyTreeSave(tree), data=ocp.args.JsonSave(data), meta=ocp.args.JsonSave(manifest)
-                ),
-                force=True,  # whether to save is decided above
+            items = ocp.args.Composite(
+                state=ocp.args.PyTreeSave(tree), data=ocp.args.JsonSave(data), meta=ocp.args.JsonSave(manifest)
             )
+            self._open(sparing(tree) if self._spare else None).save(step, args=items, force=True)  # see above
 
     def wait(self) -> None:
         """Wait until the step being saved is complete.
@@ -272,12 +272,12 @@ class Checkpoints:
         self._retention.forget(step)
         self._open().reload()
 
-    def _open(self) -> ocp.CheckpointManager:
-        """Start Orbax for writing; it removes what a killed run left half-written."""
+    def _open(self, handlers: Any = None) -> ocp.CheckpointManager:
+        """Start Orbax for writing, perhaps by its `sparing`; it removes what a killed run left half-written."""
         if self._manager is None:
             hush_others()
             options = ocp.CheckpointManagerOptions(preservation_policy=self._retention, cleanup_tmp_directories=True)
-            self._manager = ocp.CheckpointManager(self._root, options=options)
+            self._manager = ocp.CheckpointManager(self._root, options=options, item_handlers=handlers)
         return self._manager
 
     def _shut(self) -> None:

@@ -17,6 +17,8 @@ from glowdiff.workdir.checksum import leaves_by_path
 from glowdiff.workdir.faults import DamagedError
 from glowdiff.workdir.quiet import hush_others
 
+_LITTLE = 2**27  # bytes that are written together at least, where memory is to be spared
+
 
 def check_path(root: epath.PathLike) -> None:
     """Raise `ConfigError` where nothing that is saved could be read back.
@@ -30,6 +32,14 @@ def check_path(root: epath.PathLike) -> None:
         f"{path} has {' '.join(culprits)} in its path, which the library that saves checkpoints takes for a pattern: "
         "nothing saved there could be read back. Use a workdir without * ? [ and \\ in its path.",
     )
+
+
+def sparing(tree: Any) -> dict[str, Any]:
+    """What makes Orbax save a tree of arrays few at a time: of all that is on its way to the disk it keeps copies."""
+    largest = max((array.nbytes for array in jax.tree.leaves(tree)), default=0)
+    limit: Any = (max(largest, _LITTLE) + 2**20) / 10**9  # gigabytes, which need not be whole
+    handlers: dict[str, Any] = {"state": ocp.PyTreeCheckpointHandler(save_concurrent_gb=limit)}
+    return handlers | {name: ocp.JsonCheckpointHandler() for name in ("data", "meta")}
 
 
 def read_json(folder: epath.Path) -> tuple[manifests.Manifest, dict[str, Any]]:

@@ -14,7 +14,7 @@ from glowdiff.data.dataset import load as load_data
 from glowdiff.inference.drawer import Drawer
 from glowdiff.inference.model import Model
 from glowdiff.metrics.figures import METRICS
-from glowdiff.metrics.frechet import frechet_distance, frechet_distance_of_features
+from glowdiff.metrics.frechet import frechet_distance, frechet_distance_of_features, frechet_infinity
 from glowdiff.metrics.images import as_colours
 from glowdiff.metrics.inception_score import inception_score
 from glowdiff.metrics.look import Look
@@ -153,6 +153,16 @@ def test_a_data_set_is_its_training_split(place):
     assert "fid_inception_tensorflow_20_vs_digits_train" in said(place.measure(reference="digits"))["figures"]
 
 
+def test_fid_infinity_is_read_off_a_line(place):
+    found = figures(place.measure(metrics="fid,fid_infinity", samples=5_010, batch=5_010))
+    out = place.folder / "many.npz"
+    assert typed(sample.main, f"--workdir={place.model}", "--num=5010", "--batch=5010", f"--out={out}").code == 0
+    real = place.features(place.data.images[place.data.train])
+    expected = frechet_infinity(place.features(np.load(out)["arr_0"]), Gaussian(real.mean(0), np.cov(real.T)))
+    assert found["fid_infinity"] == pytest.approx(expected, rel=1e-2, abs=1e-4)
+    assert found["fid_infinity"] != found["fid"]
+
+
 # ---- References.
 
 
@@ -257,7 +267,7 @@ def test_what_cannot_be_compared_is_said(place, files):
         ({"metrics": "fid,fdi"}, "--metrics is 'fdi'; it must be one of"),
         ({"metrics": ","}, "--metrics is empty"),
         ({"metrics": "fd"}, "of FID's Inception it is fid."),
-        ({"metrics": "cmmd"}, "which is defined of CLIP alone, but --features names inception."),
+        ({"metrics": "cmmd"}, "which is defined of a published CLIP alone, but --features names FID's Inception."),
         ({"features": "incepton:a.pth"}, "networks are inception, ViT-B/32"),
         ({"features": "incepton:a.pth"}, "Did you mean inception?"),
         ({"features": "inception"}, "it must name a file of its weights too: --features=inception:FILE."),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 
 import glowdiff
-from glowdiff.config.options import changed
+from glowdiff.config.options import SampleOptions, changed
 from glowdiff.diffusion.build import denoising_module
 from glowdiff.errors import ConfigError
 from glowdiff.inference.drawer import Drawer
@@ -161,6 +163,10 @@ REFUSED = {
         "guidance_scale": 2.0, "guidance_from": 0.9, "guidance_to": 0.1
     },
     "eta is 0.5, but sampler is 'unipc', not ddim. Leave it at 0.0": {"sampler": "unipc", "eta": 0.5},
+    "final is first, but sampler is 'euler', not ddim or plms. Leave": {"sampler": "euler", "final": "first"},
+    "sampling.final is 'first', but sampling.spacing=even visits the first timestep": {
+        "sampler": "plms", "final": "first"
+    },
     "percentile is 90, but threshold is 'clip', not dynamic": {"percentile": 90},
     "guidance_to is 0.5, but guidance_scale is not given": {"guidance_to": 0.5},
     "low_res is given, but this model takes no such thing": {"low_res": np.zeros((2, 4, 4, 1), np.uint8)},
@@ -179,6 +185,24 @@ def test_what_cannot_be_is_refused(diffusion, message):
     with pytest.raises(ConfigError) as error:
         diffusion.sample(KEY, 2, **REFUSED[message])
     assert message in str(error.value)
+
+
+def test_what_is_configured_for_a_sampler_goes_with_it():
+    """An imported model ends its DDIM steps as published; other samplers of it know no such end."""
+    options = SampleOptions(sampler="ddim", final="first", eta=1.0, spacing="leading", steps="4")
+    used = [field.name for field in dataclasses.fields(SampleOptions)]
+    euler, plms = (changed(options, used, {"sampler": name}) for name in ("euler", "plms"))
+    assert (euler.final, euler.eta, euler.spacing) == ("data", 0.0, "leading")
+    assert (plms.final, plms.eta) == ("first", 0.0)
+    with pytest.raises(ConfigError, match=r"eta is 1\.0, but sampler is 'plms', not ddim"):
+        changed(options, used, {"sampler": "plms", "eta": 1.0})
+
+
+def test_zero_terminal_snr_starts_at_the_last_timestep():
+    model = small.diffusion_config(model__process__zero_terminal_snr=True, model__process__prediction="v").model
+    for spacing in ("leading", "leading_dpm", "karras_leading"):
+        with pytest.raises(ConfigError, match=r"leaves out the last timestep, .*use sampling\.spacing=trailing"):
+            model.check_sampling(SampleOptions(steps="5", spacing=spacing))
 
 
 def test_a_classifier_needs_a_label_to_guide_towards(diffusion, classifier):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from glowdiff.diffusion.process import PREDICTIONS, Process
+from glowdiff.diffusion.process import DDPM, PREDICTIONS, Process
 from glowdiff.diffusion.schedules import alpha_bars, betas
 from glowdiff.errors import ConfigError
 from glowdiff.samplers.levels import as_dtype, rows
@@ -80,7 +80,35 @@ def test_what_cannot_be_is_said_in_the_users_words():
         betas("sigmoid", 10)
     with pytest.raises(ConfigError, match=r"model\.process\.timesteps is 20, .*more than 20"):
         betas("linear", 20)
+    with pytest.raises(ConfigError, match=r"model\.process\.timesteps is 12, .*'scaled_linear' needs more than 12"):
+        betas("scaled_linear", 12)
 
 
 def test_both_names_of_cosine():
     np.testing.assert_array_equal(betas("cosine", 100), betas("squaredcos_cap_v2", 100))
+
+
+def test_ends_of_linear_schedules():
+    """In proportion to T where none are given."""
+    root = np.sqrt(betas("scaled_linear", 100))
+    np.testing.assert_allclose(np.diff(root), root[1] - root[0])
+    np.testing.assert_allclose(root[[0, -1]] ** 2, [0.0085, 0.12])
+    np.testing.assert_allclose(betas("linear", 10, 0.1, 0.2), np.linspace(0.1, 0.2, 10))
+    np.testing.assert_allclose(betas("scaled_linear", 50, end=0.5)[[0, -1]], [0.017, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("message", "keys"),
+    {
+        r"beta_start is 0\.1, but p\.schedule is 'cosine', which has no ends": {
+            "schedule": "cosine",
+            "beta_start": 0.1,
+        },
+        r"p\.beta_end is 1\.0; it must be between 0 and 1": {"beta_end": 1.0},
+        r"p\.beta_start is 0\.03, which is not below p\.beta_end=0\.02": {"beta_start": 0.03},
+        r"p\.beta_start is 0\.02, which is not below p\.beta_end=0\.01": {"beta_start": 0.02, "beta_end": 0.01},
+    }.items(),
+)
+def test_ends_that_cannot_be(message, keys):
+    with pytest.raises(ConfigError, match=message):
+        DDPM("ddpm", **keys).check("p")

@@ -119,6 +119,7 @@ MISTAKES = {
     "too many steps": ("sdedit --image=a.png --steps=21", "steps is '21', which asks for 21 steps"),
     "nothing to enlarge": ("sdedit --image=a.png --low_res=a.png", "it is what a super-resolution model enlarges"),
     "one column": ("interpolate --steps=1", "--steps is 1; it must be at least 2."),
+    "nothing leads away": ("sdedit --image=a.png --negative_prompt=b", "negative_prompt is given, but guidance_scale"),
     "another option": ("sdedit --image=a.png --percentile=90", "percentile is 90.0, but threshold is 'clip'"),
     "no such threshold": ("sdedit --image=a.png --threshold=clap", "threshold is 'clap'; it must be one of"),
 }  # fmt: skip
@@ -126,7 +127,7 @@ FLOW = {
     "inpaint": ("inpaint --image=a.png --mask=m.png", "inpaint does not work with method glow: diffusion models edit"),
     "sdedit": ("sdedit --image=a.png", "sdedit does not work with method glow: diffusion models edit images so."),
 }
-TO_PAINT = "--image=a.png --prompt=red --count=2 --guidance_scale=3 --sampler=ddim --steps=3"
+TO_PAINT = "--image=a.png --prompt=red --negative_prompt=blue --count=2 --guidance_scale=3 --sampler=ddim --steps=3"
 GOOD = {
     "inpaint": f"inpaint --mask=m.png {TO_PAINT}",
     "erase": f"inpaint --erase=0.5:0:1:1 {TO_PAINT}",

@@ -18,7 +18,7 @@ from glowdiff.errors import ConfigError
 from glowdiff.importers.clip_vit import CLIP_VIT
 from glowdiff.importers.dinov2 import DINOV2
 from glowdiff.importers.efficientnet import EFFICIENTNET, packaged
-from glowdiff.importers.feature_network import find, named
+from glowdiff.importers.feature_network import find
 from glowdiff.importers.inception import INCEPTION
 from glowdiff.importers.mapping import WeightsError
 from glowdiff.importers.weights_files import read
@@ -213,8 +213,8 @@ def test_efficientnet_comes_in_its_package(tmp_path, monkeypatch, capsys):
     kernel = restore(tmp_path / "part").variables["params"]["stem"]["kernel"]
     np.testing.assert_array_equal(np.moveaxis(kernel, (2, 3), (1, 0)), read(packaged())["_conv_stem.weight"])
     found = find("efficientnet_lite0")
-    np.testing.assert_array_equal(found.variables["params"]["stem"]["kernel"], kernel)
-    assert named(found.config.model.network) == "efficientnet_lite0"
+    np.testing.assert_array_equal(found.part.variables["params"]["stem"]["kernel"], kernel)
+    assert found.name == "efficientnet_lite0"
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert import_command(["efficientnet_lite0", f"--workdir={tmp_path / 'other'}"]) == 1
     assert "pip install 'glowdiff[features]'" in capsys.readouterr().err

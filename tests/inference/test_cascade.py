@@ -106,7 +106,8 @@ def program(cascade, clip) -> Any:
     """Of a cascade with classifier-free and CLIP guidance, traced."""
     stages = (cascade.base, *cascade.upsamplers)
     captions = {"tokens": jax.ShapeDtypeStruct((2, 32), np.int32), "mask": jax.ShapeDtypeStruct((2, 32), np.bool_)}
-    cond = {f"{prefix}{name}": shape for prefix in ("0/", "1/", "0/clip_") for name, shape in captions.items()}
+    prefixes = ("0/", "0/negative_", "1/", "0/clip_")
+    cond = {f"{prefix}{name}": shape for prefix in prefixes for name, shape in captions.items()}
     guide = as_guide(clip, 2.0, stages[0])
     options = dataclasses.replace(stages[0].config.sampling, guidance_scale=3.0, guides=(guide,))
     options = CascadeOptions(**vars(options), upsamplers=(dataclasses.replace(stages[1].config.sampling, steps="3"),))
@@ -127,7 +128,10 @@ def equations(jaxpr: Any, loops: int = 0) -> Iterator[tuple[Any, int]]:
 
 
 def test_captions_are_read_once_in_front_of_all_steps(program):
-    """Tokens are looked up in the table of embeddings: where, and how often, is where text is encoded."""
+    """Tokens are looked up in the table of embeddings: where, and how often, is where text is encoded.
+
+    The base's prompts and negative prompts are one doubled batch.
+    """
     table = small.TINY_TEXT["model.text.vocab_size"], small.TINY_TEXT["model.text.width"]
     found = Counter(
         loops

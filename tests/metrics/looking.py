@@ -20,8 +20,8 @@ def looked(variables, prepared):
     return {"flat": flat @ variables["params"] + 100, "map": prepared[:, :2, :2]}
 
 
-def spoken(variables, tokens):
-    return {"text": variables["params"][tokens].sum(1)}
+def spoken(variables, tokens, mask):
+    return {"text": (variables["params"][tokens] * mask[..., None]).sum(1)}
 
 
 NETWORK = Features({"scaled": lambda x: x / 255.0, "raw": lambda x: x.astype(jnp.float32)}, looked, spoken)

@@ -23,16 +23,18 @@ MESH = make_mesh(MeshConfig())
 TPU = Platform("tpu", 5, MESH)
 
 
-def heads(seed, tokens, batch=2):
-    return np.random.default_rng(seed).standard_normal((batch, tokens, 2, 16), np.float32)
+def heads(seed, tokens, batch=2, channels=16):
+    return np.random.default_rng(seed).standard_normal((batch, tokens, 2, channels), np.float32)
 
 
-@pytest.mark.parametrize("context", [0, 128])
-def test_on_a_tpu_it_is_the_same_with_its_gradients(context, monkeypatch):
+# Heads of 40 channels are Stable Diffusion's.
+@pytest.mark.parametrize(("context", "channels"), [(0, 16), (128, 40)])
+def test_on_a_tpu_it_is_the_same_with_its_gradients(context, channels, monkeypatch):
     interpreted = functools.partial(splash_attention_kernel.make_splash_mha_single_device, interpret=True)
     monkeypatch.setattr(splash_attention_kernel, "make_splash_mha_single_device", interpreted)
-    arrays = [heads(0, 128), heads(1, 128 + context), heads(2, 128 + context)]
-    weights = heads(3, 128)
+    tokens = (128, 128 + context, 128 + context)
+    arrays = [heads(seed, count, channels=channels) for seed, count in enumerate(tokens)]
+    weights = heads(3, 128, channels=channels)
 
     @functools.partial(jax.jit, static_argnums=0)
     def computed(platform, arrays):

@@ -34,12 +34,13 @@ def timestep(x: jax.Array, level: Level) -> Prediction:
 def test_frames_are_spread_over_the_turns(name, x):
     grid, sampler = smooth_grid(STEPS), SAMPLERS[name]
     turns = np.asarray(sampler.plan(grid, jnp.float32).level.t)
-    assert len(turns) == (2 * STEPS - 1 if name == "heun" else STEPS)
+    assert len(turns) == {"heun": 2 * STEPS - 1, "plms": STEPS + 1}.get(name, STEPS)
     sample, kept = run(sampler, timestep, x, grid, KEYS, frames=4)
     assert kept is not None
-    ends = {6: [0, 2, 3, 5], 11: [1, 4, 7, 10]}[len(turns)]
+    ends = {6: [0, 2, 3, 5], 7: [0, 2, 4, 6], 11: [1, 4, 7, 10]}[len(turns)]
     np.testing.assert_allclose(kept[:, 0, 0], turns[ends], rtol=1e-6)
-    np.testing.assert_allclose(sample, kept[-1], rtol=1e-5)  # every sampler ends with what is predicted
+    if name != "plms":  # which ends along a mix, every sampler ends with what is predicted
+        np.testing.assert_allclose(sample, kept[-1], rtol=1e-5)
 
 
 def test_all_frames_or_none(x):
@@ -66,7 +67,9 @@ def test_an_example_depends_on_its_own_key_alone(name, x):
 
     whole = sample(x, KEYS)
     np.testing.assert_allclose(sample(x[picked], KEYS[picked]), whole[picked], atol=1e-6)
-    assert bool(jnp.any(sample(x, KEYS[::-1]) != whole)) == (name in ("ancestral", "ddim", "dpmpp_2m_sde"))
+    assert bool(jnp.any(sample(x, KEYS[::-1]) != whole)) == (
+        name in ("ancestral", "ddim", "euler_ancestral", "dpmpp_2m_sde")
+    )
 
 
 def test_noise_is_new_in_every_turn(x):

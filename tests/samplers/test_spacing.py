@@ -5,7 +5,9 @@ import pytest
 
 from glowdiff.diffusion.schedules import alpha_bars
 from glowdiff.errors import ConfigError
-from glowdiff.samplers.spacing import SPACINGS, STARTS, grid, space_timesteps
+from glowdiff.samplers.levels import up_to
+from glowdiff.samplers.respacing import space_timesteps
+from glowdiff.samplers.spacing import EARLY, SPACINGS, STARTS, TERMINAL, grid
 from tests import small
 
 TABLES = {
@@ -106,14 +108,70 @@ def test_log_snr_and_karras_are_even_in_their_own_measure(table):
 @pytest.mark.parametrize("spacing", SPACINGS)
 @pytest.mark.parametrize("table", TABLES)
 def test_every_grid_descends_to_data(spacing, table):
-    for count in ("2", "12") if spacing == "even" else ("1", "2", "12"):
+    for count in ("2", "12") if spacing == "even" else ("3", "12") if spacing in EARLY else ("1", "2", "12"):
         levels = grid(TABLES[table], count, spacing)
         assert len(levels.beta) == int(count)
-        assert (np.diff(levels.now.t) > 0).all()
+        assert (np.diff(levels.now.t) > -(spacing == "karras_quantised")).all()
         assert (np.diff(levels.now.alpha_bar) < 0).all()
         assert levels.next.t[0] == -1
         assert levels.next.alpha_bar[0] == 1
         np.testing.assert_array_equal(levels.next.t[1:], levels.now.t[:-1])
         for array in (levels.beta, levels.posterior_x_0, levels.posterior_x_t, levels.log_variance, levels.log_beta):
             assert np.isfinite(array).all()
-        assert levels.now.t[-1] >= 998
+        assert levels.now.t[-1] >= 998 or spacing.endswith(("leading", "leading_dpm"))
+
+
+LDM = alpha_bars("scaled_linear", 1000)
+
+
+def test_leading_steps_are_stable_diffusions():
+    """As many as are asked for, where the original takes one more if they do not divide T."""
+    np.testing.assert_array_equal(grid(LDM, "50", "leading").now.t, np.arange(1, 1000, 20))
+    for count in (3, 7, 9, 27, 36, 37, 101, 111):  # the original has 1001 among those of most of these
+        t = grid(LDM, str(count), "leading").now.t
+        np.testing.assert_array_equal(t, 1 + (1000 // count) * np.arange(count))
+    np.testing.assert_array_equal(grid(LDM, "10", "leading_dpm").now.t, np.arange(91, 902, 90))
+    assert grid(LDM, "999", "leading").now.t[-1] == 999
+
+
+@pytest.mark.parametrize("spacing", ["leading", "leading_dpm"])
+def test_leading_steps_that_leave_the_table_or_noise_are_refused(spacing):
+    with pytest.raises(ConfigError, match=r"noisiest timestep would be 1000, but the model's last is 999; use .*trail"):
+        grid(LDM, "1000" if spacing == "leading" else "999", spacing)
+    with pytest.raises(ConfigError, match=r"whose noisiest timestep is \d+ of 999: x holds .*spacing=trailing"):
+        grid(LDM, "1", spacing)
+
+
+def test_the_ratio_or_its_logarithm_is_interpolated():
+    """Between t = 142 and 143 of seven levels; what diffusers does, and what k-diffusion does."""
+    ratio = np.sqrt(1 / LDM - 1)
+    linear, log = (grid(LDM, "8", spacing).now for spacing in ("linspace", "log_linspace"))
+    np.testing.assert_allclose(linear.t, np.linspace(0, 999, 8))
+    np.testing.assert_array_equal(linear.t, log.t)
+    low, share = int(linear.t[1]), linear.t[1] % 1
+    assert 0.5 < share < 0.9
+    np.testing.assert_allclose(linear.ratio[1], ratio[low] * (1 - share) + ratio[low + 1] * share)
+    np.testing.assert_allclose(log.ratio[1], ratio[low] ** (1 - share) * ratio[low + 1] ** share)
+    for spacing in ("linspace", "log_linspace"):
+        np.testing.assert_allclose(grid(TABLES["zero_terminal_snr"], "8", spacing).now.alpha_bar[-1], TERMINAL)
+
+
+def test_karras_levels_have_the_ends_that_each_library_gives_them():
+    whole, rounded, own = (grid(LDM, "12", f"karras{kind}").now for kind in ("", "_quantised", "_leading"))
+    np.testing.assert_array_equal(rounded.alpha_bar, whole.alpha_bar)
+    np.testing.assert_array_equal(rounded.t, np.round(whole.t))
+    ends = grid(LDM, "12", "leading").now.t[[0, -1]]
+    np.testing.assert_allclose(own.t[[0, -1]], ends)
+    gaps = np.diff(own.ratio ** (1 / 7))
+    np.testing.assert_allclose(gaps, gaps[0], rtol=1e-9)
+
+
+def test_the_last_step_may_end_at_the_first_timestep():
+    levels = grid(LDM, "10", "leading", final="first")
+    assert (levels.next.t[0], levels.next.alpha_bar[0]) == (0, LDM[0])
+    assert up_to(levels, 350.0, LDM[350]).next.alpha_bar[0] == LDM[0]
+    assert up_to(levels, 0.0, LDM[0]).next.alpha_bar[0] == 1
+    with pytest.raises(ConfigError, match="spacing=karras visits the first timestep itself, so there is nothing left"):
+        grid(LDM, "10", "karras", final="first")
+    with pytest.raises(ConfigError, match=r"sampling\.final is 'zero'; it must be one of data, first"):
+        grid(LDM, "10", "leading", final="zero")

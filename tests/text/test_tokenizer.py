@@ -53,6 +53,24 @@ def test_captions_are_encoded_one_by_one(each):
     assert each.encode([], 20).tokens.shape == (0, 20)
 
 
+def test_long_captions_go_on_in_another_chunk(each):
+    long, short = "the cat and the dog " * 3, "a cat"
+    whole = each.encode([long, short], 200)
+    tokens, mask = each.encode_long([long, short], 12)
+    assert tokens.shape[1] % 12 == 0
+    frame = 0 if each.kind == "gpt2" else 2
+    chunks, there = tokens.reshape(2, -1, 12), mask.reshape(2, -1, 12)
+    # Without their frames the chunks are the caption.
+    inner = [chunk[use][1:-1] if frame else chunk[use] for chunk, use in zip(chunks[0], there[0], strict=True)]
+    expected = whole.tokens[0][whole.mask[0]]
+    np.testing.assert_array_equal(np.concatenate(inner), expected[1:-1] if frame else expected)
+    np.testing.assert_array_equal(chunks[1, 0], each.encode([short], 12).tokens[0])
+    assert not there[1, 1:].any()
+    for caption in (short, ""):
+        for one, other in zip(each.encode_long([caption], 12), each.encode([caption], 12), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
 def test_case_does_not_matter(each):
     tokens = each.encode(["A Red CAT, ΣΟΦΟΣ", "a red cat, σοφος", "a red cat, σοφοσ"], 40).tokens
     np.testing.assert_array_equal(tokens[0], tokens[1])
@@ -112,6 +130,15 @@ def test_cutting_keeps_the_first_tokens_and_counts(each):
     exact = int(whole.mask[1].sum())
     np.testing.assert_array_equal(each.encode_cut(captions, exact)[0].tokens, each.encode(captions, exact).tokens)
     assert each.encode_cut(captions, exact)[1] == 0
+
+
+@pytest.mark.parametrize("caption", ["the cat and the dog and a red cat", "红色的心" * 9, "catdog" * 9])
+def test_a_shortened_caption_fits_and_begins_alike(each, caption):
+    assert each.shortened(caption, 200) == caption
+    short = each.shortened(caption, 9)
+    assert caption.startswith(short)
+    assert 0 < len(short) < len(caption)
+    assert 5 < each.encode([short], 9).mask.sum() <= 9
 
 
 def test_a_context_has_room_for_a_token(each):
