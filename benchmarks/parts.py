@@ -59,7 +59,8 @@ def prepared(method: Method, spec: DataSpec, variables: Variables) -> Header:
       spec: of the images.
       variables: shapes and dtypes of the autoencoder.
     """
-    assert method.codec is not None and method.codec.posterior is not None
+    assert method.codec is not None
+    assert method.codec.posterior is not None
     images = batch_shapes(spec, 1)["image"]
     kept = jax.eval_shape(method.codec.posterior, variables, images)
     return Header({}, spec.train_size, kept.shape[1:], "float16", mirrored=False, codec="")
