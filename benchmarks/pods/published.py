@@ -85,7 +85,8 @@ ROWS = (
     Row("nice/cifar10", {"train.batch": 208}),
     Row("sd/v2_1_v", {**_SHARDED, "train.accumulate": 16, "data.latents": "prepared"}),
     Row("ldm/imagenet256", {**_SHARDED, "train.batch": 1_200, "train.accumulate": 5}),
-    Row("ldm/celebahq256", {"train.batch": 48}),
+    *(Row(f"ldm/{name}256", {"train.batch": 96}) for name in ("celebahq", "ffhq", "lsun_bedrooms", "lsun_churches")),
+    Row("autoencoder/kl_f32", {"model.perceptual_weight": 0}),  # LPIPS is the user's
     Row("adm/imagenet256"),  # what sharding is for
 )
 
