@@ -77,9 +77,11 @@ def recognised(found: Pieces, stage: FirstStage, asked: Asked) -> Model:
     prediction = _prediction(kind, asked, scheduler, found.unet.origin)
     published = kind.sides.get(prediction, 512) // factor
     side = asked.size // factor if asked.size else latent.side if folder or "image_size" in own else published
+    halved = 2 ** (len(str(latent.network["channel_mult"]).split(",")) - 1)
     require(
-        not asked.size or asked.size % factor == 0,
-        f"--size is {asked.size}; latents are {factor} times smaller, so it must be a multiple of {factor}.",
+        not asked.size or asked.size % (factor * halved) == 0,
+        f"--size is {asked.size}; it must be a multiple of {factor * halved}, of the {factor} by which the autoencoder "
+        f"divides sides and the {halved} by which the UNet does.",
     )
     latent = latent.at(side)
     process = flags.get("process", {})

@@ -208,8 +208,8 @@ def test_what_nothing_says_is_asked_for(tmp_path, vocab):
     file, asked = single(tmp_path, unet, codec, text), Asked(vocabulary=vocab, flags=HEADS)
     with pytest.raises(ConfigError, match=r"is Stable Diffusion 2, and nothing in it says .* --prediction=eps"):
         import_checkpoint(file, tmp_path / "run", asked)
-    with pytest.raises(ConfigError, match=r"--size is 62; latents are 4 times smaller"):
-        import_checkpoint(file, tmp_path / "run", asked._replace(prediction="v", size=62))
+    with pytest.raises(ConfigError, match=r"--size is 48; it must be a multiple of 32"):
+        import_checkpoint(file, tmp_path / "run", asked._replace(prediction="v", size=48))
     with pytest.raises(WeightsError, match="holds no text encoder"):
         import_checkpoint(single(tmp_path, unet, codec), tmp_path / "run", asked._replace(prediction="v"))
     assert not (tmp_path / "run").exists()
