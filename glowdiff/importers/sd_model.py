@@ -95,6 +95,12 @@ def recognised(found: Pieces, stage: FirstStage, asked: Asked) -> Model:
             f"{found.unet.origin}, which does not hold the scale of its latents (scale_factor); give --flags="
             "scale_factor=NUMBER."
         )
+    schedule, timesteps = scheduler.get("beta_schedule", "scaled_linear"), scheduler.get("num_train_timesteps", 1000)
+    require(
+        (schedule, timesteps) == ("scaled_linear", 1000),
+        f"{found.unet.origin}, whose scheduler has beta_schedule={schedule} and num_train_timesteps={timesteps}; only "
+        "models of scaled_linear and 1000 are read.",
+    )
     zero = bool(scheduler.get("rescale_betas_zero_snr", False))
     return Model(kind, latent, stage, text, classes, side * factor, prediction, (ends[0], ends[1]), zero, float(scale))
 

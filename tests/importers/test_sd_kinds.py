@@ -120,6 +120,13 @@ def test_what_the_folder_says_is_not_overruled_in_silence(folder, caplog):
     assert "says that the UNet predicts v: run as the other one it draws noise" in caplog.text
 
 
+def test_another_process_is_refused(folder):
+    (folder / "scheduler/scheduler_config.json").write_text(json.dumps(SCHEDULER | {"beta_schedule": "linear"}))
+    found = pieces(folder)
+    with pytest.raises(ConfigError, match="whose scheduler has beta_schedule=linear"):
+        recognised(found, codec_variables(found.codec)[0], Asked())
+
+
 def test_a_folder_without_a_text_encoder(folder, tmp_path):
     (folder / "text_encoder").rename(tmp_path / "elsewhere")
     with pytest.raises(ConfigError, match="whose UNet reads captions, but it has no text_encoder/"):
