@@ -17,13 +17,18 @@ import pytest
 
 import glowdiff
 from benchmarks.programs import sample_program
-from glowdiff.catalog.parse import parse, to_json
+from glowdiff.catalog.methods import build_method
+from glowdiff.catalog.parse import defaults, parse, to_json
+from glowdiff.config.sections import MeshConfig
 from glowdiff.data import dataset as datasets
 from glowdiff.data.dataset import Dataset
 from glowdiff.data.sources import Memory
 from glowdiff.errors import ConfigError
+from glowdiff.method import batch_shapes
+from glowdiff.sharding import make_mesh
 from glowdiff.spec import DataSpec
 from glowdiff.text import tokenizer as tokenizers
+from glowdiff.trained import Trained
 from glowdiff.training import experiment as experiments
 from glowdiff.training.experiment import Experiment
 from glowdiff.training.loop import train
@@ -40,12 +45,18 @@ STOCK = {
     "downsampled_imagenet/32x32": (32, 32, 3, 0),
     "downsampled_imagenet/64x64": (64, 64, 3, 0),
     "lsun/bedroom": (64, 64, 3, 0),
+    "lsun/church_outdoor": (64, 64, 3, 0),
     "celeb_a_hq/256": (256, 256, 3, 0),
     "openmoji": (32, 32, 3, 0),
     "imagenet2012": (64, 64, 3, 1000),
     "folder": (64, 64, 3, 0),
 }
 CAPTIONED = ("openmoji", "folder")
+# Autoencoders, by the workdirs that configurations name.
+CODECS = {
+    "vq_f4": "autoencoder/vq_f4", "kl_f8": "autoencoder/kl_f8", "codec": "autoencoder/kl_f8",
+    "openmoji_codec": "ldm/openmoji_codec",
+}  # fmt: skip
 # The ones that are compiled and run, of each kind; tests/diffusion trains diffusion models of its own.
 RUN = ("glow/digits_conditional", "realnvp/digits", "nice/digits", "adm/classifier_digits",
        "adm/openmoji16_32")  # fmt: skip
@@ -90,8 +101,28 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
 
     real = once_loaded
     monkeypatch.setattr(datasets, "load", load)
+    monkeypatch.setattr(experiments, "parts_of", lambda config, workdir: served(config))
     for published in ("gpt2", "clip"):
         monkeypatch.setattr(tokenizers, published, lambda: tokenizers.train(["a red heart"], 300))
+
+
+def served(config: Any) -> dict[str, Trained]:
+    """Shapes in place of the frozen models of a configuration, which are in workdirs that are not there."""
+    parts = {}
+    for name, source in config.model.frozen().items():
+        if name == "codec":
+            section = settings(small.ROOT / "configs" / f"{CODECS[Path(source).name]}.py")
+            section.model.network.update(channels=32, res_blocks=1)
+        else:
+            section = defaults("text")
+            section.model.text.update({**vars(config.model.text), "workdir": None})
+        whole = parse(section)
+        whole = dataclasses.replace(whole, model=whole.model.serving())
+        spec = DataSpec("unknown", (256, 256, 3), 256, 0, 0, captions=True)
+        method = build_method(whole, spec)
+        shapes = jax.eval_shape(method.init, jax.random.key(0), batch_shapes(spec, 1, method.takes))
+        parts[name] = Trained(method, shapes, whole, spec, make_mesh(MeshConfig()), 0)
+    return parts
 
 
 def test_there_are_configurations():
@@ -109,6 +140,8 @@ def test_there_are_configurations():
     assert names >= {f"glide/{name}" for name in ("base64", "upsample64_256", "inpaint64", "inpaint64_256", "clip64")}
     openmoji = {"openmoji32", "openmoji_up64", "openmoji_up128", "openmoji_inpaint32", "openmoji_clip32"}
     assert names >= {f"glide/{name}" for name in openmoji | {f"{size}_cpu" for size in openmoji if "up" not in size}}
+    assert names >= {f"ldm/{name}256" for name in ("celebahq", "ffhq", "lsun_bedrooms", "lsun_churches", "imagenet")}
+    assert names >= {"sd/v1_5", "sd/v2_1_v", "ldm/openmoji64"}
     assert names >= {
         f"autoencoder/{name}" for name in ("kl_f4", "kl_f8", "kl_f16", "kl_f32", "vq_f4", "vq_f8", "vq_f16")
     }
@@ -178,7 +211,7 @@ def test_its_step_and_sampler_fit_and_it_has_the_parameters_that_its_docstring_c
     if kind in _traced:
         return
     _traced.add(kind)
-    variables, batch = variables_of(experiment), experiment.example_batch(2)
+    variables, batch = experiment.variables(variables_of(experiment)), experiment.example_batch(2)
     loss, _ = jax.eval_shape(experiment.method.loss, variables, jax.random.key(0), batch)
     assert loss.shape == ()
     if experiment.method.draws is None:

@@ -50,9 +50,11 @@ def sections(flags: Any) -> dict[str, dict[str, Any]]:
     params = flags.get("model", flags)
     params = params.get("params", params) if isinstance(params, Mapping) else flags
     if "unet_config" in params or "ldm_params" in params:
-        process = {**params, **params.get("ldm_params", {})}
+        process, unet = {**params, **params.get("ldm_params", {})}, _params(params.get("unet_config", {}))
+        if "ldm_params" not in params:  # of the YAML files, in which it says nothing of the latents
+            unet.pop("image_size", None)
         return {
-            "unet": _params(params.get("unet_config", {})), "text": _params(params.get("text_config", {})),
+            "unet": unet, "text": _params(params.get("text_config", {})),
             "process": {name: process[name] for name in _PROCESS if name in process},
         }  # fmt: skip
     found: dict[str, dict[str, Any]] = {"unet": {}, "text": {}, "process": {}}

@@ -77,9 +77,11 @@ def recognised(found: Pieces, stage: FirstStage, asked: Asked) -> Model:
     prediction = _prediction(kind, asked, scheduler, found.unet.origin)
     published = kind.sides.get(prediction, 512) // factor
     side = asked.size // factor if asked.size else latent.side if folder or "image_size" in own else published
+    halved = 2 ** (len(str(latent.network["channel_mult"]).split(",")) - 1)
     require(
-        not asked.size or asked.size % factor == 0,
-        f"--size is {asked.size}; latents are {factor} times smaller, so it must be a multiple of {factor}.",
+        not asked.size or asked.size % (factor * halved) == 0,
+        f"--size is {asked.size}; it must be a multiple of {factor * halved}, of the {factor} by which the autoencoder "
+        f"divides sides and the {halved} by which the UNet does.",
     )
     latent = latent.at(side)
     process = flags.get("process", {})
@@ -93,6 +95,12 @@ def recognised(found: Pieces, stage: FirstStage, asked: Asked) -> Model:
             f"{found.unet.origin}, which does not hold the scale of its latents (scale_factor); give --flags="
             "scale_factor=NUMBER."
         )
+    schedule, timesteps = scheduler.get("beta_schedule", "scaled_linear"), scheduler.get("num_train_timesteps", 1000)
+    require(
+        (schedule, timesteps) == ("scaled_linear", 1000),
+        f"{found.unet.origin}, whose scheduler has beta_schedule={schedule} and num_train_timesteps={timesteps}; only "
+        "models of scaled_linear and 1000 are read.",
+    )
     zero = bool(scheduler.get("rescale_betas_zero_snr", False))
     return Model(kind, latent, stage, text, classes, side * factor, prediction, (ends[0], ends[1]), zero, float(scale))
 

@@ -120,6 +120,13 @@ def test_what_the_folder_says_is_not_overruled_in_silence(folder, caplog):
     assert "says that the UNet predicts v: run as the other one it draws noise" in caplog.text
 
 
+def test_another_process_is_refused(folder):
+    (folder / "scheduler/scheduler_config.json").write_text(json.dumps(SCHEDULER | {"beta_schedule": "linear"}))
+    found = pieces(folder)
+    with pytest.raises(ConfigError, match="whose scheduler has beta_schedule=linear"):
+        recognised(found, codec_variables(found.codec)[0], Asked())
+
+
 def test_a_folder_without_a_text_encoder(folder, tmp_path):
     (folder / "text_encoder").rename(tmp_path / "elsewhere")
     with pytest.raises(ConfigError, match="whose UNet reads captions, but it has no text_encoder/"):
@@ -208,8 +215,8 @@ def test_what_nothing_says_is_asked_for(tmp_path, vocab):
     file, asked = single(tmp_path, unet, codec, text), Asked(vocabulary=vocab, flags=HEADS)
     with pytest.raises(ConfigError, match=r"is Stable Diffusion 2, and nothing in it says .* --prediction=eps"):
         import_checkpoint(file, tmp_path / "run", asked)
-    with pytest.raises(ConfigError, match=r"--size is 62; latents are 4 times smaller"):
-        import_checkpoint(file, tmp_path / "run", asked._replace(prediction="v", size=62))
+    with pytest.raises(ConfigError, match=r"--size is 48; it must be a multiple of 32"):
+        import_checkpoint(file, tmp_path / "run", asked._replace(prediction="v", size=48))
     with pytest.raises(WeightsError, match="holds no text encoder"):
         import_checkpoint(single(tmp_path, unet, codec), tmp_path / "run", asked._replace(prediction="v"))
     assert not (tmp_path / "run").exists()

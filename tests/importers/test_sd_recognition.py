@@ -106,7 +106,8 @@ def test_other_folders_are_named(folders, message, tmp_path):
 
 def test_flags_of_trainings():
     unet = {"num_heads": 4}
-    inner = {"linear_start": 0.001, "unet_config": {"target": "x", "params": unet}, "cond_stage_config": "y"}
+    written = unet | {"image_size": 32}  # which is no matter there
+    inner = {"linear_start": 0.001, "unet_config": {"target": "x", "params": written}, "cond_stage_config": "y"}
     assert sd_flags.sections({"model": {"params": inner}}) == {
         "unet": unet, "text": {}, "process": {"linear_start": 0.001},
     }  # fmt: skip
