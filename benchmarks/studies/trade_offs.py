@@ -59,9 +59,10 @@ _BATCH = flags.DEFINE_integer("batch", 64, "Images at a time.", lower_bound=1)
 _OUT = flags.DEFINE_string("out", "runs/trade_offs", "A folder.")
 
 Points = Mapping[str, Mapping[str, Any]]  # choices of `Model.draw` by what they are called
-SCALES = (1.0, 1.5, 2.0, 3.0, 5.0, 8.0)
-CLIP_SCALES = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
-STEPS = (5, 7, 10, 20, 50, 100)
+SCALES = (1, 1.5, 2, 3, 5, 8)
+CLIP_SCALES = (0.5, 2, 5, 10, 20)
+STEPS = (5, 7, 10, 20, 40)
+UNGUIDED = {"guidance_scale": None}
 
 
 class Study(NamedTuple):
@@ -71,35 +72,35 @@ class Study(NamedTuple):
     model: str  # the flag that names it
     curves: Mapping[str, Points]
     axes: Sequence[tuple[str, str]]  # of the plots: x and y
-    far: bool = False  # see `Panel`
 
 
-def guided(scales: Sequence[float] = SCALES, **more: Any) -> Points:
-    """Classifier-free guidance of several scales."""
-    return {f"{scale:g}": {"guidance_scale": scale, **more} for scale in scales}
+def free() -> Points:
+    """Classifier-free guidance by scale."""
+    return {f"{scale:g}": UNGUIDED if scale == 1 else {"guidance_scale": float(scale)} for scale in SCALES}
+
+
+def by_clip(guide: Model) -> Points:
+    """CLIP guidance by scale, without the other kind."""
+    return {"0": UNGUIDED, **{f"{scale:g}": {**UNGUIDED, "guides": [(guide, scale)]} for scale in CLIP_SCALES}}
 
 
 def stepped(sampler: str, spacing: str) -> Points:
-    """A sampler with several numbers of steps."""
+    """A sampler by steps, as it is guided usually."""
     return {str(steps): {"sampler": sampler, "spacing": spacing, "steps": steps} for steps in STEPS}
 
 
-def by_clip(guide: Model | None) -> Points:
-    """CLIP guidance of several scales, without the other kind."""
-    return {f"{scale:g}": {"guidance_scale": 1.0, "guides": [(guide, scale)]} for scale in CLIP_SCALES}
-
-
 def studies(guide: Model | None) -> dict[str, Study]:
-    """By name; `guide` is the CLIP that guides."""
+    """By name; `guide` is the CLIP that guides emoji."""
     solvers = {"DDIM": stepped("ddim", "even"), "DPM-Solver++(2M)": stepped("dpmpp_2m", "log_snr")}
-    traded, quality = [("recall", "precision")], [("steps", "fd")]
-    both = {"classifier-free": guided(), "CLIP": by_clip(guide)}
+    traded, quality, liked = ("recall", "precision"), ("steps", "fd"), ("clip_score", "fd")
+    kinds = {"classifier-free": free(), **({"CLIP": by_clip(guide)} if guide else {})}
     return {
-        "guidance_digits": Study("Digits: classifier-free guidance by scale", "digits", {"": guided()}, traded),
-        "guidance_emoji": Study("Emoji: classifier-free guidance by scale", "emoji", {"": guided()}, traded),
-        "steps_digits": Study("Digits: steps of two samplers", "digits", solvers, quality, far=True),
-        "steps_emoji": Study("Emoji: steps of two samplers", "emoji", solvers, quality, far=True),
-        "clip_emoji": Study("Emoji: two kinds of guidance, by scale", "emoji", both, [("clip_score", "fd")]),
+        "guidance_digits": Study("Digits: guidance by scale", "digits", {"classifier-free": free()}, [traded]),
+        "steps_digits": Study("Digits: two samplers by steps", "digits", solvers, [quality]),
+        "guidance_emoji": Study(
+            "Emoji: guidance by scale", "emoji", kinds, [traded, *([liked] if _JUDGE.value else [])]
+        ),
+        "steps_emoji": Study("Emoji: two samplers by steps", "emoji", solvers, [quality]),
     }
 
 
@@ -111,11 +112,11 @@ def main(argv: list[str]) -> None:
     given = {name: load(path) for name, path in (("digits", _DIGITS.value), ("emoji", _EMOJI.value)) if path}
     measured = Measured(out / "measured.json")
     for name, study in studies(guide).items():
-        if study.model not in given or (name.startswith("clip") and not (guide and _JUDGE.value)):
+        if study.model not in given:
             continue
-        subject = Subject(given[study.model], judged=name.startswith("clip"))
+        subject = Subject(given[study.model], judge=_JUDGE.value if name == "guidance_emoji" else None)
         rows = [
-            {"curve": curve, "value": value, **measured(f"{name}/{curve}/{value}", partial(subject.drawn, choices))}
+            {"curve": curve, "value": value, **measured(f"{name}/{_key(choices)}", partial(subject.drawn, choices))}
             for curve, points in study.curves.items()
             for value, choices in points.items()
         ]
@@ -135,7 +136,13 @@ def panels(study: Study, rows: Sequence[Mapping[str, Any]]) -> Iterator[Panel]:
             own = [row for row in rows if row["curve"] == curve]
             points = [(float(row.get(x, row["value"])), float(row[y])) for row in own]
             lines.append(Line(curve, points, () if x == "steps" else [row["value"] for row in own]))
-        yield Panel(x, y, lines, far=study.far)
+        yield Panel(x, y, lines)
+
+
+def _key(choices: Mapping[str, Any]) -> str:
+    """Choices in words."""
+    scales = [scale for _, scale in choices.get("guides", ())]
+    return " ".join([*(f"{name}={value}" for name, value in choices.items() if name != "guides"), *map(str, scales)])
 
 
 def as_configured(workdir: str, measured: Measured) -> Iterator[dict[str, Any]]:
@@ -167,15 +174,15 @@ class Measured:
 class Subject:
     """A model, and what measures its samples."""
 
-    def __init__(self, model: Model, *, judged: bool = False) -> None:
+    def __init__(self, model: Model, *, judge: str | None = None) -> None:
         self._model, self._test = model, datasets.load(model.config.data).test
         self._number = _SAMPLES.value or len(self._test)
         self._measurements = [Measurement("fd,prdc", find("efficientnet_lite0"), batch=_BATCH.value)]
         look = self._measurements[0].look
         known = reference.of_images(image_sets.of_data(model.config.data, look.mesh, "--workdir"))
         self._measurements[0].compare(known, data_dir(model.config.data.dir) / "statistics")
-        if judged:
-            network = find(_JUDGE.value or "", "--judge", captions=True)
+        if judge:
+            network = find(judge, "--judge", captions=True)
             self._measurements.append(Measurement("clip_score", network, batch=_BATCH.value, named_by="--judge"))
 
     def drawn(self, choices: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import types
 import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from glowdiff.catalog.methods import METHODS, Entry
 from glowdiff.config.sections import Config
+from glowdiff.config.values import from_text, plain_types, typed
 from glowdiff.errors import ConfigError, did_you_mean, require, require_choice
 
 Settings = Any  # a `ConfigDict` of ml_collections, whose attributes no type checker knows
@@ -44,16 +44,10 @@ def defaults(method: str, **parts: str) -> Settings:
         known = [field for field in fields if "parts" in fields[field].metadata]
         require(key in known, f"a model of method {method} has no part {key}. {did_you_mean(key, known)}")
         require_choice(f"model.{key}.name", name, fields[key].metadata["parts"])
-    chosen = {key: fields[key].metadata["parts"][name](name) for key, name in parts.items()}
-    section = model(**chosen)
-    config = _to_settings(Config(method=method, model=section))
+    section = model(**{key: fields[key].metadata["parts"][name](name) for key, name in parts.items()})
+    config = settings_of(Config(method=method, model=section))
     config.update_from_flattened_dict(dict(section.starting()))
     return config
-
-
-def settings_of(config: Config) -> Settings:
-    """A whole configuration, such as that of a workdir, for a configuration file to change."""
-    return _to_settings(config)
 
 
 def variant(config: Settings, mode: str = "") -> Settings:
@@ -62,11 +56,13 @@ def variant(config: Settings, mode: str = "") -> Settings:
     Raises:
       ConfigError: there is no such mode.
     """
-    if mode not in ("", "smoke"):
-        raise ConfigError(f"this configuration has no variant {mode!r}; there is only :smoke.")
+    require(mode in ("", "smoke"), f"this configuration has no variant {mode!r}; there is only :smoke.")
     if mode == "smoke":
         config.train.update(steps=4, batch=8, log_every=1, checkpoint_every=2)
-        config.train.init_from = None  # the weights there are of the whole model
+        config.train.init_from = None  # the weights there are of the whole model, as are those of frozen ones
+        for key, part in {"codec": "pixels", "text": "clip"}.items():
+            if config.model.get(key, {}).get("workdir"):
+                override(config, f"model.{key}.name", part)
         if "perceptual_weight" in config.model:  # whose weights the user has
             config.model.update(perceptual=None, perceptual_weight=0.0)
         config.eval.update(every=2, images=16, batch=8)
@@ -146,7 +142,7 @@ def override(settings: Settings, key: str, text: str) -> None:
     if table is not None:
         require_choice(key, text, table)
         part = table[text](text)
-        _section(settings, ".".join(sections[:-1]))[sections[-1]] = _to_settings(part)
+        _section(settings, ".".join(sections[:-1]))[sections[-1]] = settings_of(part)
         settings.update_from_flattened_dict(dict(part.settings))
         return
     values = _section(settings, ".".join(sections)) if sections else settings
@@ -185,7 +181,8 @@ def _plain(section: Any) -> dict[str, Any]:
     return {key: _plain(value) if dataclasses.is_dataclass(value) else value for key, value in values.items()}
 
 
-def _to_settings(section: Any) -> Settings:
+def settings_of(section: Any) -> Settings:
+    """A whole configuration, such as that of a workdir, or one of its sections, for a configuration file to change."""
     from ml_collections import ConfigDict, config_dict  # not needed where configurations come from JSON
 
     result = ConfigDict()
@@ -193,9 +190,9 @@ def _to_settings(section: Any) -> Settings:
     for field in _fields(section):
         value = getattr(section, field.name)
         if dataclasses.is_dataclass(value):
-            value = _to_settings(value)
+            value = settings_of(value)
         elif value is None:  # a typed hole
-            value = config_dict.placeholder(_plain_types(hints[field.name])[0])
+            value = config_dict.placeholder(plain_types(hints[field.name])[0])
         result[field.name] = value
     return result.lock()
 
@@ -217,7 +214,7 @@ def _parse_section(cls: type[Any], values: Any, prefix: str, **parsed: Any) -> A
         elif dataclasses.is_dataclass(hint):
             parsed[key] = _parse_section(typing.cast("type[Any]", hint), values[key], name)
         else:
-            parsed[key] = _typed(name, values[key], hint)
+            parsed[key] = typed(name, values[key], hint)
     return cls(**parsed)
 
 
@@ -248,43 +245,6 @@ def _table_of(config: Config, sections: list[str]) -> Mapping[str, type[Any]] | 
         owner = getattr(owner, section)
     fields = {field.name: field for field in dataclasses.fields(owner)}
     return fields[sections[-1]].metadata.get("parts") if sections else None
-
-
-def _typed(key: str, value: Any, hint: Any) -> Any:
-    accepted = _plain_types(hint)
-    if value is None:
-        if type(None) in typing.get_args(hint):
-            return None
-        raise ConfigError(f"{key} is None; it must be {accepted[0].__name__}.")
-    if float in accepted and type(value) is int:
-        return float(value)
-    if type(value) not in accepted:
-        names = " or ".join(kind.__name__ for kind in accepted)
-        raise ConfigError(f"{key} is {value!r}, of type {type(value).__name__}; it must be {names}.")
-    return value
-
-
-def from_text(key: str, text: str, hint: Any) -> Any:
-    """What a flag's text stands for."""
-    kind = _plain_types(hint)[0]
-    if text.lower() in ("none", *([""] if kind is str else [])) and type(None) in typing.get_args(hint):
-        return None
-    if kind is str:
-        return text
-    try:
-        if kind is bool:
-            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
-        return kind(text.replace("_", "") if kind is int else text)
-    except (KeyError, ValueError):
-        expected = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
-        none = ", or none" if type(None) in typing.get_args(hint) else ""
-        raise ConfigError(f"{key} is {text!r}; it must be {expected}{none}.") from None
-
-
-def _plain_types(hint: Any) -> tuple[type, ...]:
-    if isinstance(hint, types.UnionType):
-        return tuple(kind for kind in typing.get_args(hint) if kind is not type(None))
-    return (hint,)
 
 
 def _join(prefix: str, key: Any) -> str:

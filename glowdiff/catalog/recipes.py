@@ -234,6 +234,23 @@ def latent_training(config: Settings, steps: int, batch: int, learning_rate: flo
     _accelerated(config)
 
 
+def ldm_256(config: Settings, steps: int, batch: int) -> None:
+    """Latent diffusion's unconditional models of 256x256 pixels, in latents of VQ-f4 (Rombach et al., 2022, table 12).
+
+    Args:
+      config: is changed.
+      steps: how long.
+      batch: global batch; the learning rate is 2e-6 times as much.
+    """
+    config.model.codec.workdir = "runs/vq_f4"
+    latent_model(config)
+    config.model.network.update(
+        channels=224, channel_mult="1,2,3,4", attention="32,16,8", head_channels=32, adagn=False, updown=False,
+        remat=True,
+    )  # fmt: skip
+    latent_training(config, steps, batch, learning_rate=2e-6 * batch)
+
+
 def stable_diffusion_training(config: Settings, steps: int, batch: int = 2048) -> None:
     """The training of Stable Diffusion: AdamW at 1e-4 after a warm-up, a tenth of the captions withheld.
 

@@ -73,11 +73,11 @@ def prepare(
         store = latents.Store(folder, wanted._replace(done=done), labels=labels, captions=dataset.train.captions)
     pieces = _pieces(dataset, size, done, mirrored)
     for piece in counted(pieces, f"encoding, in batches of {size}", -(-(wanted.total - done) // size)):
-        rows = _whole(encode(codec.variables, put_batch(piece.images, codec.mesh)))[: piece.size].astype(dtype)
-        labels = None if piece.labels is None else _all_rows(piece.labels)[: piece.size]
+        rows = _whole(encode(codec.variables, put_batch(piece.images, codec.mesh)))[: piece.number].astype(dtype)
+        labels = None if piece.labels is None else _all_rows(piece.labels)[: piece.number]
         require(
             bool(np.isfinite(rows).all()),
-            f"latents of image {piece.start} or one of the {piece.size - 1} behind it are not finite in {dtype}.",
+            f"latents of image {piece.start} or one of the {piece.number - 1} behind it are not finite in {dtype}.",
         )
         if store is not None:
             store.write(piece.copy, piece.start, rows, labels)
@@ -117,7 +117,7 @@ class _Piece(NamedTuple):
 
     copy: int  # 1: mirrored
     start: int  # the first one's number
-    size: int  # images; rows behind only fill the batch
+    number: int  # of images; rows behind only fill the batch
     images: np.ndarray  # this process's rows,
     labels: np.ndarray | None  # and their labels
 

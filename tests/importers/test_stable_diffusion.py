@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 import glowdiff
 from glowdiff.catalog.methods import build_method
+from glowdiff.catalog.parse import parse
 from glowdiff.cli import import_, sample
 from glowdiff.inference.request import request
 from glowdiff.method import Drawn, Frozen, finite_rows
 from glowdiff.trained import part_folder, restore
+from glowdiff.training.experiment import build
+from glowdiff.training.fine_tune import start_from
 from tests import small
 from tests.importers import sd
+from tests.training.test_finetune import configuration
 
 NAMES = ("sd_single_file_v1", "sd_single_file_v2")
 
@@ -92,6 +99,29 @@ def test_it_encodes_as_the_original_encodes(imported):
     mean, log_variance = np.split(np.asarray(moments), 2, -1)
     latents = codec.config.model.scale * (mean + np.exp(log_variance / 2) * nhwc(toy.arrays["in_image_noise"]))
     np.testing.assert_allclose(latents, nhwc(toy.arrays["out_image_latents"]), atol=2e-6, rtol=0)
+
+
+def test_it_is_fine_tuned_wherever_its_workdir_is(tmp_path):
+    """As configs/finetune.py does it; codec and text encoder stay as they are."""
+    workdir = shutil.copytree(workdir_of(NAMES[0])[1], tmp_path / "moved")
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for number, caption in enumerate("abcd"):
+        Image.fromarray(np.full((20, 20, 3), 60 * number, np.uint8)).save(pictures / f"{number}.png")
+        (pictures / f"{number}.txt").write_text(caption)
+    settings = configuration(str(workdir))
+    settings.data.path = str(pictures)
+    experiment, original = build(parse(settings)), restore(workdir)
+    jax.tree.map(np.testing.assert_array_equal, experiment.frozen, original.variables["frozen"])
+    assert experiment.tokenizer.size == original.tokenizer.size
+    empty = experiment.abstract_state()._replace(key=None)
+    blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype, device=leaf.sharding), empty)
+    state = start_from(blank, experiment, str(workdir))
+    jax.tree.map(np.testing.assert_array_equal, state.variables["params"], original.variables["params"])
+    assert not [name for name in state.variables["params"] if "text" in name or "autoencoder" in name]
+    batch = {**experiment.example_batch(2), "index": jax.ShapeDtypeStruct((2,), np.int32)}
+    loss, _ = jax.eval_shape(experiment.method.loss, experiment.variables(state.variables), jax.random.key(0), batch)
+    assert loss.shape == ()
 
 
 def test_the_commands_sample_it(tmp_path):
