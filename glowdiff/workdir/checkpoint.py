@@ -171,7 +171,7 @@ class Checkpoints:
         """The newest intact step, or None if no step was ever saved completely.
 
         Damaged steps newer than it are moved aside, to `checkpoints/damaged-STEP`, with a warning each. What a killed
-        run left half-written is removed.
+        run left half-written is removed before the next save.
 
         Args:
           like: a tree of `jax.ShapeDtypeStruct` (with the `sharding` to restore to) or arrays, the whole state's.

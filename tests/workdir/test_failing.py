@@ -84,4 +84,7 @@ def test_a_save_that_is_killed_leaves_the_step_before(workdir: Path):
     with Checkpoints(workdir) as checkpoints:
         assert checkpoints.steps() == [1, 2]
         assert checkpoints.restore_latest(LIKE).step == 2  # pyright: ignore
-        assert names(workdir) == ["1", "2"]
+        checkpoints.save(3, {"a": jax.numpy.zeros(2)}, {}, {})
+        checkpoints.wait()
+        assert checkpoints.steps()[-1] == 3
+    assert not any("tmp" in name for name in names(workdir))
