@@ -124,19 +124,20 @@ def _drawn(typed: Parsed, swept: Sweep | None, prompts: list[str], measurement: 
     spec = what.last.spec
     images.check_channels(f"--workdir is {typed.workdir}, whose images", spec.shape[-1])
     captions = Captions("prompts" if prompts else f"{spec.name}_test", in_turns(texts, number)) if texts else None
+    of_test = {"prompts of the test set": len(texts)} if texts and not prompts else {}
     subjects = []
     for point in swept.points if swept else [typed]:
         each = what.asked(point)
         each.check()
         told_all = {name: getattr(point, name) for name in drawing.DECIDING if name in point.given or name == "seed"}
-        keep = _kept(typed, swept, point, {"step": model.step, "batch": measurement.look.batch, **told_all})
+        keep = _kept(typed, swept, point, {"step": model.step, "batch": measurement.look.batch, **told_all, **of_test})
         stream = Stream(
             each.samples, spec, typed.seed, number, allow_nonfinite=typed.allow_nonfinite, keep=keep,
             prompts=captions.texts if captions else (),
         )  # fmt: skip
         said = [f"step {model.step}", *([] if typed.ema else ["raw parameters"])]
         said += [f"{name}={value}" for name, value in told_all.items()]
-        said += [] if prompts or not texts else [f"prompts of the test set ({len(texts):,})"]
+        said += [f"{count:,} {name}" for name, count in of_test.items()]
         said += ["reconstructions of test images"] if back else []
         about = f"{typed.workdir}, {', '.join(said)}"
         drawn = Images("samples", about, number, spec.shape[:2], stream.batches, captions=captions)

@@ -73,7 +73,7 @@ def test_prompts_are_the_captions_of_the_test_set(place, cascaded, tmp_path):
     assert name.startswith("clip_score_noised_clip_toy_")
     assert name.endswith("_as_trained_6_of_toy_test")
     assert score == pytest.approx(judged(cascaded.clip, images, captions), abs=1e-5)
-    assert "prompts of the test set (4)" in result.out
+    assert "4 prompts of the test set" in result.out
     assert "1 of the 4 captions are longer than what the model reads, and were cut." in result.err
     # The same samples by hand; and from a file with its prompts.
     short = tmp_path / "prompts.txt"
