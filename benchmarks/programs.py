@@ -10,6 +10,7 @@ import jax
 from jax.sharding import Mesh
 
 from benchmarks.flops import jaxpr_flops
+from benchmarks.parts import parts, prepared
 from glowdiff.config.sections import Config
 from glowdiff.data.dataset import Dataset
 from glowdiff.errors import ConfigError
@@ -55,14 +56,21 @@ def make_experiment(config: Config, dataset: Dataset, mesh: Mesh, platform: Plat
       ConfigError: in the user's words.
     """
     check_batch("train.batch", config.train.batch, config.train.accumulate, mesh)
-    method = build_method(config, dataset.spec, platform or platform_of(mesh))
-    return Experiment(config, dataset, method, mesh, make_optimizer(config), learning_rate(config))
+    platform = platform or platform_of(mesh)
+    frozen, variables = parts(config, dataset.spec, platform)
+    method = build_method(config, dataset.spec, platform, frozen)
+    experiment = Experiment(config, dataset, method, mesh, make_optimizer(config), learning_rate(config))
+    if config.data.latents is not None:
+        codec = prepared(frozen["codec"].method, dataset.spec, variables["codec"])
+        experiment = experiment._replace(latents=codec)
+    return experiment._replace(frozen=variables)
 
 
 def train_program(experiment: Experiment) -> Program:
     """One optimiser step on a global batch."""
     batch = experiment.config.train.batch
-    args = (experiment.abstract_state(), experiment.example_batch(batch))
+    frozen = (dict(experiment.frozen),) if experiment.frozen else ()
+    args = (experiment.abstract_state(), experiment.example_batch(batch), *frozen)
     return Program("train step", experiment.train_step(), args, {}, batch)
 
 
@@ -78,8 +86,9 @@ def sample_program(experiment: Experiment, batch: int, variables: Any = None) ->
         )
     variables = experiment.abstract_state().variables if variables is None else variables
     drawer = Drawer(experiment.method, experiment.mesh)
-    cond = jax.eval_shape(partial(conditions_of, experiment.method.takes), experiment.example_batch(batch))
-    args = drawer.arguments(variables, cond=cond, options=experiment.config.sampling)
+    images = experiment._replace(latents=None).example_batch(batch)
+    cond = jax.eval_shape(partial(conditions_of, experiment.method.takes), images)
+    args = drawer.arguments(experiment.variables(variables), cond=cond, options=experiment.config.sampling)
     # What a call of the drawer compiles: only its jitted part can be lowered for devices that are not there.
     return Program("sampler", drawer.program, args, {"size": batch}, batch)
 

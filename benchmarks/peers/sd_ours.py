@@ -76,9 +76,10 @@ class OursLatent:
         )  # fmt: skip
         ddim.set_timesteps(int(self._options.steps))
         text, free = ({"encoder_hidden_states": array} for array in self._told)
-        train, optimizer = self.config.train, self.config.optimizer
+        train, optimizer, scale = self.config.train, self.config.optimizer, self._options.guidance_scale
+        assert scale is not None
         return DiffusersPeer(
-            self._model, ddim, self._x_0, text, guidance=(self._options.guidance_scale, free), clipped=False,
+            self._model, ddim, self._x_0, text, guidance=(scale, free), clipped=False,
             dtype=dtype, learning_rate=optimizer.learning_rate, decay=train.ema_decay, channels_last=channels_last,
             compiled=compiled,
         )  # fmt: skip

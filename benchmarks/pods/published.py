@@ -22,7 +22,7 @@ class Row:
         """The train step, and what draws with the same parameters on the same mesh; CLIP draws nothing."""
         yield Program("train", self.config, self.settings, self.topology)
         if self.config not in _GUIDES:
-            training = {key for key in self.settings if key.startswith("train.") and key != "train.batch"}
+            training = {key for key in self.settings if key.startswith(("train.", "data.")) and key != "train.batch"}
             settings = {key: value for key, value in self.settings.items() if key not in training}
             yield Program("sampler", self.config, settings, self.topology)
 
@@ -56,6 +56,7 @@ ROWS = (
     Row("glow/imagenet64"),
     Row("glow/celebahq256", {"train.batch": 48}),
     Row("adm/imagenet256", {**_SHARDED, "train.accumulate": 16, "model.network.channels": 704}),  # 4.18B
+    Row("sd/v1_5", {**_SHARDED, "train.accumulate": 16, "data.latents": "prepared"}),
     *(
         Row(config, settings, topology)
         for topology in (_V6E, _V5P)
@@ -82,6 +83,10 @@ ROWS = (
     Row("realnvp/lsun64"),
     Row("realnvp/celeba64"),
     Row("nice/cifar10", {"train.batch": 208}),
+    Row("sd/v2_1_v", {**_SHARDED, "train.accumulate": 16, "data.latents": "prepared"}),
+    Row("ldm/imagenet256", {**_SHARDED, "train.batch": 1_200, "train.accumulate": 5}),
+    *(Row(f"ldm/{name}256", {"train.batch": 96}) for name in ("celebahq", "ffhq", "lsun_bedrooms", "lsun_churches")),
+    Row("autoencoder/kl_f32", {"model.perceptual_weight": 0}),  # LPIPS is the user's
     Row("adm/imagenet256"),  # what sharding is for
 )
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import types
 import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from glowdiff.catalog.methods import METHODS, Entry
 from glowdiff.config.sections import Config
+from glowdiff.config.values import from_text, plain_types, typed
 from glowdiff.errors import ConfigError, did_you_mean, require, require_choice
 
 Settings = Any  # a `ConfigDict` of ml_collections, whose attributes no type checker knows
@@ -192,7 +192,7 @@ def settings_of(section: Any) -> Settings:
         if dataclasses.is_dataclass(value):
             value = settings_of(value)
         elif value is None:  # a typed hole
-            value = config_dict.placeholder(_plain_types(hints[field.name])[0])
+            value = config_dict.placeholder(plain_types(hints[field.name])[0])
         result[field.name] = value
     return result.lock()
 
@@ -214,7 +214,7 @@ def _parse_section(cls: type[Any], values: Any, prefix: str, **parsed: Any) -> A
         elif dataclasses.is_dataclass(hint):
             parsed[key] = _parse_section(typing.cast("type[Any]", hint), values[key], name)
         else:
-            parsed[key] = _typed(name, values[key], hint)
+            parsed[key] = typed(name, values[key], hint)
     return cls(**parsed)
 
 
@@ -245,43 +245,6 @@ def _table_of(config: Config, sections: list[str]) -> Mapping[str, type[Any]] | 
         owner = getattr(owner, section)
     fields = {field.name: field for field in dataclasses.fields(owner)}
     return fields[sections[-1]].metadata.get("parts") if sections else None
-
-
-def _typed(key: str, value: Any, hint: Any) -> Any:
-    accepted = _plain_types(hint)
-    if value is None:
-        if type(None) in typing.get_args(hint):
-            return None
-        raise ConfigError(f"{key} is None; it must be {accepted[0].__name__}.")
-    if float in accepted and type(value) is int:
-        return float(value)
-    if type(value) not in accepted:
-        names = " or ".join(kind.__name__ for kind in accepted)
-        raise ConfigError(f"{key} is {value!r}, of type {type(value).__name__}; it must be {names}.")
-    return value
-
-
-def from_text(key: str, text: str, hint: Any) -> Any:
-    """What a flag's text stands for."""
-    kind = _plain_types(hint)[0]
-    if text.lower() in ("none", *([""] if kind is str else [])) and type(None) in typing.get_args(hint):
-        return None
-    if kind is str:
-        return text
-    try:
-        if kind is bool:
-            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
-        return kind(text.replace("_", "") if kind is int else text)
-    except (KeyError, ValueError):
-        expected = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
-        none = ", or none" if type(None) in typing.get_args(hint) else ""
-        raise ConfigError(f"{key} is {text!r}; it must be {expected}{none}.") from None
-
-
-def _plain_types(hint: Any) -> tuple[type, ...]:
-    if isinstance(hint, types.UnionType):
-        return tuple(kind for kind in typing.get_args(hint) if kind is not type(None))
-    return (hint,)
 
 
 def _join(prefix: str, key: Any) -> str:

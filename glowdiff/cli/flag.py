@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from glowdiff.catalog.parse import from_text
 from glowdiff.cli.paths import expanded
+from glowdiff.config.values import from_text
 from glowdiff.errors import require, require_choice
 
 WIDTH = 80  # of a screen

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from glowdiff.catalog.methods import build_method
-from glowdiff.cli import import_sd
+from glowdiff.cli import import_autoencoder, import_sd
 from glowdiff.cli.flags import HELP, Flags, Parsed
 from glowdiff.cli.main import command
 from glowdiff.cli.paths import check_folder
@@ -30,6 +30,8 @@ from glowdiff.workdir import description
 FAMILIES = {
     family.name: family for family in (GLOW, ADM, GLIDE, CLIP, INCEPTION, CLIP_VIT, DINOV2, EFFICIENTNET, LPIPS)
 }
+
+ALONE = {each.NAME: each for each in (import_sd, import_autoencoder)}  # what follows from names and shapes, not flags
 
 
 def flags(family: Family) -> Flags:
@@ -64,9 +66,9 @@ def main(arguments: Sequence[str]) -> None:
     if arguments and arguments[0] in HELP:
         print(help_text())
         return
-    system = first_word(arguments, "system", {**FAMILIES, import_sd.NAME: None})
-    if system == import_sd.NAME:
-        import_sd.run(arguments[1:])
+    system = first_word(arguments, "system", {**FAMILIES, **ALONE})
+    if system in ALONE:
+        ALONE[system].run(arguments[1:])
         return
     family = FAMILIES[system]
     typed = flags(family).parse(arguments[1:])
@@ -91,7 +93,7 @@ def help_text() -> str:
     return overview(
         "glowdiff import SYSTEM --weights=FILE ... --workdir=DIR",
         "Makes a workdir of published weights. See docs/importing.md.",
-        {name: family.help for name, family in FAMILIES.items()} | {import_sd.NAME: import_sd.ABOUT},
+        {name: family.help for name, family in FAMILIES.items()} | {name: each.ABOUT for name, each in ALONE.items()},
         "Each system has --help.",
     )
 

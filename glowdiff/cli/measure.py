@@ -11,6 +11,7 @@ import jax
 from etils import epath
 
 from glowdiff.cli import drawing, printed, sweep, told
+from glowdiff.cli.drawing import Drawing
 from glowdiff.cli.flags import Flags, Parsed
 from glowdiff.cli.paths import check_file, check_folder
 from glowdiff.cli.prompts import fitting, in_turns, of_test_set, read_prompts
@@ -43,7 +44,7 @@ class Subject(NamedTuple):
     images: Images
     data: DataConfig | None = None  # of which the model has learnt, if one draws
     drawn: Stream | None = None
-    test: bool = False  # reconstructions of the test set, which is then what they are compared with
+    tested: bool = False  # reconstructions of the test set, which is then what they are compared with
 
 
 def add(flags: Flags) -> None:
@@ -118,12 +119,9 @@ def _drawn(typed: Parsed, swept: Sweep | None, prompts: list[str], measurement: 
     if not prompts and ("clip" in typed.given or context(model.method.takes)):
         texts = of_test_set(model.trained, typed.workdir)
         what = what.prompted(fitting(texts, what.readers()))
-    spec, number, original = what.last.spec, typed.samples or USUAL, row(model.method.takes, ORIGINAL)
-    if original is not None:
-        test = datasets.load(model.config.data).test
-        number = typed.samples or len(test)
-        require(number <= len(test), f"--samples is {number:,}, but the test set has {len(test):,} images to encode.")
-        what = what._replace(of_each={**what.of_each, ORIGINAL: images.Pixels(test)})
+    back = row(model.method.takes, ORIGINAL) is not None
+    what, number = _given_back(typed, what) if back else (what, typed.samples or USUAL)
+    spec = what.last.spec
     images.check_channels(f"--workdir is {typed.workdir}, whose images", spec.shape[-1])
     captions = Captions("prompts" if prompts else f"{spec.name}_test", in_turns(texts, number)) if texts else None
     subjects = []
@@ -139,11 +137,19 @@ def _drawn(typed: Parsed, swept: Sweep | None, prompts: list[str], measurement: 
         said = [f"step {model.step}", *([] if typed.ema else ["raw parameters"])]
         said += [f"{name}={value}" for name, value in told_all.items()]
         said += [] if prompts or not texts else [f"prompts of the test set ({len(texts):,})"]
-        said += ["reconstructions of test images"] if original is not None else []
+        said += ["reconstructions of test images"] if back else []
         about = f"{typed.workdir}, {', '.join(said)}"
         drawn = Images("samples", about, number, spec.shape[:2], stream.batches, captions=captions)
-        subjects.append(Subject(drawn, what.last.config.data, stream, original is not None))
+        subjects.append(Subject(drawn, what.last.config.data, stream, back))
     return subjects
+
+
+def _given_back(typed: Parsed, what: Drawing) -> tuple[Drawing, int]:
+    """An autoencoder drawing what it gives back of test images, and how many of them."""
+    test = datasets.load(what.last.config.data).test
+    number = typed.samples or len(test)
+    require(number <= len(test), f"--samples is {number:,}, but the test set has {len(test):,} images to encode.")
+    return what._replace(of_each={**what.of_each, ORIGINAL: images.Pixels(test)}), number
 
 
 def _kept(typed: Parsed, swept: Sweep | None, point: Parsed, facts: dict[str, Any]) -> Path | None:
@@ -183,10 +189,10 @@ def _reference(typed: Parsed, samples: Subject, measurement: Measurement) -> Ref
             config = DataConfig(**(section if size[0] == size[1] else {**section, "size": None}))
         if config is None:
             raise ConfigError("--reference is missing: an .npz file, a folder or a data set to compare samples with.")
-        test = samples.test and text is None  # the same images that were given
-        limit = samples.images.number if test else None
-        mesh = measurement.look.mesh
-        found = reference.of_images(images.of_data(config, mesh, "--reference", whole=whole, test=test, limit=limit))
+        tested = samples.tested and text is None  # the very images that were encoded
+        limit, mesh = samples.images.number if tested else None, measurement.look.mesh
+        data = images.of_data(config, mesh, "--reference", whole=whole, tested=tested, limit=limit)
+        found = reference.of_images(data)
     measurement.check_reference(found, size)
     return found
 

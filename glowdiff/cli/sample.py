@@ -48,7 +48,17 @@ def flags() -> Flags:
     flags.add("allow_nonfinite", told.ALLOW, bool, default=False)
     flags.add("profile", "Trace the batches after FROM, up to TO.", shown="FROM:TO")
     drawing.add_options(flags)
-    more = [*drawing.SCALES, "frames", "step", "batch", "ema", "allow_nonfinite", "profile"]
+    more = [
+        *drawing.SCALES,
+        "long_prompts",
+        "noise_level",
+        "frames",
+        "step",
+        "batch",
+        "ema",
+        "allow_nonfinite",
+        "profile",
+    ]
     flags.shorten(more, "Also: ...")
     return flags
 

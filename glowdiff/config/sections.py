@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar
 
-from glowdiff.config.numbers import CELLS, check_number, check_seed
+from glowdiff.config.evaluation import EvalConfig, PicturesConfig
+from glowdiff.config.numbers import check_number, check_seed
 from glowdiff.config.options import SampleOptions
 from glowdiff.config.parts import Part
 from glowdiff.errors import require, require_choice
@@ -151,52 +152,6 @@ class MeshConfig:
         """Raise `ConfigError` for impossible values."""
         require(self.data == -1 or self.data > 0, f"mesh.data is {self.data}; it must be positive, or -1 for the rest.")
         require(self.fsdp > 0, f"mesh.fsdp is {self.fsdp}; it must be at least 1.")
-
-
-@dataclass(frozen=True)
-class EvalConfig:
-    """What is measured while training."""
-
-    every: int = 1_000  # steps between evaluations on the test set; 0: only at the end
-    images: int | None = None  # test images used each time; None: all
-    batch: int | None = None  # images per evaluation batch; None: train.batch
-    metrics: str = ""  # of samples, as of `evaluate.py --metrics`: fd,kid ...; empty: none
-    features: str = ""  # the network that measures them, as of `evaluate.py --features`
-    samples: int = 1_000  # that are drawn and measured each time
-    metrics_every: int = 10_000  # steps between such measurements; 0: only at the end
-
-    def check(self) -> None:
-        """Raise `ConfigError` for impossible values."""
-        for key in ("every", "metrics_every"):
-            value = getattr(self, key)
-            require(value >= 0, f"eval.{key} is {value}; it must be 0 (only at the end) or more.")
-        for key in ("images", "batch"):
-            value = getattr(self, key)
-            require(value is None or value > 0, f"eval.{key} is {value}; it must be positive, or None.")
-        check_number("eval.samples", self.samples, low=1)
-        require(
-            not self.metrics or bool(self.features),
-            f"eval.metrics is {self.metrics!r}, but eval.features is empty; it names the network that measures, such "
-            "as efficientnet_lite0 or inception:FILE.",
-        )
-        require(
-            not self.features or bool(self.metrics),
-            f"eval.features is {self.features!r}, but eval.metrics is empty; it names what is measured: fd, kid ...",
-        )
-
-
-@dataclass(frozen=True)
-class PicturesConfig:
-    """The pictures of samples drawn while training."""
-
-    every: int = 1_000  # steps between them; 0: only at the end
-    images: int = 64  # samples per picture
-
-    def check(self) -> None:
-        """Raise `ConfigError` for impossible values."""
-        require(self.every >= 0, f"pictures.every is {self.every}; it must be 0 (only at the end) or more.")
-        check_number("pictures.images", self.images, low=1)
-        check_number("pictures.images", self.images, high=CELLS)
 
 
 @dataclass(frozen=True)

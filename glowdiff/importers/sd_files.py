@@ -109,20 +109,24 @@ def _folder(path: Path) -> Pieces:
         not reads or (path / "text_encoder").is_dir(),
         f"{origin}, whose UNet reads captions, but it has no text_encoder/; give a folder of the whole model.",
     )
-    unet = _part(path / "unet")
+    unet = weights_of(path / "unet")
     check_kind(unet, origin)
     merges = path / "tokenizer" / "merges.txt"
     scale = configs["vae"].get("scaling_factor")
     pad = configs.get("tokenizer", {}).get("pad_token")
     return Pieces(
-        unet, _part(path / "vae"), _part(path / "text_encoder") if reads else None,
+        unet, weights_of(path / "vae"), weights_of(path / "text_encoder") if reads else None,
         scale=None if scale is None else float(scale), configs=configs,
         vocabulary=merges if merges.is_file() else None, pad=pad if isinstance(pad, str) else None,
     )  # fmt: skip
 
 
-def _part(folder: Path) -> Stored:
-    """The weights of a part: in full precision rather than half, and as safetensors rather than pickled."""
+def weights_of(folder: Path) -> Stored:
+    """The weights in the folder of a part: in full precision rather than half, and as safetensors rather than pickled.
+
+    Raises:
+      ConfigError: it holds none, or they cannot be read.
+    """
     files = [
         file
         for file in sorted(folder.iterdir())

@@ -100,7 +100,7 @@ def of_data(
     key: str,
     *,
     whole: bool = False,
-    test: bool = False,
+    tested: bool = False,
     captioned: bool = False,
     limit: int | None = None,
     loaded: Dataset | None = None,
@@ -112,7 +112,7 @@ def of_data(
       mesh: the devices that measure.
       key: the flag that names it, for messages.
       whole: the test split too.
-      test: the test split alone.
+      tested: the test split alone.
       captioned: with captions, if it has any.
       limit: only so many, the first ones.
       loaded: the data set, if it is in memory already; None: it is read.
@@ -120,14 +120,15 @@ def of_data(
     Raises:
       ConfigError: it cannot be read, or holds no pictures.
     """
-    spec, train, test_split = loaded or datasets.load(config)
+    spec, train, test = loaded or datasets.load(config)
     check_channels(f"{key} is {config.path or config.name}, which", spec.shape[-1])
-    source, what = (test_split, "test split") if test else (train, "training split")
+    source, what = (test, "test split") if tested else (train, "training split")
     if whole:
-        source, what = _Both(train, test_split), "all images"
+        source, what = _Both(train, test), "all images"
     name = Path(config.path).expanduser().resolve().stem if config.path else config.name.replace("/", "_")
     about = f"{config.path or config.name}, {what}"
-    images = _of_source(source, spec, mesh, name if whole else f"{name}_{'test' if test else 'train'}", about, limit)
+    named = name if whole else f"{name}_{'test' if tested else 'train'}"
+    images = _of_source(source, spec, mesh, named, about, limit)
     facts = dataclasses.asdict(dataclasses.replace(config, flip=False, shift=0, max_bad=0.0, latents=None))
     captions = list(source.captions or ())[: images.number] if captioned and spec.captions else None
     return images._replace(

@@ -104,9 +104,8 @@ def build(config: Config, workdir: epath.PathLike | None = None) -> Experiment:
     """
     mesh = make_mesh(config.mesh)
     check_batch("train.batch", config.train.batch, config.train.accumulate, mesh)
-    dataset, tokenizer = captioned.load(
-        config, workdir, config.train.init_from, config.model.frozen().get("text"), latents=True
-    )
+    text = config.model.frozen().get("text")
+    dataset, tokenizer = captioned.load(config, workdir, config.train.init_from, text, latents=True)
     parts = parts_of(config, workdir)
     latents = None
     if config.data.latents is not None:

@@ -14,7 +14,6 @@ from jax.experimental import multihost_utils
 from glowdiff.config.sections import DataConfig
 from glowdiff.data import dataset as datasets
 from glowdiff.data import latents
-from glowdiff.data.batches import eval_batches
 from glowdiff.data.dataset import Dataset
 from glowdiff.data.latents import Header
 from glowdiff.data.progress import counted
@@ -142,6 +141,8 @@ class _Behind:
 
 def _pieces(dataset: Dataset, size: int, done: int, mirrored: bool) -> Iterator[_Piece]:
     """All that is left to encode, plain images first."""
+    from glowdiff.data.batches import eval_batches  # Grain: only here, where images are read
+
     number = len(dataset.train)
     share = {"process_index": jax.process_index(), "process_count": jax.process_count()}
     for copy in range(1 + mirrored):

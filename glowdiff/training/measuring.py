@@ -62,7 +62,8 @@ class Measuring:
         )  # fmt: skip
         self._measurement.check(self._samples, f"{_KEY} is {config.eval.metrics!r}: eval.samples")
         if self._measurement.compares:
-            train = images.of_data(config.data, self._measurement.look.mesh, _KEY, loaded=experiment.dataset)
+            loaded = experiment.dataset if experiment.latents is None else None  # else it holds no training images
+            train = images.of_data(config.data, self._measurement.look.mesh, _KEY, loaded=loaded)
             self._reference = reference.of_images(train)
             self._measurement.check_reference(self._reference, spec.shape[:2])
 

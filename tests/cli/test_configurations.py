@@ -57,7 +57,7 @@ def test_a_flag_takes_away_whatever_may_be_missing(method, none):
         assert functools.reduce(getattr, key.split("."), parse_unchecked(settings)) is not None
         override(settings, key, none)
         assert functools.reduce(getattr, key.split("."), parse_unchecked(settings)) is None
-        number = not key.endswith(("path", "dir", "from"))
+        number = not key.endswith(("path", "dir", "from", "latents", "perceptual"))
         with pytest.raises(ConfigError, match=r"number, or none\.$") if number else contextlib.nullcontext():
             override(settings, key, "")  # no number, and no file
 

@@ -85,6 +85,6 @@ def test_evaluations_erase_the_same_of_an_image_in_any_batch(model):
 
 def test_pictures_with_classes_are_painted_as_such():
     spec = DataSpec("toy", (8, 8, 3), 256, 8, 8, classes=tuple("0123"))
-    takes = rows(small.diffusion_config(model__inpaint=True).model, spec)
+    takes = rows(small.diffusion_config(model__inpaint=True).model, spec, spec.shape)
     batch = {"image": np.zeros((2, 8, 8, 3), np.uint8), "index": np.arange(2), "cond": {"label": np.array([3, 1])}}
     assert jax.jit(lambda batch: conditions_of(takes, batch))(batch)["label"].tolist() == [3, 1]
