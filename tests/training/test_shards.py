@@ -35,6 +35,7 @@ MODELS = {  # and the mesh that splits them, and micro-batches
     "reversible": (small.glow_config(**FLOW, model__memory="reversible"), small.DIGITS, (2, 4, 1)),
     "unet": (small.diffusion_config(**NET), small.DIGITS, (2, 4, 1)),
     "autoencoder": (small.autoencoder_config(**PLAYERS), small.DIGITS, (2, 4, 1)),
+    "transformers": (small.sd_config(**NET), small.COLOURS, (2, 4, 1)),
     "recomputed": (small.text_config(**NET, model__network__remat=True), small.COLOURS, (1, 4, 2)),
 }
 
