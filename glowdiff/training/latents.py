@@ -64,6 +64,8 @@ def prepare(
     wanted = Header(latents.facts(config), number, kept, dtype, mirrored, identity)
     folder = folder or data_dir(config.dir) / "latents" / f"{config.name.replace('/', '_')}-{identity[:12]}"
     done = _done(folder, wanted)
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("latents")  # all have looked before the first one writes
     size = -(-batch // codec.mesh.size) * codec.mesh.size
     encode = jax.jit(method.posterior, out_shardings=batch_sharding(codec.mesh))
     store = None
